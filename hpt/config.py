@@ -1,0 +1,366 @@
+"""Every setting of the trainer, in one frozen tree: what people change on top, the rest in groups.
+
+Built from Python, or from TOML by `HybridConfig.from_toml`. Unknown keys and values out of range are refused with the
+field, the value, the rule and the remedy. Times are in steps (optimizer updates) unless the name says otherwise.
+"Lab" as a source means 245 paired runs against a tuned AdamW on a small GPT, an MLP and a CNN; the reference is
+hybrid-predict-trainer-rs 0.2.0.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from hpt.errors import ConfigError
+from hpt.knobs import Knobs, knob
+
+PROFILES: dict[str, dict[str, Any]] = {
+    # A jump of the same direction, dosed differently: how long to watch first, how sure to be, how far to go.
+    "conservative": {
+        "warmup_steps": 200,
+        "max_predict_steps": 25,
+        "correct_steps": 5,
+        "confidence_threshold": 0.8,
+    },
+    "balanced": {
+        "warmup_steps": None,
+        "max_predict_steps": 75,
+        "correct_steps": 3,
+        "confidence_threshold": 0.5,
+    },
+    "aggressive": {
+        "warmup_steps": 30,
+        "max_predict_steps": 120,
+        "correct_steps": 2,
+        "confidence_threshold": 0.3,
+    },
+}
+_PROFILED: Any = object()  # stands for "as the profile says" until construction resolves it
+
+PREDICTORS = (
+    *("rssm", "mlp", "linear", "ridge", "nesterov"),
+    *("ema_nesterov", "lookahead", "linefit", "rre", "dmd", "coast", "hindsight"),
+    *("none", "frozen", "random"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(Knobs):
+    """Where and how far to jump."""
+
+    _path = "predict."
+
+    preset: str = knob(
+        "ramp", "gain schedule of the base predictor", choices=("ramp", "short", "long"), source="lab 5 and 8"
+    )
+    mode: str = knob(
+        "jump", "one weight delta, or H calls of delta/H with a forward each", choices=("jump", "rollout")
+    )
+    window_start_frac: float | None = knob(
+        None, "first progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
+    )
+    window_end_frac: float | None = knob(
+        None, "last progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
+    )
+    min_lr_frac: float = knob(
+        0.1, "without total_steps: least lr/lr_max at which jumps are allowed", low=0.0, high=1.0
+    )
+    max_jump_ratio: float = knob(
+        1.5, "trust region: |jump| over |last displacement|", low=0.01, high=10.0, source="lab 5"
+    )
+    noise_sigmas: float = knob(
+        2.0, "standard errors by which the trend must exceed pure noise", low=0.0, high=20.0
+    )
+    advance_schedule: bool = knob(False, "a kept jump advances the LR scheduler by its horizon")
+    correction_interval: int = knob(
+        5, "rollout mode: calls between micro-corrections, 0 for none", unit="calls", low=0
+    )
+    pause_after_rejections: int = knob(5, "rejections in a row before pausing", low=1)
+    pause_cycles: int = knob(10, "cycles without a jump after that", unit="cycles", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectoryConfig(Knobs):
+    """What is remembered of the weights' path: one copy and one moving average a time scale."""
+
+    _path = "trajectory."
+
+    scales: tuple[float, ...] = knob(
+        (0.8, 0.95),
+        "EMA decays over cycles, one full set of weights each",
+        low=0.0,
+        high=0.999,
+        source="lab 5, 8",
+    )
+    placement: str = knob(
+        "auto",
+        "where the copies live; auto: device on CPU, pinned host memory on CUDA",
+        choices=("auto", "device", "cpu", "bf16"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig(Knobs):
+    """The model of the training run, learned online from this run alone."""
+
+    _path = "learner."
+
+    dims: str = knob("default", "sizes of the RSSM", choices=("default", "reference"))
+    enabled: bool = knob(True, "learn at all; off is the control that must not beat a constant")
+    updates_per_cycle: int = knob(1, "replay updates at the end of each cycle", low=0, high=100)
+    batch_windows: int = knob(16, "windows in one replay update", low=1, high=1024)
+    window_steps: int = knob(8, "observed ticks at the head of a window", unit="steps", low=2, high=256)
+    replay_steps: int = knob(4096, "ticks kept for replay", unit="steps", low=64)
+    learning_rate: float = knob(3e-3, "Adam step size", low=1e-6, high=1.0)
+    max_grad_norm: float = knob(1.0, "clip of the learner's own gradients", low=1e-3)
+    free_nats: float = knob(
+        1.0, "KL below this many nats costs nothing", unit="nats", low=0.0, source="DreamerV3"
+    )
+    min_observations: int = knob(30, "ticks before the learned model may speak", unit="steps", low=1)
+    forecasts_per_cycle: int = knob(2, "out-of-sample forecasts scored each cycle", low=1, high=50)
+    gate_memory: float = knob(
+        0.97, "decay of the rolling score that decides who acts, per forecast", low=0.5, high=0.9999
+    )
+    gate_margin_nats: float = knob(0.02, "lead over the constant needed to act", unit="nats", low=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig(Knobs):
+    """Forward-only checks around a jump: a guard against blow-ups, not a judge of value."""
+
+    _path = "probe."
+
+    batches: int = knob(2, "batches in the paired probe, this call's included", low=1, high=64)
+    budget_frac: float = knob(
+        0.02, "share of full-step equivalents for extra forwards and rollbacks", low=0.0, high=1.0
+    )
+    max_rise_frac: float = knob(
+        0.25, "largest rise of the probed loss before any jump was kept, as a share of it", low=0.0, high=10.0
+    )
+    band_sigmas: float = knob(
+        4.0, "half-width of the forecast's upper band that undoes a jump", unit="sigmas", low=0.5, high=50.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForkConfig(Knobs):
+    """Running both ways from one state to learn what a jump is worth."""
+
+    _path = "fork."
+
+    budget_frac: float = knob(
+        0.05,
+        "share of total_steps that losing branches may cost; too small for one fork means none",
+        low=0.0,
+        high=0.5,
+    )
+    steps: int = knob(100, "full steps in each branch", unit="steps", low=2, source="lab 4")
+    measured_steps: int = knob(
+        25, "last steps of the branches over which value is measured", unit="steps", low=1
+    )
+    at_fracs: tuple[float, ...] = knob(
+        (1 / 3, 1 / 6, 2 / 3), "progress of the forks, most wanted first", low=0.0, high=1.0
+    )
+    max_batch_bytes: int = knob(
+        256 * 1024**2, "batches kept for the second branch; more means no fork", unit="bytes", low=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectConfig(Knobs):
+    """What is learned from the difference between forecast and outcome."""
+
+    _path = "correct."
+
+    residual_capacity: int = knob(512, "residuals kept", low=8)
+    use_residuals: bool = knob(True, "adjust forecasts by the residuals of similar states")
+    undo_reversed: bool = knob(
+        False, "after CORRECT, undo the part of the jump that the following steps reversed"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivergenceConfig(Knobs):
+    """When a run is in trouble, and what is done about it."""
+
+    _path = "divergence."
+
+    enabled: bool = knob(True, "watch the run at all")
+    caution_sigmas: float = knob(4.0, "robust z-score of the loss", unit="sigmas", low=0.5)
+    warning_sigmas: float = knob(8.0, "robust z-score of the loss", unit="sigmas", low=0.5)
+    critical_sigmas: float = knob(20.0, "robust z-score of the loss", unit="sigmas", low=0.5)
+    explosion_ratio: float = knob(20.0, "gradient norm over its running median", low=1.0)
+    vanishing_ratio: float = knob(1e-4, "gradient norm over its running median", low=0.0, high=1.0)
+    history_steps: int = knob(128, "losses and gradient norms kept", unit="steps", low=16)
+    max_skips: int = knob(3, "non-finite updates in a row before the run is given up", low=1)
+    max_rollbacks: int = knob(3, "critical rollbacks before the run is given up", low=0)
+    retry_lr_factor: float = knob(
+        0.5, "learning rate after a critical rollback, relative", low=0.01, high=1.0
+    )
+    retry_steps: int = knob(50, "steps at the lowered learning rate", unit="steps", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningConfig(Knobs):
+    """Self-adjustment; recommendations are always recorded, actions are off until a gain was measured."""
+
+    _path = "tuning."
+
+    bandit: bool = knob(False, "choose time scale and gain by LinUCB on measured values")
+    actions: bool = knob(False, "carry out the recommendations of the health score")
+    adaptive_clipping: bool = knob(False, "clip each parameter group relative to its own weight norm")
+    clipping_ratio: float = knob(
+        0.1, "adaptive clipping: gradient norm over weight norm", low=1e-4, high=10.0
+    )
+    plateau_steps: int = knob(100, "window of the plateau detector", unit="steps", low=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig(Knobs):
+    """What to do as memory runs short."""
+
+    _path = "memory."
+
+    max_retries: int = knob(2, "retries of a step that ran out of memory", low=0)
+    record_phases: bool = knob(True, "one memory record at every change of phase")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig(Knobs):
+    """Automatic checkpoints."""
+
+    _path = "checkpoint."
+
+    dir: str | None = knob(None, "folder of automatic checkpoints; None: no automatic ones")
+    save_interval: int = knob(50, "updates between checkpoints", unit="steps", low=1, source="reference")
+    keep: int = knob(3, "checkpoints kept", low=1, source="reference")
+    max_time_frac: float = knob(
+        0.05, "share of the wall time above which a warning is recorded", low=0.0, high=1.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionConfig(Knobs):
+    """Number formats of the forward pass."""
+
+    _path = "precision."
+
+    autocast: str = knob("none", "autocast dtype of forward passes", choices=("none", "bf16", "fp16"))
+    grad_scaler: bool | None = knob(None, "scale the loss; None: with fp16 only")
+    initial_scale: float = knob(65536.0, "first loss scale", low=1.0, source="torch.amp.GradScaler")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateConfig(Knobs):
+    """How gradients become an optimizer update."""
+
+    _path = "update."
+
+    accumulation_steps: int = knob(1, "micro-batches in one update; the loss is averaged over them", low=1)
+    clip_norm: float | None = knob(None, "global gradient norm limit; None: no clipping", low=1e-12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridConfig(Knobs):
+    """All settings. Fields that a profile governs keep the profile's value unless given."""
+
+    profile: str = knob("balanced", "named preset of the fields below it governs", choices=tuple(PROFILES))
+    predictor: str = knob("rssm", "what proposes jumps; none is the plain loop", choices=PREDICTORS)
+    gate: str = knob(
+        "earned", "who may jump: what has earned it, or always (controls)", choices=("earned", "always")
+    )
+    warmup_steps: int | None = knob(
+        _PROFILED, "least steps before the first jump; None: three cycles", unit="steps", low=0
+    )
+    full_steps: int | None = knob(
+        None,
+        "full steps in a cycle (K); None: max(10, total_steps/100), 50 if unknown",
+        unit="steps",
+        low=2,
+        source="lab 5",
+    )
+    max_predict_steps: int = knob(
+        _PROFILED, "largest horizon of one jump; a longer one has its gain lowered", unit="steps", low=1
+    )
+    correct_steps: int = knob(_PROFILED, "full steps watched after a kept jump (C)", unit="steps", low=1)
+    confidence_threshold: float = knob(
+        _PROFILED, "least confidence for a jump under gate=earned", low=0.0, high=1.0
+    )
+    total_steps: int | None = knob(None, "planned optimizer updates; sets windows and K", unit="steps", low=1)
+    seed: int = knob(0, "seed of the trainer's own random streams", low=0)
+    predict: PredictConfig = knob(PredictConfig(), "group")
+    trajectory: TrajectoryConfig = knob(TrajectoryConfig(), "group")
+    learner: LearnerConfig = knob(LearnerConfig(), "group")
+    probe: ProbeConfig = knob(ProbeConfig(), "group")
+    fork: ForkConfig = knob(ForkConfig(), "group")
+    correct: CorrectConfig = knob(CorrectConfig(), "group")
+    divergence: DivergenceConfig = knob(DivergenceConfig(), "group")
+    tuning: TuningConfig = knob(TuningConfig(), "group")
+    memory: MemoryConfig = knob(MemoryConfig(), "group")
+    checkpoint: CheckpointConfig = knob(CheckpointConfig(), "group")
+    precision: PrecisionConfig = knob(PrecisionConfig(), "group")
+    update: UpdateConfig = knob(UpdateConfig(), "group")
+
+    def __post_init__(self) -> None:
+        """Fill in the profile, then check every field and the rules between fields."""
+        preset = PROFILES.get(self.profile, PROFILES["balanced"])
+        for name, value in preset.items():
+            if getattr(self, name) is _PROFILED:
+                object.__setattr__(self, name, value)
+        super().__post_init__()
+        if self.full_steps is not None and self.correct_steps >= self.full_steps:
+            raise ConfigError(
+                f"correct_steps is {self.correct_steps}, not below full_steps {self.full_steps}; "
+                "CORRECT is the head of a cycle: lower correct_steps or raise full_steps"
+            )
+        if self.fork.measured_steps > self.fork.steps:
+            raise ConfigError(
+                f"fork.measured_steps is {self.fork.measured_steps}, above fork.steps {self.fork.steps}; lower it"
+            )
+
+    @property
+    def cycle_steps(self) -> int:
+        """K: full steps in one cycle (lab section 5: K = max(10, N/100))."""
+        if self.full_steps is not None:
+            return self.full_steps
+        return 50 if self.total_steps is None else max(10, self.total_steps // 100)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read settings from a TOML file.
+
+        Raises:
+            ConfigError: the file is missing, is not TOML, or holds an unknown key or a value out of range.
+        """
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"config file {path} cannot be read ({error.strerror}); check the path"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"config file {path} is not TOML ({error}); mend that line") from error
+        return cls.from_dict(values)
+
+    def to_toml(self) -> str:
+        """The whole tree as TOML; settings left to the trainer are left out."""
+        top: list[str] = []
+        tables: list[str] = []
+        for key, value in self.to_dict().items():
+            if isinstance(value, Mapping):
+                rows = [f"{name} = {_toml(item)}" for name, item in value.items() if item is not None]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+                tables.append(f"\n[{key}]\n" + "\n".join(rows) + "\n")
+            elif value is not None:
+                top.append(f"{key} = {_toml(value)}\n")
+        return "".join(top) + "".join(tables)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"  # pyright: ignore[reportUnknownVariableType]
+    return repr(value)

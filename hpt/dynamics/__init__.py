@@ -1,0 +1,1 @@
+"""The learned model of the training run, and the numbers it reads."""

@@ -1,0 +1,1 @@
+"""Small numeric tools: state goes in and comes out."""

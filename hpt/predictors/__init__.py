@@ -1,0 +1,1 @@
+"""Ways of proposing a jump, one file each."""

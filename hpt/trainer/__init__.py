@@ -1,0 +1,1 @@
+"""The hybrid trainer: full steps, jumps, corrections, checkpoints."""

@@ -1,0 +1,1 @@
+"""Models with data that can be learned, for measuring."""

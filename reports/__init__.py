@@ -1,0 +1,1 @@
+"""The phase reports, written from stored measurements alone."""

@@ -1,0 +1,1 @@
+"""Benchmark scenarios, one file a group."""
