@@ -54,28 +54,20 @@ class PredictConfig(Knobs):
     preset: str = knob(
         "ramp", "gain schedule of the base predictor", choices=("ramp", "short", "long"), source="lab 5 and 8"
     )
-    mode: str = knob(
-        "jump", "one weight delta, or H calls of delta/H with a forward each", choices=("jump", "rollout")
-    )
+    mode: str = knob("jump", "one weight delta, or H calls of delta/H with a forward each", choices=("jump", "rollout"))
     window_start_frac: float | None = knob(
         None, "first progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
     )
     window_end_frac: float | None = knob(
         None, "last progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
     )
-    min_lr_frac: float = knob(
-        0.1, "without total_steps: least lr/lr_max at which jumps are allowed", low=0.0, high=1.0
-    )
+    min_lr_frac: float = knob(0.1, "without total_steps: least lr/lr_max at which jumps are allowed", low=0.0, high=1.0)
     max_jump_ratio: float = knob(
         1.5, "trust region: |jump| over |last displacement|", low=0.01, high=10.0, source="lab 5"
     )
-    noise_sigmas: float = knob(
-        2.0, "standard errors by which the trend must exceed pure noise", low=0.0, high=20.0
-    )
+    noise_sigmas: float = knob(2.0, "standard errors by which the trend must exceed pure noise", low=0.0, high=20.0)
     advance_schedule: bool = knob(False, "a kept jump advances the LR scheduler by its horizon")
-    correction_interval: int = knob(
-        5, "rollout mode: calls between micro-corrections, 0 for none", unit="calls", low=0
-    )
+    correction_interval: int = knob(5, "rollout mode: calls between micro-corrections, 0 for none", unit="calls", low=0)
     pause_after_rejections: int = knob(5, "rejections in a row before pausing", low=1)
     pause_cycles: int = knob(10, "cycles without a jump after that", unit="cycles", low=1)
 
@@ -114,9 +106,7 @@ class LearnerConfig(Knobs):
     replay_steps: int = knob(4096, "ticks kept for replay", unit="steps", low=64)
     learning_rate: float = knob(3e-3, "Adam step size", low=1e-6, high=1.0)
     max_grad_norm: float = knob(1.0, "clip of the learner's own gradients", low=1e-3)
-    free_nats: float = knob(
-        1.0, "KL below this many nats costs nothing", unit="nats", low=0.0, source="DreamerV3"
-    )
+    free_nats: float = knob(1.0, "KL below this many nats costs nothing", unit="nats", low=0.0, source="DreamerV3")
     min_observations: int = knob(30, "ticks before the learned model may speak", unit="steps", low=1)
     forecasts_per_cycle: int = knob(2, "out-of-sample forecasts scored each cycle", low=1, high=50)
     gate_memory: float = knob(
@@ -131,7 +121,7 @@ class ProbeConfig(Knobs):
 
     _path = "probe."
 
-    batches: int = knob(2, "batches in the paired probe, this call's included", low=1, high=64)
+    batches: int = knob(1, "batches in the paired probe, this call's included", low=1, high=64)
     budget_frac: float = knob(
         0.02, "share of full-step equivalents for extra forwards and rollbacks", low=0.0, high=1.0
     )
@@ -156,9 +146,7 @@ class ForkConfig(Knobs):
         high=0.5,
     )
     steps: int = knob(100, "full steps in each branch", unit="steps", low=2, source="lab 4")
-    measured_steps: int = knob(
-        25, "last steps of the branches over which value is measured", unit="steps", low=1
-    )
+    measured_steps: int = knob(25, "last steps of the branches over which value is measured", unit="steps", low=1)
     at_fracs: tuple[float, ...] = knob(
         (1 / 3, 1 / 6, 2 / 3), "progress of the forks, most wanted first", low=0.0, high=1.0
     )
@@ -175,9 +163,7 @@ class CorrectConfig(Knobs):
 
     residual_capacity: int = knob(512, "residuals kept", low=8)
     use_residuals: bool = knob(True, "adjust forecasts by the residuals of similar states")
-    undo_reversed: bool = knob(
-        False, "after CORRECT, undo the part of the jump that the following steps reversed"
-    )
+    undo_reversed: bool = knob(False, "after CORRECT, undo the part of the jump that the following steps reversed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +181,7 @@ class DivergenceConfig(Knobs):
     history_steps: int = knob(128, "losses and gradient norms kept", unit="steps", low=16)
     max_skips: int = knob(3, "non-finite updates in a row before the run is given up", low=1)
     max_rollbacks: int = knob(3, "critical rollbacks before the run is given up", low=0)
-    retry_lr_factor: float = knob(
-        0.5, "learning rate after a critical rollback, relative", low=0.01, high=1.0
-    )
+    retry_lr_factor: float = knob(0.5, "learning rate after a critical rollback, relative", low=0.01, high=1.0)
     retry_steps: int = knob(50, "steps at the lowered learning rate", unit="steps", low=1)
 
 
@@ -210,9 +194,7 @@ class TuningConfig(Knobs):
     bandit: bool = knob(False, "choose time scale and gain by LinUCB on measured values")
     actions: bool = knob(False, "carry out the recommendations of the health score")
     adaptive_clipping: bool = knob(False, "clip each parameter group relative to its own weight norm")
-    clipping_ratio: float = knob(
-        0.1, "adaptive clipping: gradient norm over weight norm", low=1e-4, high=10.0
-    )
+    clipping_ratio: float = knob(0.1, "adaptive clipping: gradient norm over weight norm", low=1e-4, high=10.0)
     plateau_steps: int = knob(100, "window of the plateau detector", unit="steps", low=10)
 
 
@@ -235,9 +217,7 @@ class CheckpointConfig(Knobs):
     dir: str | None = knob(None, "folder of automatic checkpoints; None: no automatic ones")
     save_interval: int = knob(50, "updates between checkpoints", unit="steps", low=1, source="reference")
     keep: int = knob(3, "checkpoints kept", low=1, source="reference")
-    max_time_frac: float = knob(
-        0.05, "share of the wall time above which a warning is recorded", low=0.0, high=1.0
-    )
+    max_time_frac: float = knob(0.05, "share of the wall time above which a warning is recorded", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,9 +247,7 @@ class HybridConfig(Knobs):
 
     profile: str = knob("balanced", "named preset of the fields below it governs", choices=tuple(PROFILES))
     predictor: str = knob("rssm", "what proposes jumps; none is the plain loop", choices=PREDICTORS)
-    gate: str = knob(
-        "earned", "who may jump: what has earned it, or always (controls)", choices=("earned", "always")
-    )
+    gate: str = knob("earned", "who may jump: what has earned it, or always (controls)", choices=("earned", "always"))
     warmup_steps: int | None = knob(
         _PROFILED, "least steps before the first jump; None: three cycles", unit="steps", low=0
     )
@@ -284,9 +262,7 @@ class HybridConfig(Knobs):
         _PROFILED, "largest horizon of one jump; a longer one has its gain lowered", unit="steps", low=1
     )
     correct_steps: int = knob(_PROFILED, "full steps watched after a kept jump (C)", unit="steps", low=1)
-    confidence_threshold: float = knob(
-        _PROFILED, "least confidence for a jump under gate=earned", low=0.0, high=1.0
-    )
+    confidence_threshold: float = knob(_PROFILED, "least confidence for a jump under gate=earned", low=0.0, high=1.0)
     total_steps: int | None = knob(None, "planned optimizer updates; sets windows and K", unit="steps", low=1)
     seed: int = knob(0, "seed of the trainer's own random streams", low=0)
     predict: PredictConfig = knob(PredictConfig(), "group")
@@ -336,9 +312,7 @@ class HybridConfig(Knobs):
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(
-                f"config file {path} cannot be read ({error.strerror}); check the path"
-            ) from error
+            raise ConfigError(f"config file {path} cannot be read ({error.strerror}); check the path") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"config file {path} is not TOML ({error}); mend that line") from error
         return cls.from_dict(values)

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
 
@@ -76,6 +78,10 @@ class Predictor(Protocol):
         """Loss expected `num_steps` full steps ahead; None if this predictor does not forecast."""
         ...
 
+    def features(self) -> NDArray[np.float32] | None:
+        """State of the run as this predictor sees it, (64,); None if it looks at none."""
+        ...
+
     def own_direction(
         self, index: int, parameter: torch.nn.Parameter, optimizer: torch.optim.Optimizer, norm: float
     ) -> torch.Tensor:
@@ -125,6 +131,10 @@ class Silent:
     def forecast(self, num_steps: int) -> LossForecast | None:
         """No opinion."""
         del num_steps
+        return None
+
+    def features(self) -> NDArray[np.float32] | None:
+        """None."""
         return None
 
     def own_direction(

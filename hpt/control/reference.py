@@ -1,0 +1,104 @@
+"""What is usual in the recent past of a run: level and spread of the loss, size of the gradient.
+
+Robust throughout, so that one outlier does not move what counts as usual: medians, and a resistant line
+where the loss is falling.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpt.control.trend import (
+    FloatArray,
+    least_squares_slope,
+    median,
+    resistant_line,
+    swing_growth,
+    turning_point_score,
+)
+
+RECENT_STEPS = 16  # the median of these follows a curve that flattens
+OSCILLATION_STEPS = 32
+GROWTH_RATIO = 1.5  # mean swing of the later half over the earlier, for an oscillation to count
+FLOOR_FRAC = 0.01  # least spread, as a share of the loss: a noiseless loss still moves by this much
+SCALE_GROWTH = 1.1  # most by which the spread grows from one full window to the next: a rise would hide in it
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Statistics of the loss and gradient norm as of step `made_at`.
+
+    Attributes:
+        made_at: steps seen when it was made. end: height there of the trend line, whose slope is at
+        most 0. slope: of that line, per step. recent: median of the last `RECENT_STEPS` losses. scale:
+        robust spread of the loss around its trend, at least `FLOOR_FRAC` of the recent median.
+        grad_norm: running median, None before enough were seen. oscillation: standard score of the
+        turning points where the swings grow and matter, else 0. flatness: |slope| in standard errors of
+        a full window's least-squares line; None for a shorter window.
+    """
+
+    made_at: int
+    end: float
+    slope: float
+    recent: float
+    scale: float
+    grad_norm: float | None
+    oscillation: float
+    flatness: float | None
+
+    def loss_score(self, loss: float, step: int) -> float:
+        """Rise of a loss above what is expected at `step`, in units of the usual spread."""
+        line = self.end + self.slope * (step - self.made_at)
+        return (loss - max(line, self.recent)) / self.scale
+
+
+def summarize(
+    losses: Collection[float],
+    grad_norms: Collection[float] | None,
+    step: int,
+    previous: Reference | None,
+    *,
+    is_full: bool,
+) -> Reference:
+    """Reference statistics from windows in order of time.
+
+    Args:
+        losses: at least 3 finite losses.
+        grad_norms: finite norms, None if too few were seen.
+        step: steps seen so far.
+        previous: the reference this one replaces.
+        is_full: the window of losses has its full length, so its slope can be judged.
+    """
+    window = np.fromiter(losses, float, len(losses))
+    line, usual = resistant_line(window), median(window)
+    floor = FLOOR_FRAC * abs(usual) + _TINY
+    limit = previous.scale * SCALE_GROWTH if is_full and previous is not None else math.inf
+    return Reference(
+        made_at=step,
+        # a rise is not followed: what it is measured against stays where the window as a whole was
+        end=line.end if line.slope < 0.0 else usual,
+        slope=min(line.slope, 0.0),
+        recent=min(median(window[-RECENT_STEPS:]), usual),
+        scale=max(min(line.spread, limit), floor),
+        grad_norm=None if grad_norms is None else median(np.fromiter(grad_norms, float, len(grad_norms))),
+        oscillation=_oscillation(window[-OSCILLATION_STEPS:], floor),
+        flatness=_flatness(window) if is_full else None,
+    )
+
+
+def _oscillation(losses: FloatArray, floor: float) -> float:
+    """Score of the turning points, 0 where the swings do not grow or all lie within `floor`."""
+    score = turning_point_score(losses)
+    if score <= 0.0 or swing_growth(losses) < GROWTH_RATIO:
+        return 0.0
+    return score if float(np.ptp(losses)) > floor else 0.0
+
+
+def _flatness(losses: FloatArray) -> float:
+    slope = least_squares_slope(losses)
+    if slope.standard_error == 0.0:
+        return 0.0 if slope.value == 0.0 else math.inf
+    return abs(slope.value) / slope.standard_error

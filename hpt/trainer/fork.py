@@ -1,0 +1,146 @@
+"""A fork: from one state the run goes on both ways, so that the value of a jump is measured and not guessed.
+
+The branch without the jump runs first, as ordinary full steps, and its batches are kept by reference. The call that
+ends it goes back to the fork, where the state with the jump was kept, runs the same batches with the same random
+streams, and keeps the better branch. Each branch's loss on a batch is taken before its update on that batch, so it is
+a loss on data the branch has not seen; value is the mean paired difference over the last steps, positive when the
+jump saved loss. The losing branch's work stays counted.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+from hpt.config import ForkConfig
+from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
+from hpt.trainer.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ForkPlan:
+    """What is being tried at a fork.
+
+    Attributes:
+        step: net updates at the fork.
+        arm: arm of the jump.
+        horizon: full steps the jump stands for.
+        norm_ratio: |jump| / |last displacement|.
+        gain: sum of the jump's EMA coefficients.
+        immediate: probed loss after minus before the jump; a rise is positive.
+    """
+
+    step: int
+    arm: str
+    horizon: int
+    norm_ratio: float
+    gain: float
+    immediate: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForkValue:
+    """Loss saved by the jump over the last steps of the branches, and its standard error."""
+
+    value: float
+    value_se: float
+
+
+class Fork:
+    """One open fork.
+
+    Args:
+        plan: what is being tried.
+        config: length, measured part and limits.
+        jumped: the state with the jump applied.
+        rng: random streams at the fork.
+    """
+
+    def __init__(self, plan: ForkPlan, config: ForkConfig, jumped: Snapshot, rng: Mapping[str, torch.Tensor]) -> None:
+        self.plan = plan
+        self.jumped = jumped
+        self.rng = dict(rng)
+        self.batches: list[Any] = []
+        self.losses: list[float] = []
+        self._config = config
+        self._batch_bytes = 0
+
+    @property
+    def complete(self) -> bool:
+        """The branch without the jump has its steps."""
+        return len(self.losses) >= self._config.steps
+
+    def observe(self, batches: list[Any], loss: float) -> bool:
+        """Take note of one full step of the first branch; False when its batches no longer fit the limit."""
+        self.batches.extend(batches)
+        self.losses.append(loss)
+        self._batch_bytes += sum(batch_bytes(batch) for batch in batches)
+        return self._batch_bytes <= self._config.max_batch_bytes
+
+    def value_of(self, other: list[float]) -> ForkValue:
+        """Paired comparison with the branch that jumped."""
+        count = self._config.measured_steps
+        gains = [mine - theirs for mine, theirs in zip(self.losses[-count:], other[-count:], strict=True)]
+        if not all(math.isfinite(gain) for gain in gains):
+            return ForkValue(-math.inf, 0.0)
+        return ForkValue(fmean(gains), stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf)
+
+    def replay_rng(self) -> dict[str, torch.Tensor]:
+        """Set the random streams back to the fork; returns where they were."""
+        now = torch_rng_state()
+        set_torch_rng_state(self.rng)
+        return now
+
+
+class ForkSchedule:
+    """Where forks are due, and whether one more can be paid for.
+
+    Args:
+        config: budget, length and places.
+        total_steps: planned updates; without a plan there is no share to spend, hence no fork.
+    """
+
+    def __init__(self, config: ForkConfig, total_steps: int | None) -> None:
+        self._config = config
+        self._total = total_steps or 0
+        affordable = int(config.budget_frac * self._total // config.steps)
+        self._due = sorted(config.at_fracs[:affordable])
+
+    def is_due(self, step: int) -> bool:
+        """A fork is due at or after its place, if its branches end inside the run."""
+        return bool(self._due) and step >= self._due[0] * self._total and step + self._config.steps < self._total
+
+    def took(self) -> None:
+        """The due fork was opened, or given up."""
+        self._due = self._due[1:]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Places still due."""
+        return {"due": list(self._due)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self._due = [float(one) for one in state["due"]]
+
+
+def batch_bytes(batch: Any) -> int:
+    """Bytes of the tensors in a batch of tensors, sequences and mappings."""
+    if isinstance(batch, torch.Tensor):
+        return batch.nbytes
+    if isinstance(batch, Mapping):
+        return sum(batch_bytes(item) for item in batch.values())
+    if isinstance(batch, (list, tuple)):
+        return sum(batch_bytes(item) for item in batch)
+    return 0
+
+
+def is_plain(batch: Any) -> bool:
+    """A batch that can be kept and stored: tensors, numbers and text in sequences and mappings."""
+    if isinstance(batch, Mapping):
+        return all(isinstance(key, str) and is_plain(item) for key, item in batch.items())
+    if isinstance(batch, (list, tuple)):
+        return all(is_plain(item) for item in batch)
+    return batch is None or isinstance(batch, (torch.Tensor, bool, int, float, str))

@@ -1,0 +1,233 @@
+"""The hybrid trainer: ordinary steps, predicted jumps, corrections, in the order of its phases.
+
+    WARMUP, FULL    K full steps a cycle; the predictor observes each
+    PREDICT         one weight delta in place of many steps, no backward pass
+    CORRECT         the first C full steps after a kept jump, watched against the forecast made before it
+
+With `predictor="none"` it is the plain loop, bit for bit.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from hpt.config import HybridConfig
+from hpt.dynamics.facts import StepFacts
+from hpt.predictors.protocol import Predictor
+from hpt.records import MemoryRecord, Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
+from hpt.trainer import cycle, persistence, recovery
+from hpt.trainer.full_step import FullOutcome, LossFunction
+from hpt.trainer.parts import Parts
+
+
+class HybridTrainer:
+    """Trains a model, replacing some steps by predicted weight changes.
+
+    Args:
+        model: any module; trained in place.
+        optimizer: any torch optimizer over its parameters.
+        loss_fn: (model, batch) -> scalar tensor.
+        config: all settings; None for the defaults.
+        scheduler: stepped by the trainer once per optimizer update, never by the caller.
+        sink: receives every record; None discards them.
+        predictor: your own, instead of the one config.predictor names.
+
+    Raises:
+        ModelError: nothing to train.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss_fn: LossFunction,
+        config: HybridConfig | None = None,
+        scheduler: LRScheduler | None = None,
+        sink: Sink | None = None,
+        predictor: Predictor | None = None,
+    ) -> None:
+        self._parts = Parts(model, optimizer, loss_fn, config or HybridConfig(), scheduler, sink or discard, predictor)
+        self._stretch = PhaseRecord(self.phase, 0, 0, 0.0)
+
+    @property
+    def config(self) -> HybridConfig:
+        """The settings in force."""
+        return self._parts.config
+
+    @property
+    def phase(self) -> Phase:
+        """Phase of the next call."""
+        return Phase.FULL if self._parts.plain else self._parts.controller.phase
+
+    @property
+    def num_updates(self) -> int:
+        """Net optimizer updates: made, and not taken back by a rollback."""
+        return self._parts.controller.step
+
+    @property
+    def num_calls(self) -> int:
+        """Batches consumed, the position in the data."""
+        return self._parts.moving.num_calls
+
+    def step(self, batch: Any) -> StepResult:
+        """Consume one batch: a full step, or a predicted jump.
+
+        Raises:
+            ModelError: the loss is not a scalar.
+            TrainingDiverged: recovery failed; the message names the last checkpoint.
+            OutOfMemory: memory ran out and retrying did not help.
+        """
+        parts, phase = self._parts, self.phase
+        parts.ledger.begin()
+        lr, backwards = parts.full.lr, parts.ledger.counters.backwards
+        covered = parts.ledger.counters.jumps_accepted
+        expected = self._expected_loss()
+        loss, grad_norm = self._jump(batch) if phase is Phase.PREDICT else self._full(batch, phase)
+        parts.moving.num_calls += 1
+        persistence.save_when_due(parts)
+        result = StepResult(
+            loss=loss,
+            phase=phase,
+            was_predicted=phase is Phase.PREDICT and parts.ledger.counters.jumps_accepted > covered,
+            predicted_loss=expected,
+            confidence=parts.moving.confidence,
+            grad_norm=grad_norm,
+            num_backward=parts.ledger.counters.backwards - backwards,
+            wall_s=parts.ledger.end(phase),
+        )
+        self._emit(result, lr)
+        return result
+
+    def _expected_loss(self) -> float | None:
+        parts = self._parts
+        if parts.plain:
+            return None
+        if parts.correct.expected is not None:
+            return parts.correct.expected
+        return parts.trend.level + parts.trend.at(1)[0] if parts.trend.num_observed else None
+
+    def _jump(self, batch: Any) -> tuple[float, float | None]:
+        """PREDICT; when probing fails, the weights are as before and the batch serves a full step instead."""
+        try:
+            return cycle.predict(self._parts, batch), None
+        except Exception as error:  # noqa: BLE001 (whatever the user's loss function raises)
+            recovery.probe_failed(self._parts, error)
+            return self._full(batch, Phase.FULL)
+
+    def _full(self, batch: Any, phase: Phase) -> tuple[float, float | None]:
+        """WARMUP, FULL, CORRECT: one micro-batch, and what follows from an update."""
+        parts = self._parts
+        outcome = recovery.run_with_retries(parts, batch)
+        if outcome.updated:
+            self._updated(outcome, phase)
+        elif outcome.fault is not None and not parts.plain:
+            recovery.skipped(parts, outcome)
+        return outcome.loss, outcome.grad_norm
+
+    def _updated(self, outcome: FullOutcome, phase: Phase) -> None:
+        parts = self._parts
+        parts.controller.full_step_done()
+        batches, parts.moving.update_batches = parts.moving.update_batches, []
+        if parts.plain:
+            if parts.controller.cycle_done:
+                parts.controller.start_cycle()
+            return
+        parts.moving.skips_in_row = 0
+        parts.moving.max_lr = max(parts.moving.max_lr, parts.full.lr)
+        for each in batches:
+            parts.probe.keep(each)
+        self._observe(outcome, phase)
+        if parts.correct.must_roll_back(outcome.loss):
+            recovery.roll_back_jump(parts, f"loss left the forecast's band by {parts.correct.excess():.4g}")
+            return
+        if parts.config.correct.undo_reversed and parts.correct.just_decided:
+            cycle.undo_reversed(parts)
+        if not recovery.act_on(parts, parts.monitor.check(outcome.loss, None, None, outcome.grad_norm)):
+            parts.ledger.lap("control")
+            cycle.after_step(parts, batches, outcome.loss)
+        parts.ledger.lap("control")
+
+    def _observe(self, outcome: FullOutcome, phase: Phase) -> None:
+        """Tell everyone who learns from full steps, in numbers."""
+        parts = self._parts
+        if parts.moving.steps_since_jump is not None:
+            parts.moving.steps_since_jump += 1
+        parts.trend.observe(outcome.loss)
+        parts.health.observe(outcome.loss, outcome.grad_norm or 0.0, outcome.group_grad_norms, None)
+        parts.ledger.lap("control")
+        parts.predictor.observe(
+            StepFacts(
+                step=parts.controller.step,
+                loss=outcome.loss,
+                grad_norm=outcome.grad_norm if outcome.grad_norm is not None else math.nan,
+                group_grad_norms=outcome.group_grad_norms,
+                lr_frac=parts.lr_frac,
+                progress=parts.progress,
+                phase=phase,
+                cycle_frac=parts.controller.cycle_frac,
+                steps_since_jump=parts.moving.steps_since_jump,
+            )
+        )
+        parts.ledger.lap("predictor")
+
+    def finish(self) -> None:
+        """End of the data: an open fork is given up (the branch under way is an ordinary run), nothing is written."""
+        self._parts.moving.fork = None
+        self._parts.moving.update_batches = []
+        self._parts.full.forget()
+
+    def save(self, path: str | Path) -> None:
+        """Write everything needed to continue bit for bit: model, optimizer, predictor, random streams, position.
+
+        Raises:
+            DiskError: no space, or the folder cannot be written; an older file at `path` stays as it was.
+        """
+        persistence.save(self._parts, Path(path))
+
+    def load(self, path: str | Path) -> None:
+        """Continue from a file written by `save`, in a trainer built the same way.
+
+        Raises:
+            CheckpointError: the file is damaged, of a newer schema, or of another predictor or model.
+        """
+        persistence.load(self._parts, Path(path))
+
+    def summary(self) -> dict[str, Any]:
+        """Phases, counters, seconds, confidence and the predictor's own account, as plain values."""
+        parts = self._parts
+        ledger = parts.ledger.summary()
+        if parts.plain:
+            return ledger | {"confidence": None, "predictor": {"name": "none"}}
+        account = dict(parts.predictor.summary())
+        trend = {"cosine": parts.gate.trend.cosine, "passed": parts.gate.trend.passed}
+        confidence = account.pop("confidence", None)
+        return ledger | {
+            "confidence": confidence,
+            "predictor": {"name": parts.predictor.name, "trend": trend, **account},
+        }
+
+    def _emit(self, result: StepResult, lr: float) -> None:
+        parts = self._parts
+        values = {item.name: getattr(result, item.name) for item in dataclasses.fields(result)}
+        parts.sink(StepRecord(step=self.num_updates, call=self.num_calls, lr=lr, **values))
+        if result.phase is not self._stretch.phase:
+            parts.sink(self._stretch)
+            self._stretch = PhaseRecord(result.phase, self.num_calls, 0, 0.0)
+            self._record_memory(result.phase)
+        self._stretch = dataclasses.replace(
+            self._stretch,
+            num_calls=self._stretch.num_calls + 1,
+            wall_s=self._stretch.wall_s + result.wall_s,
+        )
+
+    def _record_memory(self, phase: Phase) -> None:
+        if self.config.memory.record_phases and not self._parts.plain:
+            from hpt.memory.probe import read_memory  # noqa: PLC0415 (NVML is looked for only when it is wanted)
+
+            self._parts.sink(
+                MemoryRecord(call=self.num_calls, phase=phase, **dataclasses.asdict(read_memory(self._parts.device)))
+            )

@@ -1,0 +1,73 @@
+"""Number formats of a training step: autocast around forward passes, and loss scaling where fp16 needs it.
+
+bf16 has the exponent range of fp32 and needs no scaling; fp16 gradients underflow, so the loss is multiplied
+by a scale that grows until gradients overflow, and the update that overflowed is skipped (Micikevicius et
+al., arXiv:1710.03740; torch.amp.GradScaler does the work). Such a skip belongs to the search for the scale
+and is no divergence. With autocast "none" and no scaler nothing is added to the plain loop.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from hpt.config import PrecisionConfig
+
+_DTYPES = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """Autocast and loss scaling for one optimizer.
+
+    Attributes:
+        scaler: the GradScaler in use, or None.
+    """
+
+    def __init__(self, config: PrecisionConfig, device: torch.device) -> None:
+        self._device_type = device.type
+        self._dtype = _DTYPES[config.autocast]
+        scales = config.autocast == "fp16" if config.grad_scaler is None else config.grad_scaler
+        self.scaler: torch.amp.GradScaler | None = None
+        if scales:
+            self.scaler = torch.amp.GradScaler(device.type, init_scale=config.initial_scale)
+        self._is_unscaled = False
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """Context for forward pass and loss, not for the backward."""
+        return nullcontext() if self._dtype is None else torch.autocast(self._device_type, dtype=self._dtype)
+
+    def scale(self, loss: torch.Tensor) -> torch.Tensor:
+        """What to call backward() on."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divide the gradients by the scale, so that norms and clipping are true; once an update."""
+        if self.scaler is None:
+            return
+        if self._is_unscaled:
+            # The update before was given up; setting the scale to itself makes the scaler forget it.
+            self.scaler.update(self.scaler.get_scale())
+        self.scaler.unscale_(optimizer)
+        self._is_unscaled = True
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Update weights and scale; False when the scaler skipped the update because gradients overflowed."""
+        if self.scaler is None:
+            optimizer.step()
+            return True
+        before = self.scaler.get_scale()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        self._is_unscaled = False
+        # Fused optimizers skip inside their kernel, so only the lowered scale tells of every skip.
+        return self.scaler.get_scale() >= before
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scaler's state; None without one."""
+        return {"scaler": None if self.scaler is None else self.scaler.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`; the state of a run without a scaler leaves this scaler as it is."""
+        if self.scaler is not None and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,155 @@
+"""PREDICT: one weight delta in place of many steps, without a backward pass.
+
+The proposal is shortened to the trust region, the loss is probed, the delta is added in place, the loss is probed
+again, and a blow-up is undone. A moderate rise is no reason to reject: good jumps cost a little at first.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from hpt.control.rise import RiseBound
+from hpt.dynamics.facts import CycleFacts
+from hpt.predictors.protocol import Predictor, Proposal
+from hpt.trainer.full_step import FullStep
+from hpt.trainer.ledger import Ledger
+from hpt.trainer.probe import Probe
+from hpt.trainer.snapshot import Snapshot
+from hpt.trainer.trajectory import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """What became of one proposal.
+
+    Attributes:
+        proposal: as it came from the predictor.
+        coefficients: as applied, inside the trust region.
+        norm: |weight delta|.
+        norm_ratio: norm over |displacement of the last cycle|.
+        loss: loss on this call's batch after the call.
+        loss_before: paired probe before the jump; None if the budget allowed none.
+        loss_after: probe after it.
+        kept: still applied.
+        reason: why not, or "" if kept.
+    """
+
+    proposal: Proposal
+    coefficients: dict[str, float]
+    norm: float
+    norm_ratio: float
+    loss: float
+    loss_before: float | None
+    loss_after: float
+    kept: bool
+    reason: str
+
+
+class PredictStep:
+    """Carries out proposals on the weights."""
+
+    def __init__(
+        self,
+        full: FullStep,
+        trajectory: Trajectory,
+        probe: Probe,
+        rise: RiseBound,
+        ledger: Ledger,
+        max_ratio: float,
+    ) -> None:
+        self._full = full
+        self._trajectory = trajectory
+        self._probe = probe
+        self._rise = rise
+        self._ledger = ledger
+        self._max_ratio = max_ratio
+
+    def bounded(self, proposal: Proposal, facts: CycleFacts, predictor: Predictor) -> tuple[dict[str, float], float]:
+        """Coefficients shortened to |jump| <= max_ratio |d|, and the resulting |jump|."""
+        own = self.own_of(predictor, facts)
+        norm = self._trajectory.norm_of(proposal.coefficients, facts, own)
+        limit = self._max_ratio * facts.displacement_norm
+        if not math.isfinite(norm) or norm <= limit:
+            return dict(proposal.coefficients), norm
+        return {name: factor * limit / norm for name, factor in proposal.coefficients.items()}, limit
+
+    def own_of(self, predictor: Predictor, facts: CycleFacts) -> Any:
+        """The predictor's own direction as a function of parameter index and parameter."""
+        return partial(_own_direction, predictor, self._full.optimizer, facts.displacement_norm)
+
+    def apply(
+        self, proposal: Proposal, coefficients: dict[str, float], facts: CycleFacts, predictor: Predictor
+    ) -> None:
+        """Add the weight delta in place; tied weights once, frozen ones and buffers never."""
+        self._trajectory.apply(coefficients, self.own_of(predictor, facts), proposal.group_factors)
+        self._ledger.lap("jump")
+
+    def run(
+        self,
+        batch: Any,
+        proposal: Proposal,
+        facts: CycleFacts,
+        predictor: Predictor,
+        snapshot: Snapshot,
+    ) -> Jump:
+        """Probe, jump, probe; keep or undo.
+
+        Raises:
+            Exception: whatever the user's loss function raises; the weights are then as before the call.
+        """
+        self._ledger.counters.jumps_proposed += 1
+        coefficients, norm = self.bounded(proposal, facts, predictor)
+        paired = self._probe.affords_pair()
+        batches = self._probe.batches(batch, paired=paired)
+        try:
+            before = self._probe.losses(batches) if paired else None
+            self._ledger.lap("probe")
+            self.apply(proposal, coefficients, facts, predictor)
+            after = self._probe.losses(batches)
+            self._ledger.lap("probe")
+        except BaseException:
+            # Also on Ctrl-C: a half-applied jump must never be left behind.
+            snapshot.restore()
+            raise
+        reason = self._objection(before, after)
+        if reason:
+            snapshot.restore()
+            self._ledger.lap("snapshot")
+        loss = after[0] if not reason or before is None else before[0]
+        return Jump(
+            proposal=proposal,
+            coefficients=coefficients,
+            norm=norm,
+            norm_ratio=norm / max(facts.displacement_norm, 1e-300),
+            loss=loss,
+            loss_before=_mean(before) if before is not None else None,
+            loss_after=_mean(after),
+            kept=not reason,
+            reason=reason,
+        )
+
+    def _objection(self, before: list[float] | None, after: list[float]) -> str:
+        """Why the jump cannot stay: not finite, or a rise beyond the learned bound. Empty when it can."""
+        if not all(math.isfinite(loss) for loss in after):
+            return "loss is not finite after the jump"
+        if before is None:
+            return ""
+        rise, bound = _mean(after) - _mean(before), self._rise.bound(_mean(before))
+        return f"loss rose by {rise:.4g}, above the bound {bound:.4g}" if rise > bound else ""
+
+
+def _own_direction(
+    predictor: Predictor,
+    optimizer: torch.optim.Optimizer,
+    norm: float,
+    index: int,
+    parameter: torch.nn.Parameter,
+) -> torch.Tensor:
+    return predictor.own_direction(index, parameter, optimizer, norm)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

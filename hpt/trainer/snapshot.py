@@ -1,0 +1,299 @@
+"""Keeping the training state at one moment, and putting it back exactly, in place.
+
+A jump is undone, and a diverged stretch of steps rolled back, by copying saved values into the very tensors
+they came from: no parameter, buffer or optimizer state moves in memory, so that compiled graphs, tied weights
+and anything else that holds a reference stay valid. What was created since (lazily made optimizer state, a
+group's initial_lr) is removed, what was removed is put back. Gradients are not part of the state: after a
+restore the next update begins with zero_grad.
+
+Cost: one copy of the trained weights, the buffers and the optimizer state. `reuse` hands the memory of the
+snapshot before to the next one, so that a snapshot each cycle allocates once.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+from operator import is_
+from typing import Any, Protocol, cast
+
+import torch
+
+_copy_all = torch._foreach_copy_  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+_Layout = tuple[object, ...]
+_Spare = dict[_Layout, list[torch.Tensor]]
+
+
+class Stateful(Protocol):
+    """Anything with a state dictionary: a learning-rate scheduler, a GradScaler."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State as plain values and tensors."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Inverse of `state_dict`."""
+        ...
+
+
+class Snapshot:
+    """Training state at one moment; made by `Snapshot.take`."""
+
+    def __init__(
+        self,
+        copies: "_Copies",
+        buffers: "_BufferSlots",
+        optimizer: "_OptimizerState",
+        others: list[tuple[Stateful, dict[str, Any]]],
+    ) -> None:
+        self._copies = copies
+        self._buffers = buffers
+        self._optimizer = optimizer
+        self._others = others
+
+    @classmethod
+    def take(
+        cls,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Stateful | None = None,
+        scaler: Stateful | None = None,
+        *,
+        reuse: "Snapshot | None" = None,
+        placement: str = "device",
+    ) -> "Snapshot":
+        """Copy everything that training changes: tied weights once, frozen parameters not at all.
+
+        Args:
+            model: parameters with requires_grad and all buffers are kept.
+            optimizer: its state and the values of its groups are kept, attributes outside them are not.
+            scheduler: kept through its state dictionary.
+            scaler: kept through its state dictionary.
+            reuse: an earlier snapshot whose memory this one takes over; it cannot be restored afterwards.
+            placement: "device" (beside each tensor) or "cpu" (host memory, pinned for tensors on CUDA).
+        """
+        buffers = _BufferSlots(model)
+        state = _OptimizerState(optimizer)
+        tensors = [*_trained(model, optimizer), *buffers.tensors(), *state.tensors()]
+        spare = {} if reuse is None else reuse._copies.hand_over()  # noqa: SLF001 (its own class)
+        copies = _Copies(tensors, placement, spare)
+        copies.save()
+        others = [(one, copy.deepcopy(one.state_dict())) for one in (scheduler, scaler) if one is not None]
+        return cls(copies, buffers, state, others)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the copies, bytes."""
+        return self._copies.nbytes
+
+    def restore(self) -> None:
+        """Put everything back as it was, bit for bit; can be repeated."""
+        assert self._copies.is_whole, "the memory of this snapshot was handed to a later one"
+        self._buffers.put_back()
+        for one, state in self._others:
+            one.load_state_dict(copy.deepcopy(state))
+        self._optimizer.put_back()  # after the scheduler: the groups say what the learning rate was
+        self._copies.restore()
+
+
+class BufferGuard:
+    """The model's buffers as they were before a forward pass, for when its update is skipped.
+
+    All are kept, whole numbers included (a batch norm counts its batches); without any it costs nothing.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._slots = _BufferSlots(model)
+        self._copies = _Copies([], "device", {})
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the copies, bytes."""
+        return self._copies.nbytes
+
+    def save(self) -> None:
+        """Keep the buffers as they are now."""
+        if not self._slots:
+            return
+        self._slots.refresh()
+        tensors = self._slots.tensors()
+        if not self._copies.covers(tensors):
+            self._copies = _Copies(tensors, "device", self._copies.hand_over())
+        self._copies.save()
+
+    def restore(self) -> None:
+        """Put the buffers back as they were at the last `save`."""
+        self._slots.put_back()
+        self._copies.restore()
+
+
+class _BufferSlots:
+    """Which tensor sits in each buffer of a model: a forward may change a buffer, or replace it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        # Module.buffers() hides the slots; through their dictionaries a tensor put in later is seen.
+        registries = (one._buffers for one in model.modules())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._registries = [registry for registry in registries if registry]
+        self.refresh()
+
+    def __bool__(self) -> bool:
+        return bool(self._registries)
+
+    def refresh(self) -> None:
+        self._held = [dict(registry) for registry in self._registries]
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [one for held in self._held for one in held.values() if one is not None]
+
+    def put_back(self) -> None:
+        for registry, held in zip(self._registries, self._held, strict=True):
+            registry.update(held)
+
+
+class _OptimizerState:
+    """Structure and plain values of an optimizer's state and groups; the tensors in it by reference."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        state = cast("dict[Any, Any]", optimizer.state)
+        self._state = [(key, entry, _frozen(entry)) for key, entry in state.items()]
+        self._groups = [(group, _frozen(_settings(group))) for group in optimizer.param_groups]
+
+    def tensors(self) -> list[torch.Tensor]:
+        frozen = [*(one for _, _, one in self._state), *(one for _, one in self._groups)]
+        return list(_tensors_in(frozen))
+
+    def put_back(self) -> None:
+        state = cast("dict[Any, Any]", self._optimizer.state)
+        state.clear()
+        for key, entry, frozen in self._state:
+            state[key] = _refilled(entry, _frozen(frozen))
+        for group, frozen in self._groups:
+            _refilled(group, {"params": group["params"], **_frozen(frozen)})
+
+
+class _Copies:
+    """Copies of live tensors, shared memory once; all of a kind in one foreach call, since most are small."""
+
+    def __init__(self, live: Iterable[torch.Tensor], placement: str, spare: _Spare) -> None:
+        self._given = list(live)
+        unique = {_memory_of(one): _distinct(one) for one in self._given}
+        self.is_whole = True
+        self._places: list[tuple[_Layout, torch.Tensor]] = []
+        self._kinds: dict[_Layout, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+        self._sparse = [one for one in unique.values() if one.layout != torch.strided]
+        self._sparse_copies: list[torch.Tensor] = []
+        for one in unique.values():
+            if one.layout == torch.strided:
+                self._add(one, placement, spare)
+
+    def _add(self, live: torch.Tensor, placement: str, spare: _Spare) -> None:
+        layout = (placement, live.device, live.dtype, live.shape, live.stride())
+        fitting = spare.get(layout)
+        place = fitting.pop() if fitting else _room_for(live, placement)
+        self._places.append((layout, place))
+        sources, places = self._kinds.setdefault((live.device, live.dtype), ([], []))
+        sources.append(live)
+        places.append(place)
+
+    @property
+    def nbytes(self) -> int:
+        strided = sum(one.nbytes for _, one in self._places)
+        return strided + sum(_sparse_bytes(one) for one in self._sparse_copies)
+
+    def covers(self, tensors: list[torch.Tensor]) -> bool:
+        """These are copies of exactly these tensors."""
+        return len(tensors) == len(self._given) and all(map(is_, tensors, self._given))
+
+    @torch.no_grad()
+    def save(self) -> None:
+        for live, places in self._kinds.values():
+            # On CUDA copies to and from pinned memory are queued in the order of the kernels around them.
+            _copy_all(places, live, non_blocking=live[0].is_cuda)
+        self._sparse_copies = [one.clone() for one in self._sparse]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for live, places in self._kinds.values():
+            _copy_all(live, places, non_blocking=live[0].is_cuda)
+        for one, kept in zip(self._sparse, self._sparse_copies, strict=True):
+            one.copy_(kept)
+
+    def hand_over(self) -> _Spare:
+        """Give the memory away, by layout."""
+        spare: _Spare = {}
+        for layout, place in self._places:
+            spare.setdefault(layout, []).append(place)
+        self.__init__([], "device", {})
+        self.is_whole = False
+        return spare
+
+
+def _trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """Parameters of the model, and of the optimizer beyond it (a loss with weights of its own)."""
+    groups = [one for group in optimizer.param_groups for one in group["params"]]
+    return [one for one in (*model.parameters(), *groups) if one.requires_grad]
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != "params"}
+
+
+def _memory_of(tensor: torch.Tensor) -> _Layout:
+    if tensor.layout != torch.strided:
+        return (id(tensor),)
+    return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+
+
+def _distinct(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor without the repeats of `expand`, into which nothing can be copied."""
+    if tensor.layout != torch.strided:
+        return tensor
+    for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        if size > 1 and stride == 0:
+            tensor = tensor.narrow(axis, 0, 1)
+    return tensor
+
+
+def _room_for(live: torch.Tensor, placement: str) -> torch.Tensor:
+    if placement == "device":
+        return torch.empty_like(live, requires_grad=False)
+    return torch.empty_like(live, device="cpu", pin_memory=live.device.type == "cuda", requires_grad=False)
+
+
+def _sparse_bytes(tensor: torch.Tensor) -> int:
+    if tensor.layout != torch.sparse_coo:
+        return tensor.values().nbytes
+    kept = tensor.detach()
+    return kept._values().nbytes + kept._indices().nbytes  # noqa: SLF001 (values() refuses what is not coalesced)
+
+
+def _frozen(value: Any) -> Any:
+    """A copy of the structure and plain values, with the tensors themselves in it."""
+    if isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, dict):
+        entries = copy.copy(cast("dict[Any, Any]", value))
+        entries.update({key: _frozen(one) for key, one in entries.items()})
+        return entries
+    if type(value) in (list, tuple):
+        return type(value)(_frozen(one) for one in value)
+    return copy.deepcopy(value)
+
+
+def _refilled(entry: Any, contents: Any) -> Any:
+    """The same dictionary with other contents; the contents themselves where it is no dictionary."""
+    if not isinstance(entry, dict):
+        return contents
+    kept = cast("dict[Any, Any]", entry)
+    kept.clear()
+    kept.update(contents)
+    return kept
+
+
+def _tensors_in(value: Any) -> Iterable[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors_in(list(cast("dict[Any, Any]", value).values()))
+    elif isinstance(value, (list, tuple)):
+        for part in cast("Iterable[Any]", value):
+            yield from _tensors_in(part)

@@ -1,0 +1,286 @@
+"""The weights' path: where the cycle began, and one moving average of cycle displacements a time scale.
+
+With theta_start the weights at the start of a cycle and K full steps in it,
+
+    d = theta - theta_start            E_mu <- mu E_mu + (1 - mu) d            E^ = E_mu / (1 - mu^k)
+
+and a jump is a sum of coefficient x direction over d, the E^ and, for some published baselines, earlier
+displacements. In the form j = -a d + g E^ this is periodic outer Nesterov on cycle displacements (SNOO,
+arXiv:2510.15830; DiLoCo with one worker, arXiv:2311.08105). Memory: (1 + scales + kept displacements) x P.
+
+Everything runs tensor by tensor and in place, so the largest temporary is one tensor and no parameter moves.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpt.dynamics.facts import CycleFacts, FloatArray
+
+OwnDirection = Callable[[int, torch.nn.Parameter], torch.Tensor]
+Kept = Callable[[torch.nn.Parameter], torch.Tensor]
+
+
+class Trajectory:
+    """Displacements of the trained parameters, by parameter group.
+
+    Args:
+        groups: trained parameters of each optimizer group, every parameter once.
+        scales: EMA decays over cycles.
+        num_past: past displacements to keep.
+        placement: "device", "cpu" (pinned when the parameters are on CUDA), "bf16" (on the device, half the bytes),
+            or "auto" (device on CPU, cpu on CUDA).
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[torch.nn.Parameter]],
+        scales: tuple[float, ...],
+        num_past: int = 0,
+        placement: str = "auto",
+    ) -> None:
+        self.scales = scales
+        self.num_past = num_past
+        self.num_cycles = 0
+        self.parameters = [parameter for group in groups for parameter in group]
+        self._group_of = [index for index, group in enumerate(groups) for _ in group]
+        self._num_groups = len(groups)
+        self._placement = placement
+        self._start = [self._copy_of(parameter) for parameter in self.parameters]
+        self._emas = [[torch.zeros_like(start) for start in self._start] for _ in scales]
+        self._past: list[list[torch.Tensor]] = []
+
+    def _copy_of(self, parameter: torch.nn.Parameter) -> torch.Tensor:
+        on_cuda = parameter.device.type == "cuda"
+        to_host = self._placement == "cpu" or (self._placement == "auto" and on_cuda)
+        stored = _storage_dtype(parameter.dtype, half=self._placement == "bf16")
+        copy = parameter.detach().to(dtype=stored, device="cpu" if to_host else parameter.device, copy=True)
+        return copy.pin_memory() if to_host and on_cuda else copy
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, all copies together."""
+        held = [self._start, *self._emas, *self._past]
+        return sum(tensor.nbytes for tensors in held for tensor in tensors)
+
+    @torch.no_grad()
+    def end_cycle(self, step: int, num_steps: int, progress: float | None, lr_frac: float) -> CycleFacts:
+        """Take the displacement of the cycle that just ended into the averages; return all inner products.
+
+        The cycle's start is kept until `begin_cycle`, because a jump may still need d.
+        """
+        self.num_cycles += 1
+        debias = [1.0 / (1.0 - mu**self.num_cycles) for mu in self.scales]
+        before = [1.0 / (1.0 - mu ** (self.num_cycles - 1)) if self.num_cycles > 1 else 0.0 for mu in self.scales]
+        newest: list[torch.Tensor] = []
+        rows: list[torch.Tensor] = []
+        past_rows: list[torch.Tensor] = []
+        for index, parameter in enumerate(self.parameters):
+            start = self._start[index]
+            theta = parameter.detach().to(device=start.device, dtype=_compute_dtype(start.dtype))
+            d = theta - start
+            emas = [scale[index] for scale in self._emas]
+            rows.append(_inner_products(theta, d, emas, self.scales))
+            if self.num_past:
+                past_rows.append(_dots([d, *(past[index] for past in self._past)], d))
+                newest.append(d)
+        if self.num_past:
+            self._past = [newest, *self._past][: self.num_past]
+        per_tensor = torch.stack([row.cpu() for row in rows]).to(torch.float64).numpy()
+        return CycleFacts(
+            cycle=self.num_cycles,
+            step=step,
+            num_steps=num_steps,
+            progress=progress,
+            lr_frac=lr_frac,
+            scales=self.scales,
+            past_gram=self._past_gram(past_rows),
+            **self._by_group(per_tensor, np.array(debias), np.array(before)),
+        )
+
+    def _by_group(self, rows: FloatArray, debias: FloatArray, before: FloatArray) -> dict[str, Any]:
+        """Sum per-tensor inner products over each group and apply the bias corrections."""
+        size = 1 + len(self.scales)
+        sums = np.zeros((self._num_groups, rows.shape[1]))
+        np.add.at(sums, np.array(self._group_of, dtype=np.intp), rows)
+        pairs = size * (size + 1) // 2
+        factor = np.concatenate([[1.0], debias])
+        gram = np.zeros((self._num_groups, size, size))
+        upper = np.triu_indices(size)
+        gram[:, upper[0], upper[1]] = sums[:, :pairs]
+        gram[:, upper[1], upper[0]] = sums[:, :pairs]
+        lagged, lagged_norms = np.split(sums[:, pairs:-1], 2, axis=1)
+        return {
+            "gram": gram * np.outer(factor, factor),
+            "lagged": lagged * before,
+            "lagged_norms": lagged_norms * before**2,
+            "weight_norms": np.sqrt(sums[:, -1]),
+        }
+
+    def _past_gram(self, rows: list[torch.Tensor]) -> FloatArray | None:
+        """Inner products of the kept displacements: one new row a cycle, the others are remembered."""
+        if not self.num_past:
+            return None
+        row = torch.stack([one.cpu() for one in rows]).to(torch.float64).sum(dim=0).numpy()[: len(self._past)]
+        size = len(row)
+        gram = np.zeros((size, size))
+        gram[1:, 1:] = self._known_past_gram[: size - 1, : size - 1]
+        gram[0, :] = row
+        gram[:, 0] = row
+        self._known_past_gram = gram
+        return gram
+
+    _known_past_gram: FloatArray = np.zeros((0, 0))
+
+    @torch.no_grad()
+    def begin_cycle(self) -> None:
+        """Start the next cycle at the present weights."""
+        for start, parameter in zip(self._start, self.parameters, strict=True):
+            start.copy_(parameter.detach())
+
+    @torch.no_grad()
+    def apply(
+        self,
+        coefficients: Mapping[str, float],
+        own: OwnDirection | None = None,
+        group_factors: Sequence[float] = (),
+    ) -> None:
+        """Add the weight delta to the parameters, in place.
+
+        Args:
+            coefficients: factor on each direction, by name ("d", "E<mu>", "d<i>", "own").
+            own: makes the direction "own" for one parameter.
+            group_factors: factor per parameter group, empty for 1.
+        """
+        for index, parameter in enumerate(self.parameters):
+            factor = group_factors[self._group_of[index]] if group_factors else 1.0
+            if factor != 0.0:
+                self._move(index, parameter, {k: factor * c for k, c in coefficients.items() if c}, own)
+
+    def _move(
+        self,
+        index: int,
+        parameter: torch.nn.Parameter,
+        coefficients: Mapping[str, float],
+        own: OwnDirection | None,
+    ) -> None:
+        start = self._start[index]
+        direct = start.device == parameter.device and start.dtype == parameter.dtype
+        # Where storage differs from the parameter, the sum is made in the wider type and rounded once.
+        target = parameter.data if direct else parameter.data.to(_compute_dtype(start.dtype), copy=True)
+        made = own(index, parameter) if own is not None and "own" in coefficients else None
+        if "d" in coefficients:
+            target.lerp_(start.to(target.device, target.dtype), -coefficients["d"])
+        for name, factor in coefficients.items():
+            if name == "own" and made is not None:
+                target.add_(made.to(target.device, target.dtype), alpha=factor)
+            elif name != "d":
+                direction, debias = self._direction(name, index)
+                target.add_(direction.to(target.device, target.dtype), alpha=factor * debias)
+        if not direct:
+            parameter.data.copy_(target)
+
+    def _direction(self, name: str, index: int) -> tuple[torch.Tensor, float]:
+        if name.startswith("E"):
+            mu = float(name[1:])
+            scale = self.scales.index(mu)
+            return self._emas[scale][index], 1.0 / (1.0 - mu**self.num_cycles)
+        return self._past[int(name[1:])][index], 1.0
+
+    def norm_of(self, coefficients: Mapping[str, float], facts: CycleFacts, own: OwnDirection | None) -> float:
+        """|sum of coefficient x direction|, from inner products where they are known.
+
+        A jump along "own" is measured by making it; mixing "own" with other directions is refused.
+        """
+        names = {name for name, factor in coefficients.items() if factor}
+        if names == {"own"}:
+            assert own is not None
+            squares = [own(i, p).to(torch.float64).square().sum() for i, p in enumerate(self.parameters)]
+            return abs(coefficients["own"]) * math.sqrt(float(torch.stack([one.cpu() for one in squares]).sum()))
+        assert "own" not in names, f"'own' cannot be mixed with {sorted(names - {'own'})}"
+        if all(name == "d" or name.startswith("E") for name in names):
+            return facts.jump_norm(dict(coefficients))
+        assert facts.past_gram is not None
+        weights = np.zeros(len(facts.past_gram))
+        for name in names:
+            weights[0 if name == "d" else int(name[1:])] += coefficients[name]
+        return float(np.sqrt(max(0.0, weights @ facts.past_gram @ weights)))
+
+    @torch.no_grad()
+    def since_jump(self, kept: Kept) -> tuple[float, float]:
+        """<displacement since the jump, jump> and |jump|^2, the jump being the cycle's start minus the kept weights.
+
+        Args:
+            kept: gives the weights of a parameter before the jump.
+        """
+        sums = torch.zeros(2, dtype=torch.float64)
+        for start, parameter in zip(self._start, self.parameters, strict=True):
+            theta = parameter.detach().to(start.device, _compute_dtype(start.dtype))
+            jump = start.to(theta.dtype) - kept(parameter).to(start.device, theta.dtype)
+            sums += _dots([theta - start, jump], jump).double().cpu()
+        return float(sums[0]), float(sums[1])
+
+    @torch.no_grad()
+    def step_back(self, kept: Kept, factor: float) -> None:
+        """Take back `factor` of the jump, from the weights and from the start of the cycle, so that d stays pure."""
+        for start, parameter in zip(self._start, self.parameters, strict=True):
+            jump = start - kept(parameter).to(start.device, start.dtype)
+            parameter.data.sub_(jump.to(parameter.device, parameter.dtype), alpha=factor)
+            start.sub_(jump, alpha=factor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All copies and the count of cycles."""
+        return {
+            "num_cycles": self.num_cycles,
+            "start": self._start,
+            "emas": self._emas,
+            "past": self._past,
+            "past_gram": self._known_past_gram,
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`; copies into the existing storage."""
+        self.num_cycles = int(state["num_cycles"])
+        for mine, theirs in zip([self._start, *self._emas], [state["start"], *state["emas"]], strict=True):
+            for tensor, saved in zip(mine, theirs, strict=True):
+                tensor.copy_(saved)
+        self._past = [
+            [saved.to(start.device) for saved, start in zip(past, self._start, strict=True)] for past in state["past"]
+        ]
+        self._known_past_gram = np.asarray(state["past_gram"], dtype=np.float64)
+
+
+def _storage_dtype(dtype: torch.dtype, *, half: bool) -> torch.dtype:
+    """Averages of half-precision weights need full precision: small displacements would round away."""
+    if half:
+        return torch.bfloat16
+    return torch.float32 if dtype in {torch.bfloat16, torch.float16} else dtype
+
+
+def _compute_dtype(stored: torch.dtype) -> torch.dtype:
+    return torch.float32 if stored in {torch.bfloat16, torch.float16} else stored
+
+
+def _dots(tensors: Sequence[torch.Tensor], other: torch.Tensor) -> torch.Tensor:
+    flat = other.reshape(-1)
+    return torch.stack([torch.dot(tensor.reshape(-1).to(flat.dtype), flat) for tensor in tensors])
+
+
+def _inner_products(
+    theta: torch.Tensor, d: torch.Tensor, emas: Sequence[torch.Tensor], scales: Sequence[float]
+) -> torch.Tensor:
+    """Update each EMA in place with d; one row: gram's upper triangle, <d, E before>, |E before|^2, |theta|^2."""
+    earlier = [ema.reshape(-1).to(d.dtype) for ema in emas]
+    lagged = [torch.dot(ema, d.reshape(-1)) for ema in earlier]
+    lagged_norms = [torch.dot(ema, ema) for ema in earlier]
+    for ema, mu in zip(emas, scales, strict=True):
+        ema.lerp_(d.to(ema.dtype), 1.0 - mu)
+    basis = [d, *(ema.to(d.dtype) for ema in emas)]
+    gram = [
+        torch.dot(basis[i].reshape(-1), basis[j].reshape(-1)) for i in range(len(basis)) for j in range(i, len(basis))
+    ]
+    return torch.stack([*gram, *lagged, *lagged_norms, torch.dot(theta.reshape(-1), theta.reshape(-1))])
