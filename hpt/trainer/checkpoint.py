@@ -44,9 +44,7 @@ def write_checkpoint(path: str | Path, state: object, *, schema_version: int = S
     metadata = {"hpt_schema": str(schema_version), "state": text}
     metadata["sha256"] = _digest(tensors, metadata)
     if 2 * len(text) > _HEADER_LIMIT_BYTES:
-        raise CheckpointError(
-            f"{path}: {len(text)} bytes of plain values are too many; keep long lists as arrays"
-        )
+        raise CheckpointError(f"{path}: {len(text)} bytes of plain values are too many; keep long lists as arrays")
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_partials(path.parent)
@@ -67,15 +65,12 @@ def read_checkpoint(path: str | Path) -> Any:
         with cast("Any", safe_open(path, framework="pt")) as file:
             metadata = _checked_metadata(path, file.metadata())
             names: list[str] = list(file.keys())
-            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in names}
+            # Fresh memory: a mapped tensor may be unaligned, and sums over it would differ in the last bit.
+            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name).clone() for name in names}
     except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror or error}); give another file"
-        ) from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}); give another file") from error
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is cut short, altered or no checkpoint ({error}); use another"
-        ) from error
+        raise CheckpointError(f"{path} is cut short, altered or no checkpoint ({error}); use another") from error
     if metadata["sha256"] != _digest(tensors, metadata):
         raise CheckpointError(f"{path} was altered: its contents do not match its checksum; use another")
     return decode(tensors, metadata["state"])
@@ -108,9 +103,7 @@ class CheckpointFolder:
 
     def steps(self) -> list[int]:
         """Steps that have a file, ascending."""
-        names = (
-            re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.directory.glob("step-*")
-        )
+        names = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.directory.glob("step-*"))
         return sorted(int(name[1]) for name in names if name is not None)
 
     def save(self, state: object, step: int) -> SaveReport:
@@ -183,9 +176,7 @@ def _checked_metadata(path: Path, metadata: Mapping[str, str] | None) -> Mapping
     if not schema.isdecimal():
         raise CheckpointError(f"{path} was altered: its schema is {schema!r}; use another")
     if int(schema) > SCHEMA_VERSION:
-        raise CheckpointError(
-            f"{path} has schema {schema}, this hpt reads up to {SCHEMA_VERSION}; update hpt"
-        )
+        raise CheckpointError(f"{path} has schema {schema}, this hpt reads up to {SCHEMA_VERSION}; update hpt")
     return metadata
 
 

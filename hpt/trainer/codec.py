@@ -89,9 +89,7 @@ class _Encoder:
 
     def _tensor(self, value: torch.Tensor, path: str) -> object:
         if type(value) not in (torch.Tensor, torch.nn.Parameter) or value.is_quantized or value.is_meta:
-            raise _refusal(
-                path, f"a tensor of the kind {type(value).__name__}, {value.dtype}, on {value.device}"
-            )
+            raise _refusal(path, f"a tensor of the kind {type(value).__name__}, {value.dtype}, on {value.device}")
         if value.layout == torch.sparse_coo:
             return self._sparse(value.detach(), path)
         if value.layout != torch.strided:

@@ -84,6 +84,10 @@ class Snapshot:
         """Memory held by the copies, bytes."""
         return self._copies.nbytes
 
+    def kept(self, parameter: torch.nn.Parameter) -> torch.Tensor:
+        """The copy of one parameter; not to be changed."""
+        return self._copies.place_of(parameter)
+
     def restore(self) -> None:
         """Put everything back as it was, bit for bit; can be repeated."""
         assert self._copies.is_whole, "the memory of this snapshot was handed to a later one"
@@ -155,10 +159,10 @@ class _OptimizerState:
         self._optimizer = optimizer
         state = cast("dict[Any, Any]", optimizer.state)
         self._state = [(key, entry, _frozen(entry)) for key, entry in state.items()]
-        self._groups = [(group, _frozen(_settings(group))) for group in optimizer.param_groups]
+        self._groups = [_frozen(_settings(group)) for group in optimizer.param_groups]
 
     def tensors(self) -> list[torch.Tensor]:
-        frozen = [*(one for _, _, one in self._state), *(one for _, one in self._groups)]
+        frozen = [*(one for _, _, one in self._state), *self._groups]
         return list(_tensors_in(frozen))
 
     def put_back(self) -> None:
@@ -166,7 +170,8 @@ class _OptimizerState:
         state.clear()
         for key, entry, frozen in self._state:
             state[key] = _refilled(entry, _frozen(frozen))
-        for group, frozen in self._groups:
+        # By position: Optimizer.load_state_dict replaces the groups' dictionaries.
+        for group, frozen in zip(self._optimizer.param_groups, self._groups, strict=True):
             _refilled(group, {"params": group["params"], **_frozen(frozen)})
 
 
@@ -178,6 +183,7 @@ class _Copies:
         unique = {_memory_of(one): _distinct(one) for one in self._given}
         self.is_whole = True
         self._places: list[tuple[_Layout, torch.Tensor]] = []
+        self._by_memory: dict[_Layout, torch.Tensor] = {}
         self._kinds: dict[_Layout, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self._sparse = [one for one in unique.values() if one.layout != torch.strided]
         self._sparse_copies: list[torch.Tensor] = []
@@ -190,6 +196,7 @@ class _Copies:
         fitting = spare.get(layout)
         place = fitting.pop() if fitting else _room_for(live, placement)
         self._places.append((layout, place))
+        self._by_memory[_memory_of(live)] = place
         sources, places = self._kinds.setdefault((live.device, live.dtype), ([], []))
         sources.append(live)
         places.append(place)
@@ -198,6 +205,10 @@ class _Copies:
     def nbytes(self) -> int:
         strided = sum(one.nbytes for _, one in self._places)
         return strided + sum(_sparse_bytes(one) for one in self._sparse_copies)
+
+    def place_of(self, live: torch.Tensor) -> torch.Tensor:
+        """Where this tensor is copied to."""
+        return self._by_memory[_memory_of(live)]
 
     def covers(self, tensors: list[torch.Tensor]) -> bool:
         """These are copies of exactly these tensors."""

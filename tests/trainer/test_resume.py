@@ -1,0 +1,96 @@
+"""Save anywhere, load in a new process, continue: the same losses to the last bit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from references.problems import Problem, teacher
+
+from hpt import HybridTrainer, Phase
+from hpt.errors import CheckpointError
+
+SETTINGS = {"fork": {"budget_frac": 0.5, "steps": 12, "measured_steps": 4, "at_fracs": (0.3,)}}
+
+
+def make(predictor: str) -> tuple[Problem, HybridTrainer]:
+    problem = teacher(dropout=0.1, norm=True)
+    return problem, problem.trainer(predictor=predictor, **SETTINGS)
+
+
+def continue_in_new_process(predictor: str, path: Path, calls: int) -> list[str]:
+    """The next losses as exact hexadecimal floats, from a fresh interpreter."""
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[4]]\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "from trainer.test_resume import make\n"
+        "problem, trainer = make(sys.argv[1]); trainer.load(sys.argv[2])\n"
+        "for _ in range(int(sys.argv[3])):\n"
+        "    print(trainer.step(problem.batch(trainer.num_calls)).loss.hex())\n"
+    )
+    tests = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code, predictor, str(path), str(calls), tests],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("place", ["WARMUP", "mid-FULL", "PREDICT", "CORRECT", "fork"])
+def test_the_next_fifty_losses_are_bit_identical_in_a_new_process(place: str, tmp_path: Path) -> None:
+    """Dropout, BatchNorm, momentum, trajectory, predictor, fork, phases: nothing is forgotten."""
+    problem, trainer = make("nesterov")
+    for _ in range(400):
+        parts = trainer._parts
+        here = {
+            "WARMUP": trainer.num_updates == 7,
+            "mid-FULL": trainer.num_updates == 37,
+            "PREDICT": trainer.phase is Phase.PREDICT,
+            "CORRECT": trainer.phase is Phase.CORRECT and parts.correct.num_seen == 1,
+            "fork": parts.moving.fork is not None and len(parts.moving.fork.losses) == 5,
+        }
+        if here[place]:
+            break
+        trainer.step(problem.batch(trainer.num_calls))
+    else:
+        raise AssertionError(f"{place} was never reached")
+    path = tmp_path / "run.ckpt"
+    trainer.save(path)
+    expected = [trainer.step(problem.batch(trainer.num_calls)).loss.hex() for _ in range(50)]
+    assert continue_in_new_process("nesterov", path, 50) == expected
+
+
+@pytest.mark.parametrize("predictor", ["rssm", "ridge", "mlp", "linear", "rre", "hindsight", "random", "none"])
+def test_every_predictor_continues_bit_identically(predictor: str, tmp_path: Path) -> None:
+    """Learned state, random streams and pending forecasts survive (same process, fresh objects)."""
+    problem, trainer = make(predictor)
+    problem.run(trainer, 63)
+    path = tmp_path / "run.ckpt"
+    trainer.save(path)
+    expected = [trainer.step(problem.batch(trainer.num_calls)).loss for _ in range(60)]
+    again, fresh = make(predictor)
+    fresh.load(path)
+    assert [fresh.step(again.batch(fresh.num_calls)).loss for _ in range(60)] == expected
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    """Another predictor or another model is refused in one line that names the difference."""
+    problem, trainer = make("none")
+    problem.run(trainer, 3)
+    trainer.save(tmp_path / "run.ckpt")
+    with pytest.raises(CheckpointError, match="predictor 'none'.*'nesterov'"):
+        make("nesterov")[1].load(tmp_path / "run.ckpt")
+    with pytest.raises(CheckpointError, match="does not fit this model"):
+        teacher(norm=False).trainer(predictor="none").load(tmp_path / "run.ckpt")
+
+
+def test_automatic_checkpoints_come_on_time_and_keep_three(tmp_path: Path) -> None:
+    """Every save_interval net updates, the newest three files."""
+    problem = teacher()
+    trainer = problem.trainer(checkpoint={"dir": str(tmp_path), "save_interval": 20})
+    problem.run(trainer, 130)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert len(files) == 3
+    assert trainer.summary()["seconds"]["part"]["checkpoint"] > 0.0
