@@ -1,7 +1,7 @@
 """One file that a run can go on from, written so that a crash at any moment leaves a good one.
 
 A checkpoint is a single safetensors file: tensors as tensors, everything else as JSON in its metadata, and a
-sha256 over both. It is written to a temporary file in the same folder, synced to the disk and renamed, so
+sha256 over both. It is written to a temporary place in the same folder, synced to the disk and renamed, so
 that a name either holds the whole new state or the whole old one. A file that is cut short, altered, foreign
 or newer than this program is refused.
 """
@@ -199,14 +199,17 @@ def _check_space(path: Path, needed_bytes: int) -> None:
 
 
 def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    # A folder, because safetensors makes a temporary file of its own beside the one it is asked for.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.mkdir(exist_ok=True)
     try:
-        save_file(tensors, partial, metadata)
-        _sync(partial)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        file = partial / path.name
+        save_file(tensors, file, metadata)
+        file.chmod(partial.stat().st_mode & 0o666)  # readable as the user's own files are; safetensors makes it 0600
+        _sync(file)
+        file.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     _sync(path.parent)
 
 
@@ -224,7 +227,7 @@ def _remove_partials(directory: Path) -> None:
     for path in directory.glob(".*.partial"):
         name = _PARTIAL.fullmatch(path.name)
         if name is not None and (int(name["pid"]) == os.getpid() or not psutil.pid_exists(int(name["pid"]))):
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

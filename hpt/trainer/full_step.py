@@ -24,6 +24,10 @@ from hpt.trainer.snapshot import BufferGuard
 LossFunction = Callable[[torch.nn.Module, Any], torch.Tensor]
 
 
+class SchedulerError(HptError):
+    """The scheduler raised after an update; the update itself is complete."""
+
+
 @dataclass(frozen=True, slots=True)
 class FullOutcome:
     """What one micro-batch brought.
@@ -226,7 +230,7 @@ class FullStep:
         """Update the weights at lr x lr_factor, then advance the scheduler.
 
         Raises:
-            HptError: the scheduler raised; the update itself is complete and counted.
+            SchedulerError: the scheduler raised; the update itself is complete.
         """
         rates = [group["lr"] for group in self.optimizer.param_groups]
         if self.lr_factor != 1.0:
@@ -245,7 +249,7 @@ class FullStep:
                 self.scheduler.step()
             except Exception as error:
                 self.forget()
-                raise HptError(
+                raise SchedulerError(
                     f"scheduler.step() raised {type(error).__name__}: {error}; the update before it is complete, "
                     "give the scheduler as many steps as the run has, or none"
                 ) from error

@@ -13,6 +13,7 @@ import torch
 
 from hpt.control.rise import RiseBound
 from hpt.dynamics.facts import CycleFacts
+from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import Predictor, Proposal
 from hpt.trainer.full_step import FullStep
 from hpt.trainer.ledger import Ledger
@@ -114,7 +115,8 @@ class PredictStep:
             # Also on Ctrl-C: a half-applied jump must never be left behind.
             snapshot.restore()
             raise
-        reason = self._objection(before, after)
+        failed = isinstance(predictor, GuardedPredictor) and predictor.failed
+        reason = "the predictor failed inside the jump" if failed else self._objection(before, after)
         if reason:
             snapshot.restore()
             self._ledger.lap("snapshot")

@@ -11,7 +11,7 @@ from hpt.control.health import Advice, Recommendation
 from hpt.errors import OutOfMemory, TrainingDiverged
 from hpt.records import Phase
 from hpt.trainer import persistence
-from hpt.trainer.full_step import FullOutcome
+from hpt.trainer.full_step import FullOutcome, SchedulerError
 from hpt.trainer.parts import Parts
 
 MIN_HORIZON_FACTOR = 0.125
@@ -32,14 +32,23 @@ def run_with_retries(parts: Parts, batch: Any) -> FullOutcome:
             return parts.full.run(batch) if attempt == 0 else parts.full.rerun()
         except (torch.OutOfMemoryError, MemoryError) as error:
             _free(parts, error)
-        except BaseException:
+        except BaseException as error:
             parts.full.forget()
             parts.moving.update_batches = []
+            if isinstance(error, SchedulerError):
+                _count_update(parts)
             raise
     raise OutOfMemory(
         f"out of memory at update {parts.controller.step} after {parts.config.memory.max_retries} retries"
         f"{_checkpoint_note(parts)}; lower the batch size or raise update.accumulation_steps"
     )
+
+
+def _count_update(parts: Parts) -> None:
+    """An update that stands although what came after it failed; the cycle around it is given up."""
+    parts.controller.full_step_done()
+    parts.controller.forced_full()
+    parts.trajectory.begin_cycle()
 
 
 def _free(parts: Parts, error: BaseException) -> None:

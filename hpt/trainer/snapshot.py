@@ -11,7 +11,7 @@ snapshot before to the next one, so that a snapshot each cycle allocates once.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from operator import is_
 from typing import Any, Protocol, cast
 
@@ -86,7 +86,7 @@ class Snapshot:
 
     def kept(self, parameter: torch.nn.Parameter) -> torch.Tensor:
         """The copy of one parameter; not to be changed."""
-        return self._copies.place_of(parameter)
+        return self._copies.by_memory[_memory_of(parameter)]
 
     def restore(self) -> None:
         """Put everything back as it was, bit for bit; can be repeated."""
@@ -159,7 +159,8 @@ class _OptimizerState:
         self._optimizer = optimizer
         state = cast("dict[Any, Any]", optimizer.state)
         self._state = [(key, entry, _frozen(entry)) for key, entry in state.items()]
-        self._groups = [_frozen(_settings(group)) for group in optimizer.param_groups]
+        groups = ({key: one for key, one in group.items() if key != "params"} for group in optimizer.param_groups)
+        self._groups = [_frozen(group) for group in groups]
 
     def tensors(self) -> list[torch.Tensor]:
         frozen = [*(one for _, _, one in self._state), *self._groups]
@@ -170,8 +171,8 @@ class _OptimizerState:
         state.clear()
         for key, entry, frozen in self._state:
             state[key] = _refilled(entry, _frozen(frozen))
-        # By position: Optimizer.load_state_dict replaces the groups' dictionaries.
-        for group, frozen in zip(self._optimizer.param_groups, self._groups, strict=True):
+        # By position: Optimizer.load_state_dict replaces the groups' dictionaries. Groups added since stay as they are.
+        for group, frozen in zip(self._optimizer.param_groups, self._groups, strict=False):
             _refilled(group, {"params": group["params"], **_frozen(frozen)})
 
 
@@ -183,7 +184,7 @@ class _Copies:
         unique = {_memory_of(one): _distinct(one) for one in self._given}
         self.is_whole = True
         self._places: list[tuple[_Layout, torch.Tensor]] = []
-        self._by_memory: dict[_Layout, torch.Tensor] = {}
+        self.by_memory: dict[_Layout, torch.Tensor] = {}
         self._kinds: dict[_Layout, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self._sparse = [one for one in unique.values() if one.layout != torch.strided]
         self._sparse_copies: list[torch.Tensor] = []
@@ -196,7 +197,7 @@ class _Copies:
         fitting = spare.get(layout)
         place = fitting.pop() if fitting else _room_for(live, placement)
         self._places.append((layout, place))
-        self._by_memory[_memory_of(live)] = place
+        self.by_memory[_memory_of(live)] = place
         sources, places = self._kinds.setdefault((live.device, live.dtype), ([], []))
         sources.append(live)
         places.append(place)
@@ -206,10 +207,6 @@ class _Copies:
         strided = sum(one.nbytes for _, one in self._places)
         return strided + sum(_sparse_bytes(one) for one in self._sparse_copies)
 
-    def place_of(self, live: torch.Tensor) -> torch.Tensor:
-        """Where this tensor is copied to."""
-        return self._by_memory[_memory_of(live)]
-
     def covers(self, tensors: list[torch.Tensor]) -> bool:
         """These are copies of exactly these tensors."""
         return len(tensors) == len(self._given) and all(map(is_, tensors, self._given))
@@ -217,14 +214,13 @@ class _Copies:
     @torch.no_grad()
     def save(self) -> None:
         for live, places in self._kinds.values():
-            # On CUDA copies to and from pinned memory are queued in the order of the kernels around them.
-            _copy_all(places, live, non_blocking=live[0].is_cuda)
+            _copy_all(places, live)
         self._sparse_copies = [one.clone() for one in self._sparse]
 
     @torch.no_grad()
     def restore(self) -> None:
         for live, places in self._kinds.values():
-            _copy_all(live, places, non_blocking=live[0].is_cuda)
+            _copy_all(live, places)
         for one, kept in zip(self._sparse, self._sparse_copies, strict=True):
             one.copy_(kept)
 
@@ -242,10 +238,6 @@ def _trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[t
     """Parameters of the model, and of the optimizer beyond it (a loss with weights of its own)."""
     groups = [one for group in optimizer.param_groups for one in group["params"]]
     return [one for one in (*model.parameters(), *groups) if one.requires_grad]
-
-
-def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in group.items() if key != "params"}
 
 
 def _memory_of(tensor: torch.Tensor) -> _Layout:

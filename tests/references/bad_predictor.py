@@ -31,7 +31,7 @@ class Raising(Silent):
 
     def observe(self, facts: StepFacts) -> None:
         """Raise if this is the method."""
-        if self.method == "observe" and facts.step > 30:
+        if self.method == "observe" and facts.step > 15:
             raise ValueError("no more steps, please")
 
     def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
