@@ -82,9 +82,7 @@ def _check(name: str, value: object, kind: object, facts: Mapping[str, Any]) -> 
         return
     if not _is_of(value, kind):
         wanted = " or ".join(getattr(one, "__name__", str(one)) for one in allowed)
-        raise ConfigError(
-            f"{name} is {value!r} of type {type(value).__name__}, it must be {wanted}; change it"
-        )
+        raise ConfigError(f"{name} is {value!r} of type {type(value).__name__}, it must be {wanted}; change it")
     for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
         _check_range(name, one, facts)
 

@@ -46,9 +46,7 @@ class LinUCB:
         ridge: prior precision, the identity's factor in A.
     """
 
-    def __init__(
-        self, arms: Sequence[str], context_size: int, alpha: float = 1.0, ridge: float = 1.0
-    ) -> None:
+    def __init__(self, arms: Sequence[str], context_size: int, alpha: float = 1.0, ridge: float = 1.0) -> None:
         assert arms, "a bandit needs an arm"
         assert len(set(arms)) == len(arms), f"arms {arms} are not all different"
         self.arms = tuple(arms)

@@ -21,9 +21,7 @@ class AdaptiveClipper:
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
 
-    def factors(
-        self, group_grad_norms: tuple[float, ...], group_weight_norms: tuple[float, ...]
-    ) -> tuple[float, ...]:
+    def factors(self, group_grad_norms: tuple[float, ...], group_weight_norms: tuple[float, ...]) -> tuple[float, ...]:
         """Factor in (0, 1] for the gradients of each parameter group; norms as they are at this step.
 
         A norm that is not finite gets 1: scaling would turn infinities into NaN, and such updates are

@@ -1,14 +1,15 @@
 """Features of whole cycles: lengths of the trajectory's directions and angles between them.
 
-d is the displacement over the cycle, E its average over cycles for a short and a long time scale (the
-smallest and the largest there is). Were displacements independent of each other, |E|^2 would be, on
-average, the sum of squared weights times squared lengths that went into it; the logarithm of the ratio is
-the trend's signal over noise. Lengths enter per unit of learning rate, or they would repeat its schedule.
-The first cycle, in which E = d, has none of these features.
+d is the displacement over the cycle, E its average over cycles with weights w, for a short and a long time scale (the
+smallest and the largest there is). |E|^2 is the sum of w^2 |d|^2, all that independent displacements would leave of it,
+plus what their inner products add; the latter over its largest value is the mean cosine between the displacements in
+E, the share of trend in the noise. Unlike the bare ratio of |E|^2 to its noise it does not grow as E fills up. Lengths
+enter per unit of learning rate, or they would repeat its schedule. The first cycle, in which E = d, has none of these
+features.
 
-With a single time scale the places of the long one hold the short one's features averaged over about four
-cycles; with a single parameter group the comparison of the first two groups gives way to the growth of d
-over two cycles and the turning of E.
+With a single time scale the places of the long one hold the short one's features averaged over about four cycles;
+with a single parameter group the comparison of the first two groups gives way to the growth of d over two cycles and
+the turning of E.
 """
 
 import math
@@ -21,8 +22,8 @@ from hpt.dynamics.facts import CycleFacts, FloatArray
 from hpt.errors import ConfigError
 
 CYCLE_NAMES = (
-    *("short_angle", "short_size", "short_lagged_angle", "short_signal"),
-    *("long_angle", "long_size", "long_lagged_angle", "long_signal"),
+    *("short_angle", "short_size", "short_lagged_angle", "short_coherence"),
+    *("long_angle", "long_size", "long_lagged_angle", "long_coherence"),
     *("trend_angle", "displacement_growth", "displacement_speed"),
     *("lagged_angle_slow", "group_displacement", "group_trend", "cycle_loss"),
 )
@@ -45,7 +46,8 @@ class CycleFeatures:
         self._num_groups = num_groups
         self._places = _short_and_long(scales)
         self._decays = [scales[place] for place in self._places]
-        self._expected = [0.0] * len(self._places)  # |E|^2 of independent displacements, uncorrected for bias
+        self._squares = [0.0] * len(self._places)  # sum of w^2 |d|^2, w the weights in E before bias correction
+        self._lengths = [0.0] * len(self._places)  # sum of w |d|
         self._speeds = [0.0] * 3  # log |d| per learning rate of the last cycles, newest first
         self._cycle_loss = 0.0  # mean loss of the last cycle
         self._lagged_angle = 0.0
@@ -62,7 +64,7 @@ class CycleFeatures:
         """Take in a finished cycle; `noise` is the standard deviation of the loss noise."""
         gram = np.asarray(facts.gram, dtype=np.float64)
         total = gram.sum(axis=0)
-        self._expect(float(total[0, 0]))
+        self._add_lengths(float(total[0, 0]))
         self._update_speeds(facts, float(total[0, 0]))
         loss_change = self._take_loss_change()
         if facts.cycle < 2:
@@ -79,11 +81,10 @@ class CycleFeatures:
             loss_change / noise,
         )
 
-    def _expect(self, squared_norm: float) -> None:
-        self._expected = [
-            mu**2 * expected + (1 - mu) ** 2 * squared_norm
-            for mu, expected in zip(self._decays, self._expected, strict=True)
-        ]
+    def _add_lengths(self, squared_norm: float) -> None:
+        for which, mu in enumerate(self._decays):
+            self._squares[which] = mu**2 * self._squares[which] + (1 - mu) ** 2 * squared_norm
+            self._lengths[which] = mu * self._lengths[which] + (1 - mu) * math.sqrt(squared_norm)
 
     def _update_speeds(self, facts: CycleFacts, squared_norm: float) -> None:
         lr_frac = self._lr_sum / self._num_steps if self._num_steps else facts.lr_frac
@@ -98,15 +99,16 @@ class CycleFeatures:
         return change
 
     def _scale(self, facts: CycleFacts, total: FloatArray, which: int) -> tuple[float, ...]:
-        """Of one time scale: cos(d, E), log |E| / |d|, cos(d, E before this cycle), log of signal over noise."""
-        place = self._places[which]
+        """Of one time scale: cos(d, E), log |E| / |d|, cos(d, E before this cycle), mean cosine within E."""
+        place, correction = self._places[which], 1 - self._decays[which] ** facts.cycle
         squared, squared_d = float(total[1 + place, 1 + place]), float(total[0, 0])
-        expected = self._expected[which] / (1 - self._decays[which] ** facts.cycle) ** 2
+        lagged, squared_before = float(facts.lagged[:, place].sum()), float(facts.lagged_norms[:, place].sum())
+        own = self._squares[which] / correction**2
         return (
             _cosine(float(total[0, 1 + place]), squared_d, squared),
             0.5 * (_log(squared) - _log(squared_d)),
-            _cosine(float(facts.lagged[:, place].sum()), squared_d, float(facts.lagged_norms[:, place].sum())),
-            _log(squared) - _log(expected),
+            _cosine(lagged, squared_d, squared_before),
+            (squared - own) / max((self._lengths[which] / correction) ** 2 - own, _TINY),
         )
 
     def _smoothed(self, short: tuple[float, ...]) -> tuple[float, ...]:
@@ -155,7 +157,8 @@ class CycleFeatures:
         """Everything needed to continue bit for bit."""
         return {
             "values": list(self.values),
-            "expected": list(self._expected),
+            "squares": list(self._squares),
+            "lengths": list(self._lengths),
             "speeds": list(self._speeds),
             **{name: getattr(self, f"_{name}") for name in _NUMBERS},
             "num_steps": self._num_steps,
@@ -164,7 +167,8 @@ class CycleFeatures:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.values = tuple(float(value) for value in state["values"])
-        self._expected = [float(value) for value in state["expected"]]
+        self._squares = [float(value) for value in state["squares"]]
+        self._lengths = [float(value) for value in state["lengths"]]
         self._speeds = [float(value) for value in state["speeds"]]
         for name in _NUMBERS:
             setattr(self, f"_{name}", float(state[name]))

@@ -1,9 +1,9 @@
 """Features of single full steps: the loss, its noise, the gradients, the groups, the learning rate.
 
 Averages are exponential, free of start-up bias, with a time scale in steps (1 / gain). The unit of loss differences is
-`noise`, the standard deviation (scale 64) of a loss about the average of scale 16 before it. Except for the loss itself,
-levels enter as differences between time scales or as ratios: a level that falls all run long says no more than the step
-does. For the same reason the learning rate enters through its product with the gradient norm: under linear decay,
+`noise`, the standard deviation (scale 64) of a loss about the average of scale 16 before it. Except for the loss,
+levels enter as differences between time scales or as ratios: a level that falls all run long says no more than the
+step does. For the same reason the learning rate enters through its product with the gradient norm: under linear decay,
 alone, it is the step again, and constant it would be dead.
 """
 

@@ -159,7 +159,7 @@ class FullStep:
         return loss
 
     def _backward(self, batch: Any) -> None:
-        if self._guarded:
+        if self._guarded and len(self._pending) == 1:
             self._buffers.save()
         loss = self.loss_of(batch)
         self._ledger.lap("forward")
@@ -180,6 +180,8 @@ class FullStep:
         if not math.isfinite(loss) or (not math.isfinite(total) and not scaled):
             return self._skip(loss, total, by_group)
         updated = self._step_optimizer()
+        if not updated:
+            self._buffers.restore()
         fault = None if updated else "loss scale lowered"
         return FullOutcome(loss, total, by_group, updated=updated, fault=fault)
 

@@ -163,8 +163,7 @@ class _OptimizerState:
         self._groups = [_frozen(group) for group in groups]
 
     def tensors(self) -> list[torch.Tensor]:
-        frozen = [*(one for _, _, one in self._state), *self._groups]
-        return list(_tensors_in(frozen))
+        return list(_tensors_in([*(one for _, _, one in self._state), *self._groups]))
 
     def put_back(self) -> None:
         state = cast("dict[Any, Any]", self._optimizer.state)
@@ -265,8 +264,7 @@ def _room_for(live: torch.Tensor, placement: str) -> torch.Tensor:
 def _sparse_bytes(tensor: torch.Tensor) -> int:
     if tensor.layout != torch.sparse_coo:
         return tensor.values().nbytes
-    kept = tensor.detach()
-    return kept._values().nbytes + kept._indices().nbytes  # noqa: SLF001 (values() refuses what is not coalesced)
+    return tensor._values().nbytes + tensor._indices().nbytes  # noqa: SLF001 (values() refuses what is not coalesced)
 
 
 def _frozen(value: Any) -> Any:

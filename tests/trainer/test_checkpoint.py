@@ -256,7 +256,8 @@ from hpt.trainer import checkpoint
 from hpt.trainer.checkpoint import CheckpointFolder
 torch.set_num_threads(1)
 chance, folder, first = random.Random(5), CheckpointFolder(sys.argv[1], keep=2), 1
-for _ in range(8):
+kills = hits = 0
+while kills < 8 or (hits == 0 and kills < 80):
     child = os.fork()
     if child == 0:
         for step in range(first, first + 10_000):
@@ -269,14 +270,17 @@ for _ in range(8):
     state, path = folder.load_latest()
     assert path == folder.path_for(state["step"]) and bool((state["weights"] == state["step"]).all())
     first = state["step"] + 1
-    print(len(list(folder.directory.glob(".*.partial"))))
+    kills, hits = kills + 1, hits + len(list(folder.directory.glob(".*.partial")))
 folder.save({}, first)
-assert len(list(folder.directory.iterdir())) == 2
+assert hits and len(list(folder.directory.iterdir())) == 2
 """
 
 
 def test_killed_at_any_moment_the_latest_checkpoint_loads(tmp_path: Path) -> None:
-    """A process saving in a loop is killed eight times; each time the newest file is whole."""
+    """A process saving in a loop is killed again and again, also half-way through a write: the newest file is whole.
+
+    The next save leaves nothing of the unfinished ones behind.
+    """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED, tmp_path],
         capture_output=True,
@@ -285,9 +289,6 @@ def test_killed_at_any_moment_the_latest_checkpoint_loads(tmp_path: Path) -> Non
         timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    leftovers = [int(line) for line in done.stdout.split()]
-    assert len(leftovers) == 8
-    assert any(leftovers), "no kill met a write half-way, so the test showed nothing"
 
 
 SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {

@@ -219,6 +219,29 @@ def test_removed_state_is_put_back_and_groups_keep_their_lists() -> None:
     assert group["params"] is parameters
 
 
+def test_groups_are_found_again_after_the_optimizer_loaded_a_state() -> None:
+    """load_state_dict replaces the groups' dictionaries; a group added since keeps its own settings."""
+    model = _net()
+    optimizer = torch.optim.SGD(model.hidden.parameters(), lr=0.1)
+    snapshot = Snapshot.take(model, optimizer, None, None)
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    optimizer.add_param_group({"params": [model.head.weight], "lr": 0.3})
+    optimizer.param_groups[0]["lr"] = 5.0
+    snapshot.restore()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.3]
+
+
+def test_the_kept_copy_of_a_weight_can_be_read() -> None:
+    """`kept` shows a parameter as it was at the snapshot, under either name of a tied one."""
+    model = _net()
+    optimizer = OPTIMIZERS["sgd"](model)
+    head, tied = model.get_parameter("head.weight"), model.get_parameter("embedding.weight")
+    snapshot, before = Snapshot.take(model, optimizer, None, None), head.detach().clone()
+    _train(model, optimizer, None, 1, seed=1)
+    assert torch.equal(snapshot.kept(head), before)
+    assert snapshot.kept(tied) is snapshot.kept(head)
+
+
 def test_reuse_copies_into_the_memory_of_the_snapshot_before() -> None:
     """The second snapshot holds the second state in the first one's memory, and the first refuses to act."""
     model = _net()

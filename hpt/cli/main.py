@@ -1,0 +1,135 @@
+"""The command `hpt`: finds the commands, runs the chosen one, turns failures into one line and an exit code.
+
+Commands announce themselves in the entry-point group `hpt.commands`, so that scenarios, reports and other
+packages can add theirs, and only the chosen one is imported. The list that `hpt --help` prints is read from
+the sources without running them: the first docstring line of the function the entry point names.
+"""
+
+import ast
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, OutOfMemory, PrerequisiteError
+
+COMMANDS = "hpt.commands"
+NOT_INSTALLED = (
+    "no commands are registered, because this copy of hpt is not installed; "
+    "run scripts/hpt, which installs it, or pip install -e ."
+)
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
+
+
+class CommandGroup(click.Group):
+    """A click group whose members are entry points, imported only when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all registered commands, sorted."""
+        return sorted(entry.name for entry in entry_points(group=COMMANDS))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command.
+
+        Raises:
+            PrerequisiteError: nothing is registered, because the project is not installed.
+            HptError: the command's module cannot be imported.
+        """
+        entry = next(iter(entry_points(group=COMMANDS, name=cmd_name)), None)
+        if entry is None:
+            if not self.list_commands(ctx):
+                raise PrerequisiteError(NOT_INSTALLED)
+            return None
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            raise HptError(f"command {cmd_name} ({entry.value}) cannot be loaded: {error}") from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        rows = [(entry.name, summary_of(entry)) for entry in entry_points(group=COMMANDS)]
+        with formatter.section("Commands"):
+            if rows:
+                formatter.write_dl(sorted(rows))
+            else:
+                formatter.write_text(NOT_INSTALLED)
+
+
+def summary_of(entry: EntryPoint) -> str:
+    """First docstring line of the function that an entry point names, read from its source; '' if none."""
+    try:
+        spec = find_spec(entry.module)
+        source = Path(spec.origin or "").read_text(encoding="utf-8") if spec else ""
+    except (ImportError, OSError, ValueError):
+        return "(cannot be found)"
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == entry.attr:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
+
+
+def _note_debug(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    if value:
+        context.ensure_object(dict)["debug"] = True
+
+
+def debug_option(command: AnyCommand) -> AnyCommand:
+    """Give a command `--debug`: an error shows its traceback. Works before and after the command's name."""
+    option = click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help="Show tracebacks.")
+    return option(command)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hybrid-predict-trainer", prog_name="hpt", message="%(prog)s %(version)s")
+@debug_option
+def cli() -> None:
+    """Train with predicted steps, and measure whether they pay.
+
+    Data goes to stdout, messages and progress to stderr. Exit codes: 0 done, 1 internal error, 2 usage, 3 a
+    finding, 4 inconclusive, 5 nothing measured, 6 something is missing (data, device, disk), 7 out of
+    memory, 130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; messages of failures go to stderr."""
+    settings = {"debug": False}
+    try:
+        outcome = cli.main(list(arguments), prog_name="hpt", standalone_mode=False, obj=settings)
+    except click.Abort:
+        click.echo("hpt: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, one line and an exit code
+        if settings["debug"]:
+            traceback.print_exc()
+        else:
+            click.echo(f"hpt: {_one_line(error)}", err=True)
+        return exit_code_of(error)
+    return outcome if isinstance(outcome, int) else EXIT_DONE
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a failure: its branch of the error tree, 7 for Python's own MemoryError, else 1."""
+    if isinstance(error, HptError):
+        return error.exit_code
+    return OutOfMemory.exit_code if isinstance(error, MemoryError) else HptError.exit_code
+
+
+def _one_line(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    if isinstance(error, HptError):
+        return message
+    return f"internal error, {type(error).__name__}: {message} (--debug shows where)"
+
+
+def main() -> None:
+    """Entry point of the `hpt` script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,144 @@
+"""`hpt train`: one run of one workload, kept in a folder, interruptible at any step.
+
+This file reads the flags and decides between a new run and the continuation of an old one; `session` does
+the work and is imported only then, because it brings torch.
+"""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from hpt.cli.main import debug_option
+from hpt.cli.settings import (
+    DEFAULT_WORKLOAD,
+    DTYPES,
+    EXPORTS,
+    TrainSettings,
+    default_folder,
+    describe_predictors,
+    merge_config,
+)
+from hpt.cli.summary import show_summary
+from hpt.config import PROFILES
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
+from hpt.store import DONE, INTERRUPTED, RunFolder, RunRecord
+
+FROM_OUT = "<OUT>"  # what --resume stands for when it is given without a folder
+EPILOG = """\b
+Examples:
+  hpt train --workload byte-gpt --steps 600 --seed 0 --out runs/first
+  hpt train --workload regression --predictor none --steps 200 --json
+  hpt train --config my.toml --profile conservative --dtype bf16 --log csv
+  hpt train --workload my_package.my_module:factory --data corpus/
+  hpt train --resume runs/first
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--workload",
+    metavar="NAME",
+    help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]",
+)
+@click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {describe_predictors()}. [default: rssm]")
+@click.option("--steps", type=click.IntRange(min=1), help="Net optimizer updates. [default: the workload's own]")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=2**63 - 1),
+    help="Of weights, batches and the trainer. [default: 0]",
+)
+@click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags beat it.")
+@click.option("--profile", type=click.Choice(tuple(PROFILES)), help="Preset; beats the file on what it governs.")
+@click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
+@click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--out", metavar="FOLDER", help="Where the run is kept. [default: runs/<workload>-<predictor>-s<seed>]")
+@click.option(
+    "--resume",
+    metavar="[OUT]",
+    is_flag=False,
+    flag_value=FROM_OUT,
+    help="Continue the run in that folder (or from that checkpoint file) with its own settings.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
+@click.option("--log", metavar="LIST", help=f"Further formats of the steps: {', '.join(EXPORTS)}.")
+@debug_option
+def train(*, out: str | None, resume: str | None, as_json: bool, **flags: Any) -> int:
+    """Train a workload with predicted steps, or plainly with --predictor none.
+
+    The run's folder gets run.json, steps.jsonl (a line a call), events.jsonl and checkpoints/. Ctrl-C and
+    SIGTERM stop after the current step, save, and say how to go on; after a crash or a kill, --resume goes
+    on from the last checkpoint.
+    """
+    settings = TrainSettings.of_flags(flags)
+    record, folder = _resumed(settings, out, resume) if resume else _begun(settings, out)
+    if as_json:
+        click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
+    else:
+        show_summary(record, str(folder.path), Console())
+    if record.status == INTERRUPTED:
+        click.echo(f"interrupted; to go on: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
+
+
+def _begun(settings: TrainSettings, out: str | None) -> tuple[RunRecord, RunFolder]:
+    """A new run."""
+    values = merge_config(settings)
+    folder = RunFolder(_folder_of(settings, values, out))
+    if folder.has_run():
+        status = folder.read().status
+        raise UsageError(
+            f"{folder.path} already holds a run ({status}); "
+            f"continue it with hpt train --resume {folder.path}, choose another --out, or delete that folder"
+        )
+    from hpt.cli.session import Job, carry_out  # noqa: PLC0415 - imports torch, which takes seconds
+
+    job = Job(settings=settings, values=values, folder=folder, command=["hpt", *sys.argv[1:]])
+    return carry_out(job), folder
+
+
+def _resumed(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunRecord, RunFolder]:
+    """The continuation of a run, or what it came to if it is done already."""
+    folder, checkpoint = _resume_target(settings, out, resume)
+    before = folder.read()
+    stored = TrainSettings.of_stored(before.settings).resumed_with(settings, folder.path)
+    if before.status == DONE:
+        click.echo(f"the run in {folder.path} is finished; nothing to resume", err=True)
+        return before, folder
+    from hpt.cli.session import Job, carry_out  # noqa: PLC0415 - imports torch, which takes seconds
+
+    job = Job(
+        settings=stored,
+        values=before.config,
+        folder=folder,
+        command=before.command,
+        before=before,
+        checkpoint=checkpoint,
+    )
+    return carry_out(job), folder
+
+
+def _resume_target(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunFolder, Path | None]:
+    """Folder of the run to resume, and the checkpoint file if one was named."""
+    if resume == FROM_OUT:
+        values = merge_config(settings)
+        return RunFolder(_folder_of(settings, values, out)), None
+    path = Path(resume)
+    folder, checkpoint = (path.parent.parent, path) if path.is_file() else (path, None)
+    if out is not None and Path(out).resolve() != folder.resolve():
+        raise UsageError(f"--out is {out}, but --resume continues {folder} in place; leave --out out")
+    return RunFolder(folder), checkpoint
+
+
+def _folder_of(settings: TrainSettings, values: dict[str, Any], out: str | None) -> Path:
+    if out is not None:
+        return Path(out)
+    workload = settings.workload or DEFAULT_WORKLOAD
+    return default_folder(workload, values.get("predictor", "rssm"), int(values.get("seed", 0)))

@@ -1,0 +1,89 @@
+"""What a run ran on: versions, processor, threads and the commit of the code, as plain values for its record.
+
+Nothing here imports torch: its version is read from the installed metadata, and the caller says how many
+threads it uses. What cannot be told on this machine is None.
+"""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+CPU_FACTS = Path("/proc/cpuinfo")
+GIT_TIMEOUT_S = 10.0
+
+
+def describe_machine(*, device: str, threads: int) -> dict[str, Any]:
+    """Facts about the interpreter, the machine and the code; `device` and `threads` as the run uses them."""
+    commit, is_dirty = code_version()
+    return {
+        "hpt": package_version("hybrid-predict-trainer"),
+        "python": platform.python_version(),
+        "torch": package_version("torch"),
+        "numpy": package_version("numpy"),
+        "platform": platform.platform(),
+        "cpu_model": cpu_model(),
+        "num_cores": psutil.cpu_count(logical=True),
+        "num_usable_cores": usable_cores(),
+        "threads": threads,
+        "memory_bytes": psutil.virtual_memory().total,
+        "device": device,
+        "commit": commit,
+        "is_dirty": is_dirty,
+    }
+
+
+def utc_now() -> str:
+    """The present moment, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def package_version(name: str) -> str | None:
+    """Version of an installed distribution, without importing it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def usable_cores() -> int | None:
+    """Cores this process may run on; fewer than the machine has where an affinity is set."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def cpu_model() -> str | None:
+    """Name of the processor: Linux tells it in /proc/cpuinfo, other systems through `platform`."""
+    try:
+        lines = CPU_FACTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or None
+
+
+def code_version(source: Path = Path(__file__)) -> tuple[str | None, bool | None]:
+    """Commit of the code that runs and whether its tree was changed; None where the code is not in git.
+
+    A package installed into an environment inside some other repository is not that repository's code, so
+    the file itself must be tracked.
+    """
+    folder = source.resolve().parent
+    if _git(folder, "ls-files", "--error-unmatch", source.name) is None:
+        return None, None
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain")
+    return commit, None if changes is None else bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]  # leaves the index alone
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)  # noqa: S603 - fixed words
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,128 @@
+"""Linear algebra in few dimensions: Gram matrices, ridge regression at once and one observation at a time.
+
+The running ridge keeps the information form, A = sum of f^age x x' and b = sum of f^age x y, and factorises A + penalty
+when asked. The covariance form of recursive least squares would save a factor of n, but it forgets its penalty along
+with the data ("wind-up", Astroem & Wittenmark, "Adaptive Control", 1995, section 11.5) and drifts out of symmetry;
+here A is symmetric by construction, the penalty stays, and the predicted variance is a sum of squares.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt.errors import CheckpointError
+
+FloatArray = NDArray[np.float64]
+
+
+def gram_cosines(gram: FloatArray) -> FloatArray:
+    """Cosines (n, n) between the directions of a Gram matrix (n, n); 0 where a direction is zero."""
+    norms = np.sqrt(np.diag(gram))
+    scales = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    return gram * scales[:, None] * scales[None, :]
+
+
+def combination_norm(gram: FloatArray, coefficients: FloatArray) -> float:
+    """|sum of coefficient x direction|, given the directions' Gram matrix (n, n) and the coefficients (n,)."""
+    return float(np.sqrt(max(0.0, float(coefficients @ gram @ coefficients))))
+
+
+def ridge_solve(gram: FloatArray, moments: FloatArray, penalty: float) -> FloatArray:
+    """Weights w that minimise w'Gw - 2 w'm + penalty |w|^2, for G (n, n) semidefinite and m (n,) or (n, k).
+
+    Solved through the Cholesky factor of G + penalty.
+    """
+    assert penalty > 0, f"penalty is {penalty}, it must be above 0"
+    half = _inverse_factor(gram, penalty)
+    return half.T @ (half @ moments)
+
+
+class RidgeRegressor:
+    """Bayesian linear regression with forgetting, one observation at a time.
+
+    The model is y = w'x + noise, w ~ N(0, noise variance / penalty) for every component. The noise variance is the
+    mean square of the one-step-ahead errors, each relative to the variance predicted for it, and begins at 1, counted
+    as one observation.
+
+    Args:
+        num_features: length n of x; no intercept is added.
+        penalty: strength of the prior in observations of unit size, above 0; never forgotten.
+        forgetting: weight of an observation relative to the next one, in (0, 1].
+    """
+
+    def __init__(self, num_features: int, penalty: float, forgetting: float) -> None:
+        assert penalty > 0, f"penalty is {penalty}, it must be above 0"
+        assert 0 < forgetting <= 1, f"forgetting is {forgetting}, it must lie in (0, 1]"
+        self._penalty = penalty
+        self._forgetting = forgetting
+        self._information = np.zeros((num_features, num_features))
+        self._moments = np.zeros(num_features)
+        self._squares = 1.0
+        self._count = 1.0
+        self._solution: tuple[FloatArray, FloatArray] | None = None
+
+    def observe(self, inputs: FloatArray, target: float) -> None:
+        """Take in inputs (n,) and their target."""
+        mean, leverage = self._evaluate(inputs)
+        self._squares = self._forgetting * self._squares + (target - mean) ** 2 / (1 + leverage)
+        self._count = self._forgetting * self._count + 1
+        self._information *= self._forgetting
+        self._information += np.outer(inputs, inputs)
+        self._moments *= self._forgetting
+        self._moments += inputs * target
+        self._solution = None
+
+    def predict(self, inputs: FloatArray) -> tuple[float, float]:
+        """Mean and variance of the target that goes with inputs (n,), the noise included."""
+        mean, leverage = self._evaluate(inputs)
+        return mean, self._squares / self._count * (1 + leverage)
+
+    @property
+    def weights(self) -> FloatArray:
+        """Present weights (n,)."""
+        return self._solved()[1].copy()
+
+    def _evaluate(self, inputs: FloatArray) -> tuple[float, float]:
+        """Predicted mean, and variance of w'x over that of the noise."""
+        half, weights = self._solved()
+        return float(weights @ inputs), float(np.square(half @ inputs).sum())
+
+    def _solved(self) -> tuple[FloatArray, FloatArray]:
+        """Inverse Cholesky factor of the penalised information, and the weights."""
+        if self._solution is None:
+            half = _inverse_factor(self._information, self._penalty)
+            self._solution = half, half.T @ (half @ self._moments)
+        return self._solution
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit."""
+        return {
+            "information": self._information.copy(),
+            "moments": self._moments.copy(),
+            "squares": self._squares,
+            "count": self._count,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`.
+
+        Raises:
+            CheckpointError: the state has another number of features.
+        """
+        moments = np.array(state["moments"], dtype=np.float64)
+        if moments.shape != self._moments.shape:
+            raise CheckpointError(
+                f"regression was saved with {len(moments)} features, this one has {len(self._moments)}; "
+                "use the settings of the saved run"
+            )
+        self._information = np.array(state["information"], dtype=np.float64)
+        self._moments, self._solution = moments, None
+        self._squares, self._count = float(state["squares"]), float(state["count"])
+
+
+def _inverse_factor(gram: FloatArray, penalty: float) -> FloatArray:
+    """H with H'H = inverse of (gram + penalty)."""
+    factor = np.linalg.cholesky(gram + penalty * np.eye(len(gram)))
+    return np.linalg.inv(factor).astype(np.float64, copy=False)

@@ -1,0 +1,87 @@
+"""Workloads by name, and the user's own by `package.module:factory`."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hpt.errors import HptError, UsageError
+from hpt.workloads.byte_gpt import ByteGPT
+from hpt.workloads.cnn import TemplateCNN
+from hpt.workloads.gpt2 import SIZES, GPT2Text
+from hpt.workloads.mlp import TeacherMLP
+from hpt.workloads.regression import Regression
+from hpt.workloads.workload import Workload
+
+
+def _without_data(make: Callable[..., Workload], *, seed: int, data: Path | None, device: torch.device) -> Workload:
+    """Make a workload that generates its own samples and so has no use for a data path."""
+    workload = make(seed=seed, device=device)
+    if data is not None:
+        raise UsageError(f"data is {str(data)!r}, but {workload.name} generates its own samples; leave it out")
+    return workload
+
+
+_FACTORIES: dict[str, Callable[..., Workload]] = {
+    "byte-gpt": ByteGPT,
+    **{size: partial(GPT2Text, size) for size in SIZES},
+    "mlp": partial(_without_data, TeacherMLP),
+    "cnn": partial(_without_data, TemplateCNN),
+    "regression": partial(_without_data, Regression),
+}
+
+WORKLOADS: tuple[str, ...] = tuple(_FACTORIES)
+
+
+def load_workload(name: str, *, seed: int, data: Path | None = None, device: torch.device) -> Workload:
+    """The workload of that name; for "package.module:factory", what `factory(seed=, data=, device=)` returns.
+
+    Args:
+        name: one of `WORKLOADS`, or an import path.
+        seed: decides initial weights and batches; 0 or more.
+        data: the user's text file or folder, for the text workloads.
+        device: where the model and the batches will live.
+
+    Raises:
+        UsageError: the name is unknown, the seed is negative, or the workload takes no data.
+        DataError: the data is missing, unreadable or too short.
+        HptError: the user's factory cannot be imported, fails, or returns something else.
+    """
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed is {seed}, it must be between 0 and 2**63 - 1; choose another")
+    if ":" in name:
+        return _from_factory(name, seed, data, device)
+    if name not in _FACTORIES:
+        near = difflib.get_close_matches(name, WORKLOADS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(WORKLOADS)}"
+        raise UsageError(f"workload {name!r} is unknown; {hint} (your own: package.module:factory)")
+    return _FACTORIES[name](seed=seed, data=data, device=device)
+
+
+def _from_factory(name: str, seed: int, data: Path | None, device: torch.device) -> Workload:
+    try:
+        workload = _import(name)(seed=seed, data=data, device=device)
+    except HptError:
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise HptError(f"workload {name} cannot be made ({cause}); --debug shows where") from error
+    if not isinstance(workload, Workload):
+        kind = type(workload).__name__
+        raise HptError(
+            f"workload {name} returned a {kind}, it must be a Workload; "
+            "derive its class from hpt.workloads.workload.Workload"
+        )
+    return workload
+
+
+def _import(name: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found

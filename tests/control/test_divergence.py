@@ -1,0 +1,233 @@
+"""The monitor is silent on ordinary runs and names each planted fault at its level."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hpt.config import DivergenceConfig
+from hpt.control.divergence import Action, DivergenceMonitor, Level, Verdict
+
+STEPS = 2000
+SIGMA = 0.1
+
+
+def noise(kind: str, seed: int, count: int = STEPS) -> NDArray[np.float64]:
+    """Unit-variance noise (the t distribution: unit scale), independent or AR(1) with coefficient 0.9."""
+    rng = np.random.default_rng(seed)
+    if kind == "student":
+        return rng.standard_t(5, count)
+    shocks = rng.standard_normal(count)
+    if kind == "gauss":
+        return shocks
+    values = [shocks[0]]
+    for shock in shocks[1:]:
+        values.append(0.9 * values[-1] + math.sqrt(1 - 0.81) * shock)
+    return np.array(values)
+
+
+def falling(count: int = STEPS) -> NDArray[np.float64]:
+    """A loss curve that falls fast, then slowly."""
+    return 2.0 + 9.0 * np.exp(-np.arange(count) / 60.0) + 0.5 * np.exp(-np.arange(count) / 1500.0)
+
+
+def watched(seed: int = 0, count: int = 400) -> tuple[DivergenceMonitor, float]:
+    """A monitor after an ordinary noisy run with unit gradient norms, and the loss expected next."""
+    monitor = DivergenceMonitor(DivergenceConfig())
+    for loss in falling(count) + SIGMA * noise("gauss", seed, count):
+        monitor.check(float(loss), None, None, 1.0)
+    return monitor, float(falling(count)[-1])
+
+
+def named(verdict: Verdict) -> dict[str, Level]:
+    return {signal.name: signal.level for signal in verdict.signals if signal.name != "plateau"}
+
+
+@pytest.mark.parametrize("kind", ["gauss", "student", "ar"])
+def test_ordinary_noise_raises_less_than_one_warning_in_2000_steps(kind: str) -> None:
+    """Ten runs of 2000 steps, loss and gradient noise included: fewer than ten warnings together."""
+    warnings = 0
+    for seed in range(10):
+        losses = falling() + SIGMA * noise(kind, seed)
+        norms = np.exp(0.5 * noise("gauss", seed + 100))
+        monitor = DivergenceMonitor(DivergenceConfig())
+        for loss, norm in zip(losses.tolist(), norms.tolist(), strict=True):
+            warnings += monitor.check(loss, None, None, norm).level >= Level.WARNING
+    assert warnings < 10
+
+
+def test_a_falling_noiseless_loss_is_normal() -> None:
+    """With no noise at all the spread has a floor, and a convex curve above its own trend is no rise."""
+    monitor = DivergenceMonitor(DivergenceConfig())
+    levels = {monitor.check(loss, None, None, 1.0).level for loss in falling().tolist()}
+    assert levels == {Level.NORMAL}
+
+
+@pytest.mark.parametrize(
+    ("rise_sigmas", "level"),
+    [
+        (0.0, Level.NORMAL),
+        (-30.0, Level.NORMAL),
+        (6.0, Level.CAUTION),
+        (13.0, Level.WARNING),
+        (40.0, Level.CRITICAL),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_spike_is_graded_by_its_height(rise_sigmas: float, level: Level, seed: int) -> None:
+    """Thresholds 4, 8 and 20 robust standard deviations, upward only."""
+    monitor, expected = watched(seed)
+    verdict = monitor.check(expected + rise_sigmas * SIGMA, None, None, 1.0)
+    assert verdict.level is level
+
+
+@pytest.mark.parametrize(
+    ("norm", "found"),
+    [
+        (15.0, {}),
+        (30.0, {"gradient_explosion": Level.WARNING}),
+        (300.0, {"gradient_explosion": Level.CRITICAL}),
+        (1e-3, {}),
+        (1e-5, {"gradient_vanishing": Level.WARNING}),
+        (math.inf, {"non_finite": Level.CRITICAL}),
+    ],
+)
+def test_gradient_faults_are_graded_by_their_ratio(norm: float, found: dict[str, Level]) -> None:
+    """Ratios to a running median of 1: above 20, above 200, below 1e-4."""
+    monitor, expected = watched()
+    assert named(monitor.check(expected, None, None, norm)) == found
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_non_finite_losses_are_critical_from_the_first_step(loss: float) -> None:
+    """No history is needed, and the number does not enter it."""
+    monitor = DivergenceMonitor(DivergenceConfig())
+    assert monitor.check(loss, None, None, None).action is Action.ROLL_BACK
+    assert monitor.state_dict()["losses"] == []
+
+
+@pytest.mark.parametrize(
+    ("error_scales", "found"),
+    [
+        (3.0, {}),
+        (-5.0, {"prediction_error": Level.CAUTION}),
+        (50.0, {"prediction_error": Level.WARNING}),
+        (math.nan, {"prediction_error": Level.WARNING}),
+    ],
+)
+def test_a_poor_forecast_is_graded_in_its_own_scale(error_scales: float, found: dict[str, Level]) -> None:
+    """An ordinary loss, a forecast off by so many of its scales: never critical, the run is sound."""
+    monitor, expected = watched()
+    assert named(monitor.check(expected, expected - error_scales * 0.01, 0.01, 1.0)) == found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_growing_alternation_is_an_oscillation(seed: int) -> None:
+    """Swings that grow by 5 % a step are found while they are still inside the caution band."""
+    monitor, level = watched(seed)
+    shocks = 0.2 * SIGMA * noise("gauss", seed, 64)
+    swings = 0.15 * SIGMA * 1.05 ** np.arange(64) * (-1.0) ** np.arange(64)
+    verdicts = [monitor.check(level + float(x), None, None, 1.0) for x in swings + shocks]
+    assert {"oscillation": Level.WARNING} in [named(verdict) for verdict in verdicts]
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 3.0])
+def test_noise_and_steady_alternation_are_no_oscillation(amplitude: float) -> None:
+    """Independent noise turns at 2/3 of its points; an alternation that does not grow does no harm."""
+    monitor = DivergenceMonitor(DivergenceConfig())
+    losses = 2.0 + SIGMA * (noise("gauss", 3) + amplitude * (-1.0) ** np.arange(STEPS))
+    assert not any("oscillation" in named(monitor.check(loss, None, None, 1.0)) for loss in losses.tolist())
+
+
+def test_a_plateau_is_information() -> None:
+    """A flat noisy loss is mostly called a plateau, without a level or an action; a falling one never."""
+    flat, steep = DivergenceMonitor(DivergenceConfig()), DivergenceMonitor(DivergenceConfig())
+    shocks = SIGMA * noise("gauss", 4)
+    verdicts = [flat.check(2.0 + float(x), None, None, 1.0) for x in shocks]
+    plateaus = [verdict for verdict in verdicts if verdict.signals]
+    renewals = (STEPS - 128) / 8
+    assert len(plateaus) > 0.8 * renewals  # the test has size 5 %, windows overlap
+    assert {(v.level, v.action, v.signals[0].level) for v in plateaus} == {
+        (Level.NORMAL, Action.CONTINUE, Level.CAUTION)
+    }
+    fast = [steep.check(40.0 - 0.01 * t + float(x), None, None, 1.0) for t, x in enumerate(shocks)]
+    assert not any(verdict.signals for verdict in fast)
+
+
+def test_repeated_warnings_become_critical() -> None:
+    """The third warning within six steps calls for going back, although none is critical alone."""
+    monitor, expected = watched()
+    high = expected + 11 * SIGMA
+    levels = [monitor.check(loss, None, None, 1.0).level for loss in (high, expected, high, expected, high)]
+    assert levels == [Level.WARNING, Level.NORMAL, Level.WARNING, Level.NORMAL, Level.CRITICAL]
+
+
+def test_a_dead_gradient_or_poor_forecast_does_not_escalate() -> None:
+    """Going back would cure neither, so they stay warnings however long they last."""
+    monitor, expected = watched()
+    levels = {monitor.check(expected, expected + 1.0, 0.01, 1e-6).level for _ in range(20)}
+    assert levels == {Level.WARNING}
+
+
+def test_one_outlier_blinds_nobody() -> None:
+    """Right after a loss of 1e6 an ordinary step is normal and a spike of 40 sigma is still critical."""
+    monitor, expected = watched()
+    assert monitor.check(1e6, None, None, 1e6).level is Level.CRITICAL
+    for shock in SIGMA * noise("gauss", 9, 40):
+        assert monitor.check(expected + float(shock), None, None, 1.0).level is Level.NORMAL
+    assert monitor.check(expected + 40 * SIGMA, None, None, 1.0).level is Level.CRITICAL
+
+
+def test_a_value_is_judged_before_it_joins_the_history() -> None:
+    """The score is linear in the spike; a spike that is part of its own reference saturates."""
+    values: list[float] = []
+    for height in (1e3, 1e4):
+        monitor, expected = watched()
+        values.append(monitor.check(expected + height, None, None, 1.0).signals[0].value)
+    assert values[1] / values[0] == pytest.approx(10.0, rel=1e-3)
+
+
+def test_a_steady_rise_is_found_before_it_has_cost_much() -> None:
+    """A climb of half a sigma a step is stopped within 32 steps, though no single step is a spike."""
+    monitor, expected = watched()
+    rising = expected + SIGMA * (0.5 * np.arange(32) + noise("gauss", 5, 32))
+    assert Action.ROLL_BACK in [monitor.check(float(loss), None, None, 1.0).action for loss in rising]
+
+
+def test_rolled_back_steps_are_forgotten() -> None:
+    """After a rollback the histories are those of a monitor that never saw the undone steps."""
+    monitor, expected = watched(count=396)
+    before = monitor.state_dict()
+    for _ in range(3):
+        monitor.check(expected + 5.0, None, None, 100.0)
+    monitor.rolled_back(3)
+    after = monitor.state_dict()
+    # the window is full, so the three oldest values are gone for good
+    assert after["losses"] == before["losses"][3:]
+    assert after["grad_norms"] == before["grad_norms"][3:]
+    assert monitor.check(expected, None, None, 1.0).level is Level.NORMAL
+
+
+def test_a_restored_monitor_gives_the_same_verdicts() -> None:
+    """Saved between two renewals and sent through JSON, it continues exactly."""
+    monitor, expected = watched(count=403)
+    twin = DivergenceMonitor(DivergenceConfig())
+    twin.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
+    for shock in 5 * SIGMA * noise("student", 6, 100):
+        arguments = (expected + float(shock), expected, SIGMA, float(np.exp(shock)))
+        assert twin.check(*arguments) == monitor.check(*arguments)
+
+
+def test_a_check_costs_microseconds() -> None:
+    """A hundredth of the shortest training step (10 ms) in processor time, renewals included."""
+    monitor, expected = watched()
+    best = math.inf
+    for _ in range(10):
+        start = time.process_time()
+        for _ in range(64):
+            monitor.check(expected, expected, SIGMA, 1.0)
+        best = min(best, (time.process_time() - start) / 64)
+    assert best < 100e-6
