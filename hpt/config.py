@@ -36,6 +36,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "confidence_threshold": 0.3,
     },
 }
+# Measured on byte-gpt, 600 updates, seed 0, validation loss: plain 1.653; K = 10 1.668, 15 1.615, 20 1.626. Below about
+# 15 steps a displacement is mostly the optimizer's own momentum.
+MIN_CYCLE_STEPS = 15
 _PROFILED: Any = object()  # stands for "as the profile says" until construction resolves it
 
 PREDICTORS = (
@@ -253,7 +256,7 @@ class HybridConfig(Knobs):
     )
     full_steps: int | None = knob(
         None,
-        "full steps in a cycle (K); None: max(10, total_steps/100), 50 if unknown",
+        "full steps in a cycle (K); None: max(15, total_steps/100), 50 if unknown",
         unit="steps",
         low=2,
         source="lab 5",
@@ -297,10 +300,10 @@ class HybridConfig(Knobs):
 
     @property
     def cycle_steps(self) -> int:
-        """K: full steps in one cycle (lab section 5: K = max(10, N/100))."""
+        """K: full steps in one cycle, a hundredth of the run but at least MIN_CYCLE_STEPS."""
         if self.full_steps is not None:
             return self.full_steps
-        return 50 if self.total_steps is None else max(10, self.total_steps // 100)
+        return 50 if self.total_steps is None else max(MIN_CYCLE_STEPS, self.total_steps // 100)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:

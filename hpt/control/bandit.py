@@ -1,10 +1,9 @@
 """LinUCB: which arm to play in which situation, learned from the rewards of the arms that were played.
 
-Li, Chu, Langford & Schapire 2010 (arXiv:1003.0146), algorithm 1, disjoint arms: every arm a keeps A =
-ridge I + sum x x^T and b = sum r x; its score in context x is theta . x + alpha sqrt(x^T A^-1 x) with
-theta = A^-1 b. The inverse of the full matrix is carried along by the Sherman-Morrison formula and
-taken afresh from A every `_REFRESH` observations, which keeps rounding from piling up. Ties go to the
-arm named first, so a run repeats bit for bit.
+Li, Chu, Langford & Schapire 2010 (arXiv:1003.0146), algorithm 1, disjoint arms: every arm keeps A = ridge I + sum x x^T
+and b = sum r x; its score in context x is theta . x + alpha sqrt(x^T A^-1 x) with theta = A^-1 b. A is the full matrix,
+inverted once an observation: rewards come about once a cycle, so nothing is gained by updating the inverse in place,
+and no rounding piles up. Ties go to the arm named first, so a run repeats bit for bit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
-
-_REFRESH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class LinUCB:
         self._alpha = alpha
         count = len(self.arms)
         self._a = np.tile(ridge * np.eye(context_size), (count, 1, 1))
-        self._inverse = np.tile(np.eye(context_size) / ridge, (count, 1, 1))
+        self._inverse = np.linalg.inv(self._a)
         self._b = np.zeros((count, context_size))
         self._plays = [0] * count
 
@@ -79,11 +76,7 @@ class LinUCB:
         self._a[arm] += np.outer(x, x)
         self._b[arm] += reward * x
         self._plays[arm] += 1
-        if self._plays[arm] % _REFRESH == 0:
-            self._inverse[arm] = np.linalg.inv(self._a[arm])
-            return
-        step = self._inverse[arm] @ x
-        self._inverse[arm] -= np.outer(step, step) / (1.0 + x @ step)
+        self._inverse[arm] = np.linalg.inv(self._a[arm])
 
     def state_dict(self) -> dict[str, Any]:
         """Names, counts and matrices."""
@@ -91,7 +84,6 @@ class LinUCB:
             "arms": list(self.arms),
             "plays": list(self._plays),
             "a": self._a.copy(),
-            "inverse": self._inverse.copy(),
             "b": self._b.copy(),
         }
 
@@ -100,5 +92,5 @@ class LinUCB:
         assert tuple(state["arms"]) == self.arms, f"stored arms {state['arms']} are not {list(self.arms)}"
         self._plays = [int(count) for count in state["plays"]]
         self._a = np.array(state["a"], dtype=np.float64)
-        self._inverse = np.array(state["inverse"], dtype=np.float64)
+        self._inverse = np.linalg.inv(self._a)
         self._b = np.array(state["b"], dtype=np.float64)

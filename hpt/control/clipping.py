@@ -1,9 +1,8 @@
 """Adaptive gradient clipping: a gradient may be at most a fixed share of the weights it changes.
 
-Brock, De, Smith & Simonyan 2021 (arXiv:2102.06171), equation 3: G <- G min(1, ratio max(|W|, eps) /
-|G|) with eps = 1e-3, so that weights that start at zero can leave it. We take the norms over a
-parameter group where the paper takes them over a row of a layer: groups are what the trainer measures
-at every step anyway.
+Brock, De, Smith & Simonyan 2021 (arXiv:2102.06171), equation 3: G <- G min(1, ratio max(|W|, eps) / |G|), eps = 1e-3,
+so that weights that start at zero can leave it. We take the norms over a parameter group where the paper takes them
+over a row of a layer: groups are what the trainer measures at every step anyway.
 """
 
 import math

@@ -1,10 +1,9 @@
 """Is the run in trouble: seven signals from loss, forecast and gradient norm, each with a level.
 
-Every value is judged against the past before it joins it. What is usual (`control/reference.py`) is
-renewed every `_REFRESH_STEPS` steps, which keeps the check cheap; in between the falling line is
-extrapolated.
+Every value is judged against the past before it joins it. What is usual (`control/reference.py`) is renewed every
+`_REFRESH_STEPS` steps, which keeps the check cheap.
 
-    loss                one-sided score: only a rise above the falling line counts
+    loss                one-sided score: only a rise above the recent level counts
     gradient_explosion  norm over its running median; critical at ten times the ratio of the warning
     gradient_vanishing  the same, from below
     non_finite          NaN or infinity in loss or gradient norm
@@ -12,9 +11,9 @@ extrapolated.
     oscillation         too many turning points for independent noise, while the swings grow
     plateau             slope within two standard errors of zero; information, which raises no level
 
-Warnings that say the run itself gets worse (loss, explosion, oscillation) become critical when
-`_ESCALATE_AFTER` follow one another: going back is what cures them. A dead gradient or a poor forecast
-is not cured by going back.
+Oscillation and plateau are about a whole window, so they are reported once a renewal. Warnings that say the run itself
+gets worse (loss, explosion, oscillation) become critical when `_ESCALATE_COUNT` of the last `_ESCALATE_STEPS` steps
+carry one: going back is what cures them. A dead gradient or a poor forecast is not cured by going back.
 """
 
 import math
@@ -167,7 +166,7 @@ class DivergenceMonitor:
     def _judge_loss(self, loss: float, reference: Reference) -> list[Signal]:
         config = self._config
         levels = (config.caution_sigmas, config.warning_sigmas, config.critical_sigmas)
-        return _graded("loss", reference.loss_score(loss, self._step), levels)
+        return _graded("loss", reference.loss_score(loss), levels)
 
     def _judge_gradient(self, ratio: float) -> list[Signal]:
         high, low = self._config.explosion_ratio, self._config.vanishing_ratio

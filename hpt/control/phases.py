@@ -1,10 +1,9 @@
 """Which phase the next call is in: a table of transitions and a counter of full steps.
 
-A cycle is K full steps. Inside it the phase is WARMUP, FULL, or, for the first C steps after a kept
-jump, CORRECT; at its end the trainer either starts the next cycle or enters PREDICT, whose outcome
-starts it. WARMUP lasts `warmup_steps`, rounded up to whole cycles and never less than one, because
-nothing can be proposed before the first displacement is known. The table is data, so that a test can
-walk it.
+A cycle is K full steps. Inside it the phase is WARMUP, FULL, or, for the first C steps after a kept jump, CORRECT; at
+its end the trainer either starts the next cycle or enters PREDICT, whose outcome starts it. WARMUP lasts
+`warmup_steps`, rounded up to whole cycles and never less than one, because nothing can be proposed before the first
+displacement is known. The table is data, so that a test can walk it.
 """
 
 from collections.abc import Mapping

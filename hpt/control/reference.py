@@ -1,7 +1,7 @@
 """What is usual in the recent past of a run: level and spread of the loss, size of the gradient.
 
-Robust throughout, so that one outlier does not move what counts as usual: medians, and a resistant line
-where the loss is falling.
+Robust throughout, so that one outlier does not move what counts as usual: medians, and the spread around a
+resistant line.
 """
 
 import math
@@ -19,7 +19,7 @@ from hpt.control.trend import (
     turning_point_score,
 )
 
-RECENT_STEPS = 16  # the median of these follows a curve that flattens
+RECENT_STEPS = 16
 OSCILLATION_STEPS = 32
 GROWTH_RATIO = 1.5  # mean swing of the later half over the earlier, for an oscillation to count
 FLOOR_FRAC = 0.01  # least spread, as a share of the loss: a noiseless loss still moves by this much
@@ -32,27 +32,25 @@ class Reference:
     """Statistics of the loss and gradient norm as of step `made_at`.
 
     Attributes:
-        made_at: steps seen when it was made. end: height there of the trend line, whose slope is at
-        most 0. slope: of that line, per step. recent: median of the last `RECENT_STEPS` losses. scale:
-        robust spread of the loss around its trend, at least `FLOOR_FRAC` of the recent median.
-        grad_norm: running median, None before enough were seen. oscillation: standard score of the
-        turning points where the swings grow and matter, else 0. flatness: |slope| in standard errors of
-        a full window's least-squares line; None for a shorter window.
+        made_at: steps seen when it was made.
+        level: median of the last `RECENT_STEPS` losses, or of the whole window where that is lower: a fall is
+            followed, a rise is not.
+        scale: robust spread of the loss around its trend, at least `FLOOR_FRAC` of the level.
+        grad_norm: running median, None before enough were seen.
+        oscillation: standard score of the turning points where the swings grow and matter, else 0.
+        flatness: |slope| in standard errors of a full window's least-squares line; None for a shorter window.
     """
 
     made_at: int
-    end: float
-    slope: float
-    recent: float
+    level: float
     scale: float
     grad_norm: float | None
     oscillation: float
     flatness: float | None
 
-    def loss_score(self, loss: float, step: int) -> float:
-        """Rise of a loss above what is expected at `step`, in units of the usual spread."""
-        line = self.end + self.slope * (step - self.made_at)
-        return (loss - max(line, self.recent)) / self.scale
+    def loss_score(self, loss: float) -> float:
+        """Rise of a loss above the usual level, in units of the usual spread."""
+        return (loss - self.level) / self.scale
 
 
 def summarize(
@@ -73,16 +71,13 @@ def summarize(
         is_full: the window of losses has its full length, so its slope can be judged.
     """
     window = np.fromiter(losses, float, len(losses))
-    line, usual = resistant_line(window), median(window)
-    floor = FLOOR_FRAC * abs(usual) + _TINY
+    level = min(median(window[-RECENT_STEPS:]), median(window))
+    floor = FLOOR_FRAC * abs(level) + _TINY
     limit = previous.scale * SCALE_GROWTH if is_full and previous is not None else math.inf
     return Reference(
         made_at=step,
-        # a rise is not followed: what it is measured against stays where the window as a whole was
-        end=line.end if line.slope < 0.0 else usual,
-        slope=min(line.slope, 0.0),
-        recent=min(median(window[-RECENT_STEPS:]), usual),
-        scale=max(min(line.spread, limit), floor),
+        level=level,
+        scale=max(min(resistant_line(window).spread, limit), floor),
         grad_norm=None if grad_norms is None else median(np.fromiter(grad_norms, float, len(grad_norms))),
         oscillation=_oscillation(window[-OSCILLATION_STEPS:], floor),
         flatness=_flatness(window) if is_full else None,

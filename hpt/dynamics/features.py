@@ -55,8 +55,8 @@ two groups: `step_features`, `cycle_features`.
     jump_settling        loss (scale 4) minus its level (16) back then, in noise                       step
     jump_size            |jump| / |d| of the last kept jump                                            jump
     jump_effect          loss after it minus before, in noise                                          jump
-    jump_gain            gains of all kept jumps, forgotten over eight cycles                          step
-    jump_verdicts        sizes of the good jumps minus those of the bad ones, forgotten likewise       step
+    jump_gain            gains of all kept jumps, forgotten over two cycles                            step
+    jump_verdicts        sizes of the good jumps minus those of the bad, forgotten over eight cycles   step
     short_angle          cosine of d and the short E                                                   cycle
     short_size           log of |E| / |d|                                                              cycle
     short_lagged_angle   cosine of d and the short E before this cycle                                 cycle

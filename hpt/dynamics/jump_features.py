@@ -1,7 +1,7 @@
 """Features of the jumps made so far: time since the last one and its effect, and how much was jumped lately.
 
 Before the first jump the start of the cycle stands in for it, so that time and effect are never dead. Sums over jumps
-decay with the steps, over about eight cycles. A plain share of good jumps would creep up all run long if all are good,
+decay with the steps, gains over two cycles, verdicts over eight. A plain share of good jumps would creep up all run long if all are good,
 and so repeat the step; the decaying sum, signed by the verdict and weighted by size, does not.
 """
 
@@ -13,7 +13,7 @@ from hpt.dynamics.facts import JumpOutcome, StepFacts
 
 JUMP_NAMES = ("jump_recency", "jump_settling", "jump_size", "jump_effect", "jump_gain", "jump_verdicts")
 
-_MEMORY_CYCLES = 8
+_GAIN_CYCLES, _VERDICT_CYCLES = 2, 8
 
 
 class JumpFeatures:
@@ -25,7 +25,8 @@ class JumpFeatures:
 
     def __init__(self, cycle_steps: int) -> None:
         self._cycle_steps = cycle_steps
-        self._decay = math.exp(-1 / (_MEMORY_CYCLES * cycle_steps))
+        self._gain_decay = math.exp(-1 / (_GAIN_CYCLES * cycle_steps))
+        self._verdict_decay = math.exp(-1 / (_VERDICT_CYCLES * cycle_steps))
         self._since = math.inf  # full steps since the last jump, or since the start of the cycle
         self._anchor = 0.0  # level of the loss then
         self._settling = 0.0
@@ -48,8 +49,8 @@ class JumpFeatures:
             self._anchor = level_before
         self._since = since
         self._settling = (fast_loss - self._anchor) / noise
-        self._gain *= self._decay
-        self._verdicts *= self._decay
+        self._gain *= self._gain_decay
+        self._verdicts *= self._verdict_decay
 
     def observe(self, outcome: JumpOutcome, noise: float) -> None:
         """Take in what became of a proposal; `noise` in loss units."""

@@ -29,7 +29,8 @@ from hpt.dynamics.rssm import RSSM, SIZES
 from hpt.dynamics.trust import Trust
 from hpt.errors import ConfigError
 
-ANCHOR_RATE=17.0
+ANCHOR_RATE=33.0
+ANCHOR_BETAS=(0.5,0.99)
 NFRESH=4
 DECAY=0.01
 BETAS=(0.9,0.99)
@@ -53,7 +54,7 @@ class DynamicsLearner:
         self.fast = FastRollout(sizes, num_arms, max_horizon)
         self.fast.load(self.model, self.heads)
         body=[*self.model.parameters(), *self.heads.trunk.parameters()]
-        self.optimizer = torch.optim.AdamW([dict(params=body,lr=config.learning_rate),dict(params=list(self.heads.heads.parameters()),lr=config.learning_rate*HEAD_RATE),dict(params=list(self.heads.anchors.parameters()),lr=config.learning_rate*ANCHOR_RATE,weight_decay=0.)],betas=BETAS,eps=EPS,weight_decay=DECAY,foreach=True)
+        self.optimizer = torch.optim.AdamW([dict(params=body,lr=config.learning_rate),dict(params=list(self.heads.heads.parameters()),lr=config.learning_rate*HEAD_RATE),dict(params=list(self.heads.anchors.parameters()),lr=config.learning_rate*ANCHOR_RATE,weight_decay=0.,betas=ANCHOR_BETAS)],betas=BETAS,eps=EPS,weight_decay=DECAY,foreach=True)
         self.curve=None; self.trust=Trust(); self.learned=0
         self.num_ticks=0
     def tick(self, features, action, loss, level):
@@ -72,7 +73,7 @@ class DynamicsLearner:
     def learn(self, trend):
         means,scales=trend.curve(self.max_horizon)
         self.curve=(means,scales)
-        self.replay.close_block(means,scales,2.0*(self._draws.random(self.sizes.ensemble)<KEEP))
+        self.replay.close_block(means,scales,(self._draws.random(self.sizes.ensemble)<KEEP)/min(1,KEEP))
         if not self.config.enabled: return
         for i in range(self.config.updates_per_cycle):
             self._update(i)
@@ -84,8 +85,9 @@ class DynamicsLearner:
         loss=self._loss(w,i==0)
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([*self.model.parameters(),*self.heads.parameters()],self.config.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_([*self.model.parameters(),*self.heads.trunk.parameters(),*self.heads.heads.parameters()],self.config.max_grad_norm)
         self.optimizer.step()
+        with torch.no_grad(): self.heads.anchors.weight.clamp_(0.,1.)
     def _loss(self,w,first):
         t={k:torch.from_numpy(v) for k,v in ((k,getattr(w,k)) for k in Windows.__slots__)}
         O=len(t['features'])
@@ -98,7 +100,7 @@ class DynamicsLearner:
             n=NFRESH
             self.trust.judge((t['errors']-anch.mean(-1))[:,:n].detach().numpy(),out.shift.mean(-1)[:,:n].detach().numpy(),out.log_scale.mean(-1)[:,:n].detach().numpy(),w.fresh[:,:n])
         wt=t['valid'][...,None]*t['masks'][None]
-        nll=losses.forecast_nll(shift,out.log_scale,t['errors'],wt)
+        nll=losses.forecast_nll(out.shift+anch.detach(),out.log_scale,t['errors'],wt)+losses.forecast_nll(anch,torch.zeros_like(anch),t['errors'],wt)
         kl=losses.kl_balance(f.posterior_logits,f.prior_logits,self.sizes.num_classes,self.config.free_nats)
         rec=losses.reconstruction(self.model.decode(f.deter,f.stoch),t['features'])
         self.parts=(float(nll.detach()),float(kl.detach()),float(rec.detach()))

@@ -18,6 +18,7 @@ from hpt.dynamics.forecast import ACTION_SIZE, Vector
 
 SLOW_GAINS = np.array([1 / 32, 1 / 64, 1 / 128, 1 / 256])
 """Gains of the averages that anchor the forecast; the trend's level has 1/16."""
+FIRST=20
 ANCHOR_CLIP = 3.0
 """Of the trend's scales: right after the first ticks, when the loss falls fastest, slow averages are far off."""
 
@@ -129,7 +130,7 @@ class Replay:
         self, batch: int, observed: int, horizon: int, generator: np.random.Generator, num_fresh: int = 0, fresh_from: int = 0
     ) -> Windows | None:
         """Draw windows whose far half may reach beyond what is known; None while there is too little for one."""
-        first = max(0, self.num_ticks - self.capacity) + observed
+        first = max(0, self.num_ticks - self.capacity, FIRST - observed) + observed
         last = self.num_ticks - 1 - (horizon + 1) // 2
         if last < first:
             return None

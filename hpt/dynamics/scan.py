@@ -17,11 +17,15 @@ Samples are straight-through (Bengio et al. 2013): one-hot forward, the gradient
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 UNIMIX = 0.01
 """Share of the uniform distribution in every categorical (DreamerV3, arXiv:2301.04104, "unimix")."""
+
+_Array = NDArray[Any]
 
 
 def latent_scan(  # noqa: PLR0913 -- the quantities of one recurrence
@@ -59,7 +63,7 @@ def latent_scan(  # noqa: PLR0913 -- the quantities of one recurrence
         cell.weight_hh.roll(cell.hidden_size, dims=0),
         weight_logits,
         num_classes,
-        None if uniforms is None else uniforms.transpose(1, 2),
+        uniforms,
     )
     return deter.transpose(1, 2), stoch.transpose(1, 2)
 
@@ -80,40 +84,30 @@ class LatentScan(torch.autograd.Function):
         num_classes: int,
         uniforms: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the loop over (4D, B) pre-activations and (S, B) logits."""
+        """Run the loop over pre-activations (T, 4D, B) and logits (T, S, B), turned into gates and softmax in place."""
         gates = gate_inputs.clone(memory_format=torch.contiguous_format)
         softmax = logit_inputs.clone(memory_format=torch.contiguous_format)
-        deters = torch.cat((deter[None], deter.new_empty(len(gates), *deter.shape)))
-        stochs = torch.cat((stoch[None], stoch.new_empty(len(gates), *stoch.shape)))
+        num_ticks, (size, batch) = len(gates), deter.shape
+        deters = torch.cat((deter[None], deter.new_empty(num_ticks, *deter.shape)))
+        stochs = torch.cat((stoch[None], stoch.new_empty(num_ticks, *stoch.shape)))
         weight_stoch = weight_stoch.contiguous()
-        size, batch = deter.shape
-        by_class = (-1, num_classes, batch)
-        parts = zip(
-            gates[:, : 3 * size].unbind(),
-            gates[:, size:].unbind(),
-            gates[:, size : 3 * size].unbind(),
-            gates.view(-1, 4, size, batch).unbind(),
-            softmax.unbind(),
-            softmax.view(len(softmax), *by_class).unbind(),
-            strict=True,
-        )
-        h, s = deters[0], stochs[0]
-        states = zip(deters[1:].unbind(), stochs[1:].unbind(), strict=True)
-        draws = [None] * len(gates) if uniforms is None else uniforms.unbind()
-        for (seen_by_h, seen_by_s, r_z, (h_n, r, z, n), logits, grouped), (next_h, next_s), draw in zip(
-            parts, states, draws, strict=True
-        ):
-            seen_by_h.addmm_(weight_deter, h)
-            seen_by_s.addmm_(weight_stoch, s)
-            r_z.sigmoid_()
-            n.addcmul_(r, h_n).tanh_()
-            torch.lerp(n, h, z, out=next_h)
-            logits.addmm_(weight_logits, next_h)
-            torch.softmax(grouped, dim=1, out=grouped)
-            torch.mul(logits, 1 - UNIMIX, out=next_s).add_(UNIMIX / num_classes)
-            if draw is not None:
-                _sample(next_s.view(by_class), draw)
-            h, s = next_h, next_s
+        rows = gates.numpy().reshape(num_ticks, 4, size, batch)
+        seen_h, seen_s, r_z = gates[:, : 3 * size].unbind(), gates[:, size:].unbind(), gates[:, size : 3 * size].unbind()
+        grouped = softmax.view(num_ticks, -1, num_classes, batch).unbind()
+        h, s, logits = deters.unbind(), stochs.unbind(), softmax.unbind()
+        h_rows, s_rows, softmax_rows = deters.numpy(), stochs.numpy(), softmax.numpy()
+        work = np.empty_like(h_rows[0])
+        for t in range(num_ticks):
+            seen_h[t].addmm_(weight_deter, h[t])
+            seen_s[t].addmm_(weight_stoch, s[t])
+            r_z[t].sigmoid_()
+            _next_deter(rows[t], h_rows[t], work, h_rows[t + 1])
+            logits[t].addmm_(weight_logits, h[t + 1])
+            torch.softmax(grouped[t], dim=1, out=grouped[t])
+            np.multiply(softmax_rows[t], 1 - UNIMIX, s_rows[t + 1])
+            np.add(s_rows[t + 1], UNIMIX / num_classes, s_rows[t + 1])
+            if uniforms is not None:
+                _sample(s[t + 1].view(grouped[t].shape), uniforms[t])
         ctx.num_classes = num_classes
         ctx.save_for_backward(deters, stochs, gates, softmax, weight_stoch, weight_deter, weight_logits)
         return deters[1:].clone(), stochs[1:].clone()
@@ -121,60 +115,79 @@ class LatentScan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Walk the ticks backwards; gradients in the order of `forward`'s arguments."""
-        deters, stochs, gates, softmax, weight_stoch, weight_deter, weight_logits = ctx.saved_tensors
-        h, s = (one.clone(memory_format=torch.contiguous_format) for one in grads)
-        num_ticks, size, batch = h.shape
-        h_n, r, z, n = gates.view(num_ticks, 4, size, batch).unbind(1)
-        to_n = (1 - z) * (1 - n * n)
-        to_z = (deters[:-1] - n) * z * (1 - z)
-        to_r = h_n * r * (1 - r)
+        deters, stochs, gates, softmax, *weights = ctx.saved_tensors
+        grad_h, grad_s = (one.clone(memory_format=torch.contiguous_format) for one in grads)
+        num_ticks, size, batch = grad_h.shape
         grad_gates, grad_logits = torch.empty_like(gates), torch.empty_like(softmax)
-        by_class = (num_ticks, -1, ctx.num_classes, batch)
-        steps = zip(
-            *(one.unbind() for one in (h, s, to_n, to_z, to_r, r, z)),
-            softmax.view(by_class).unbind(),
-            grad_logits.unbind(),
-            grad_logits.view(by_class).unbind(),
-            grad_gates.view(num_ticks, 4, size, batch).unbind(),
-            grad_gates[:, : 3 * size].unbind(),
-            grad_gates[:, size:].unbind(),
-            strict=True,
-        )
-        carry_h, carry_s = deters.new_zeros(size, batch), stochs.new_zeros(stochs.shape[1:])
-        w_d, w_s, w_l = (w.t().contiguous() for w in (weight_deter, weight_stoch, weight_logits))
-        for gh, gs, to_n, to_z, to_r, r, z, p, g_l, g_lc, (g_hn, g_r, g_z, g_n), by_h, by_s in reversed(
-            list(steps)
-        ):
-            gs += carry_s
-            gsc = gs.view(p.shape)
-            torch.mul(p, gsc, out=g_lc)
-            g_lc.addcmul_(p, g_lc.sum(1, keepdim=True), value=-1).mul_(1 - UNIMIX)
-            gh += carry_h
-            gh.addmm_(w_l, g_l)
-            torch.mul(gh, to_n, out=g_n)
-            torch.mul(gh, to_z, out=g_z)
-            torch.mul(g_n, to_r, out=g_r)
-            torch.mul(g_n, r, out=g_hn)
-            torch.mul(gh, z, out=carry_h).addmm_(w_d, by_h)
-            torch.mm(w_s, by_s, out=carry_s)
-
-        def outer(a: Tensor, b: Tensor) -> Tensor:
-            return a.transpose(0, 1).flatten(1) @ b.transpose(0, 1).flatten(1).t()
-
+        slopes = _gate_slopes(gates.view(num_ticks, 4, size, batch), deters[:-1])
+        rows, shares = grad_gates.numpy().reshape(num_ticks, 4, size, batch), softmax.numpy()
+        logit_rows, h_rows, s_rows = grad_logits.numpy(), grad_h.numpy(), grad_s.numpy()
+        to_stoch, to_deter, to_hidden = (weight.t().contiguous() for weight in weights)
+        by_h, by_s = grad_gates[:, : 3 * size].unbind(), grad_gates[:, size:].unbind()
+        into_h, by_logits = grad_h.unbind(), grad_logits.unbind()
+        carry_h, carry_s = torch.zeros_like(deters[0]), torch.zeros_like(stochs[0])
+        carry_h_row, carry_s_row = carry_h.numpy(), carry_s.numpy()
+        for t in reversed(range(num_ticks)):
+            np.add(s_rows[t], carry_s_row, carry_s_row)
+            _categorical_backward(shares[t], carry_s_row, logit_rows[t], ctx.num_classes)
+            np.add(h_rows[t], carry_h_row, h_rows[t])
+            into_h[t].addmm_(to_hidden, by_logits[t])
+            _gates_backward(slopes[t], h_rows[t], rows[t], carry_h_row)
+            carry_h.addmm_(to_deter, by_h[t])
+            torch.mm(to_stoch, by_s[t], out=carry_s)
         return (
             carry_h,
             carry_s,
             grad_gates,
             grad_logits,
-            outer(grad_gates[:, size:], stochs[:-1]),
-            outer(grad_gates[:, : 3 * size], deters[:-1]),
-            outer(grad_logits, deters[1:]),
+            _outer(grad_gates[:, size:], stochs[:-1]),
+            _outer(grad_gates[:, : 3 * size], deters[:-1]),
+            _outer(grad_logits, deters[1:]),
             None,
             None,
         )
 
 
+def _next_deter(gates: _Array, deter: _Array, work: _Array, out: _Array) -> None:
+    """Turn x_n into n, in place, and write n + z (h - n)."""
+    h_n, r, z, n = gates
+    np.multiply(r, h_n, work)
+    np.add(n, work, n)
+    np.tanh(n, n)
+    np.subtract(deter, n, work)
+    np.multiply(work, z, work)
+    np.add(n, work, out)
+
+
 def _sample(probabilities: Tensor, draw: Tensor) -> None:
-    """Replace (G, C, B) probabilities by one-hot samples, given uniforms (G, B)."""
-    chosen = (probabilities.cumsum(1)[:, :-1] < draw[:, None]).sum(1, keepdim=True)
+    """Replace probabilities (G, C, B) by one-hot samples, given uniforms (B, G)."""
+    chosen = (probabilities.cumsum(1)[:, :-1] < draw.t()[:, None]).sum(1, keepdim=True)
     probabilities.zero_().scatter_(1, chosen, 1.0)
+
+
+def _gate_slopes(gates: Tensor, deters: Tensor) -> _Array:
+    """What backward multiplies by, (T, 5, D, B): dh'/dz and dh'/dn, dn/dh_n and dn/dr, dh'/dh, up to pre-activations."""
+    h_n, r, z, n = gates.unbind(1)
+    kept = 1 - z
+    return torch.stack(((deters - n) * z * kept, kept * (1 - n * n), r, h_n * r * (1 - r), z), dim=1).numpy()
+
+
+def _gates_backward(slopes: _Array, grad: _Array, out: _Array, carry: _Array) -> None:
+    """Gradients of h_n, r, z, n before their squashing, (4, D, B), and the direct part of that of the state before."""
+    np.multiply(slopes[:2], grad, out[2:])
+    np.multiply(slopes[2:4], out[3], out[:2])
+    np.multiply(slopes[4], grad, carry)
+
+
+def _categorical_backward(softmax: _Array, grad: _Array, out: _Array, num_classes: int) -> None:
+    """Gradient of the logits (S, B) given that of the unimix probabilities."""
+    np.multiply(softmax, grad, out)
+    grouped = out.reshape(-1, num_classes, out.shape[-1])
+    shares = softmax.reshape(grouped.shape)
+    grouped -= shares * np.add.reduce(grouped, axis=1, keepdims=True)
+    out *= 1 - UNIMIX
+
+
+def _outer(grads: Tensor, inputs: Tensor) -> Tensor:
+    """Gradient of a weight: sum over ticks and batch of grads (T, n, B) times inputs (T, m, B)."""
+    return grads.transpose(0, 1).flatten(1) @ inputs.transpose(0, 1).flatten(1).t()

@@ -40,9 +40,7 @@ def window_of(config: HybridConfig, default: tuple[float, float]) -> tuple[float
     return window
 
 
-def capped_proposal(
-    name: str, coefficients: Mapping[str, float], horizon: float, max_horizon: int
-) -> Proposal | None:
+def capped_proposal(name: str, coefficients: Mapping[str, float], horizon: float, max_horizon: int) -> Proposal | None:
     """Proposal along `coefficients`, shortened to `max_horizon` full steps; None if one is not finite.
 
     Args:
@@ -55,9 +53,7 @@ def capped_proposal(
     scaled = {direction: factor * value for direction, value in coefficients.items()}
     if not all(math.isfinite(value) for value in scaled.values()):
         return None
-    return Proposal(
-        predictor=name, coefficients=scaled, horizon=min(max_horizon, max(1, round(horizon))), arm=name
-    )
+    return Proposal(predictor=name, coefficients=scaled, horizon=min(max_horizon, max(1, round(horizon))), arm=name)
 
 
 class Restarted(Silent):

@@ -91,9 +91,7 @@ class Nesterov(Silent):
         return proposal_of(self.name, a, g, mu, facts.num_steps, max_horizon, f"{mu:g}x1")
 
 
-def proposal_of(
-    name: str, a: float, g: float, mu: float, num_steps: int, max_horizon: int, arm: str
-) -> Proposal:
+def proposal_of(name: str, a: float, g: float, mu: float, num_steps: int, max_horizon: int, arm: str) -> Proposal:
     """The jump -a d + g E<mu>; a horizon above the largest is met by lowering g, never a.
 
     Args:

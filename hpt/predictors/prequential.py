@@ -66,8 +66,9 @@ class Prequential:
 
     def settle(self, tick: int, loss: float) -> list[tuple[Moment, float]]:
         """Score what falls due at this tick; returns the moments with their errors in units of the constant's scale."""
-        due = [one for one in self.pending if one.moment.tick + self.horizon == tick]
-        self.pending = [one for one in self.pending if one.moment.tick + self.horizon > tick]
+        due: list[Pending] = []
+        while self.pending and self.pending[0].moment.tick + self.horizon <= tick:
+            due.append(self.pending.pop(0))
         for one in due:
             for name in one.corrections:
                 self.scores.add(name, one.nll_of(name, loss))

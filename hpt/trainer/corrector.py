@@ -1,13 +1,12 @@
 """Correct a forecast by what earlier forecasts got wrong, and undo what a jump turned out to overdo.
 
-Expected residual = (mean residual of similar states, shrunk towards 0) + (linear model of what that
-leaves). The shrinkage is the posterior mean under unit noise and a prior variance of 1 /
-`_PRIOR_WEIGHT`, both in the forecast's own scale. The linear model is trained by normalised LMS (Nagumo
-& Noda 1967; Haykin, Adaptive Filter Theory, chapter 7): w <- w + mu e x / (eps + |x|^2) is stable for 0
-< mu < 2 whatever the size of x.
+Expected residual = (mean residual of similar states, shrunk towards 0) + (linear model of what that leaves). The
+shrinkage is the posterior mean under unit noise and a prior variance of 1 / `_PRIOR_WEIGHT`, in squared scales of the
+forecast. The linear model is trained by normalised LMS (Nagumo & Noda 1967; Haykin, Adaptive Filter Theory): the update
+w <- w + mu e x / (eps + |x|^2) is stable for 0 < mu < 2 whatever the size of x.
 
-The sum is clipped to the range of residuals seen. It is scored out of sample on every residual, and acts only
-while its rolling squared error is below that of no correction.
+The sum is clipped to the range of residuals seen. It is scored out of sample on every residual, and acts only while
+its rolling squared error is below that of no correction.
 """
 
 import math

@@ -66,7 +66,7 @@ class ResidualStore:
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest stored residual, 0 included; (0, 0) when empty."""
         stored = self._residuals[: len(self)]
-        return min(0.0, stored.min(initial=0.0)), max(0.0, stored.max(initial=0.0))
+        return float(stored.min(initial=0.0)), float(stored.max(initial=0.0))
 
     def add(self, residual: Residual) -> None:
         """Store one residual in place of the oldest when full."""

@@ -3,6 +3,9 @@
 Each of ten classes has one fixed smooth 8 x 8 template; a sample is that template at a random one of 25
 places in a 12 x 12 image, plus normal noise. BatchNorm's running statistics are buffers that change in every
 forward pass of training, which is what this workload is for: nothing may extrapolate them.
+
+Measured, 2500 updates, one seed, validation loss by learning rate: 8e-3 0.891, 1.6e-2 0.879, 3.2e-2 0.934,
+6.4e-2 1.073.
 """
 
 from functools import lru_cache
@@ -25,7 +28,7 @@ class TemplateCNN(Classification):
 
     name = "cnn"
     batch_size = 64
-    peak_lr = 3.2e-2
+    peak_lr = 1.6e-2
     label_noise_frac = 0.05
     num_validation = 8192
     default_steps = 2500

@@ -22,7 +22,7 @@ from hpt.control.bandit import LinUCB
 def test_scores_and_choices_equal_the_slow_twin(
     seed: int, num_arms: int, size: int, alpha: float, ridge: float
 ) -> None:
-    """Sherman-Morrison on the full matrix equals inverting it afresh, within rounding, for 25 plays."""
+    """Running sums equal rebuilding everything from all past plays, within rounding, for 25 plays."""
     rng = np.random.default_rng(seed)
     bandit = LinUCB([f"arm {index}" for index in range(num_arms)], size, alpha, ridge)
     twin = SlowLinUCB(num_arms, size, alpha, ridge)
@@ -72,6 +72,7 @@ def test_it_settles_on_the_best_of_constant_arms() -> None:
         chosen.append(choice.name)
         bandit.observe([1.0], choice.arm, [0.0, 0.5, 1.0][choice.arm] + 0.3 * float(rng.standard_normal()))
     assert chosen[-100:].count("long") >= 90
+    assert bandit.plays == tuple(chosen.count(name) for name in bandit.arms)
 
 
 def test_ties_go_to_the_first_arm() -> None:
@@ -81,18 +82,6 @@ def test_ties_go_to_the_first_arm() -> None:
     bandit.observe([1.0, 2.0], 0, 1.0)
     bandit.observe([1.0, 2.0], 1, 1.0)
     assert bandit.choose([1.0, 2.0]).name == "first"
-
-
-def test_rounding_does_not_pile_up() -> None:
-    """After 2 000 plays in nearly parallel contexts the carried inverse still solves A theta = b."""
-    rng = np.random.default_rng(2)
-    bandit = LinUCB(["only"], 3, alpha=0.0)
-    contexts = 100.0 * np.ones((2000, 3)) + 1e-3 * rng.standard_normal((2000, 3))
-    for context in contexts:
-        bandit.observe(context, 0, 1.0)
-    theta = np.linalg.solve(np.eye(3) + contexts.T @ contexts, contexts.sum(axis=0))
-    probe = np.array([1.0, 1.0, 1.0])
-    assert bandit.choose(probe).means[0] == pytest.approx(float(theta @ probe), rel=1e-4)
 
 
 def test_a_restored_bandit_continues_exactly() -> None:

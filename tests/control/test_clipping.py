@@ -32,6 +32,11 @@ def test_a_clipped_gradient_lies_on_the_limit(grad: float, weight: float, ratio:
     assert again == pytest.approx(1.0, rel=1e-12)
 
 
+def test_weights_that_start_at_zero_can_leave_it() -> None:
+    """The weight norm counts as 1e-3 at least: a unit gradient is scaled to 0.1 x 1e-3."""
+    assert AdaptiveClipper(0.1).factors((1.0,), (0.0,)) == pytest.approx((1e-4,))
+
+
 @pytest.mark.parametrize("norm", [math.inf, math.nan])
 def test_norms_that_are_not_finite_are_left_to_the_guards(norm: float) -> None:
     """Factor 1: 0 x inf would make a NaN of an infinity."""

@@ -66,6 +66,33 @@ def test_a_falling_noiseless_loss_is_normal() -> None:
     assert levels == {Level.NORMAL}
 
 
+def test_it_is_silent_until_it_has_history() -> None:
+    """A spike in the first 32 steps goes unremarked, the same spike later does not."""
+    levels: list[Level] = []
+    for count in (31, 39):
+        monitor, expected = watched(count=count)
+        levels.append(monitor.check(expected + 100.0, None, None, 1.0).level)
+    assert levels == [Level.NORMAL, Level.CRITICAL]
+
+
+def test_a_fall_that_ends_abruptly_is_normal() -> None:
+    """After a straight fall the loss stands still, far above where the trend was heading."""
+    losses = np.maximum(5.0 - 0.03 * np.arange(300.0), 2.0) + 0.2 * SIGMA * noise("gauss", 8, 300)
+    monitor = DivergenceMonitor(DivergenceConfig())
+    assert {monitor.check(loss, None, None, 1.0).level for loss in losses.tolist()} == {Level.NORMAL}
+
+
+def test_changes_below_a_share_of_the_loss_are_none() -> None:
+    """A loss that is exactly constant may rise by 3 % (three floors of 1 %), but not by 5 %, 10 %, 30 %."""
+    levels: list[Level] = []
+    for rise in (0.03, 0.05, 0.1, 0.3):
+        monitor = DivergenceMonitor(DivergenceConfig())
+        for _ in range(64):
+            monitor.check(2.0, None, None, 1.0)
+        levels.append(monitor.check(2.0 * (1.0 + rise), None, None, 1.0).level)
+    assert levels == [Level.NORMAL, Level.CAUTION, Level.WARNING, Level.CRITICAL]
+
+
 @pytest.mark.parametrize(
     ("rise_sigmas", "level"),
     [
@@ -140,6 +167,13 @@ def test_noise_and_steady_alternation_are_no_oscillation(amplitude: float) -> No
     monitor = DivergenceMonitor(DivergenceConfig())
     losses = 2.0 + SIGMA * (noise("gauss", 3) + amplitude * (-1.0) ** np.arange(STEPS))
     assert not any("oscillation" in named(monitor.check(loss, None, None, 1.0)) for loss in losses.tolist())
+
+
+def test_an_oscillation_too_small_to_matter_is_none() -> None:
+    """The same growing alternation, a thousandth of the loss at most."""
+    monitor = DivergenceMonitor(DivergenceConfig())
+    losses = 2.0 * (1.0 + 1e-3 * 1.05 ** np.arange(-200.0, 0.0) * (-1.0) ** np.arange(200))
+    assert not any(named(monitor.check(loss, None, None, 1.0)) for loss in losses.tolist())
 
 
 def test_a_plateau_is_information() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hpt.config import TuningConfig
-from hpt.control.health import Health, HealthMonitor, Advice, energy_entropy
+from hpt.control.health import Advice, Health, HealthMonitor, energy_entropy
 
 STEPS = 100
 CURVATURES = np.geomspace(0.1, 10.0, 8)  # of the quadratic below; SGD is stable below a rate of 2 / 10
@@ -149,6 +149,16 @@ def test_nothing_is_said_before_the_window_is_full() -> None:
     assert (early.score, early.band, early.recommendations) == (None, "unmeasured", ())
     monitor.observe(2.0, 1.0, (), None)
     assert monitor.assess().score is not None
+
+
+def test_restart_forgets_the_window() -> None:
+    """After a change to the run the old window says nothing any more."""
+    monitor = HealthMonitor(TuningConfig(plateau_steps=STEPS))
+    for _ in range(STEPS):
+        monitor.observe(2.0, 1.0, (), None)
+    assert monitor.assess().plateau
+    monitor.restart()
+    assert monitor.assess().score is None
 
 
 def train(rate: float, *, act: bool, noise_scale: float, seed: int = 0) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,9 +11,7 @@ from hpt.control.phases import TRANSITIONS, PhaseController
 from hpt.errors import ConfigError
 from hpt.records import Phase
 
-EVENTS = st.lists(
-    st.sampled_from(["go", "go", "go", "go", "go", "jump", "reject", "force", "back", "reload"]), max_size=150
-)
+EVENTS = st.lists(st.sampled_from([*["go", "jump"] * 8, "reject", "force", "back", "reload"]), max_size=150)
 SIZES = st.tuples(st.integers(0, 25), st.integers(2, 9), st.integers(1, 8)).filter(lambda s: s[2] < s[1])
 
 
@@ -90,6 +89,18 @@ def test_without_faults_each_outcome_has_its_successor(sizes: tuple[int, int, in
             assert after is (Phase.CORRECT if event == "jump" else Phase.FULL)
     lengths = stretches([phase for phase, _ in walk.seen])[:-1]
     assert all(count == sizes[2] for phase, count in lengths if phase is Phase.CORRECT)
+
+
+def test_the_table_lists_what_happens_and_no_more() -> None:
+    """Over a long walk with faults every listed change of phase occurs, and no other."""
+    rng = np.random.default_rng(0)
+    walk, seen = Walk(6, 4, 2), set[tuple[Phase, Phase]]()
+    for event in rng.choice(["go", "jump", "reject", "force"], size=2000, p=[0.3, 0.4, 0.25, 0.05]):
+        before = walk.controller.phase
+        walk.react(str(event))
+        seen.add((before, walk.controller.phase))
+    listed = {(before, after) for before, afters in TRANSITIONS.items() for after in afters}
+    assert {(before, after) for before, after in seen if before is not after} == listed
 
 
 @settings(max_examples=30, deadline=None)

@@ -50,6 +50,12 @@ def test_spread_estimates_the_standard_deviation() -> None:
     assert resistant_line(noise - 0.01 * np.arange(20_000)).spread == pytest.approx(0.7, rel=0.03)
 
 
+def test_spread_without_an_upper_tail_is_the_median_deviation() -> None:
+    """Minus an exponential variable: 1.4826 times its median absolute deviation, 0.4812."""
+    values = -np.random.default_rng(0).standard_exponential(20_000)
+    assert resistant_line(values).spread == pytest.approx(1.4826 * 0.4812, rel=0.03)
+
+
 def test_turning_point_score_is_standard_for_independent_noise() -> None:
     """On 4 000 windows of heavy-tailed noise: mean 0 and variance 1, within 4 standard errors."""
     rng = np.random.default_rng(1)

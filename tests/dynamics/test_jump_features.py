@@ -57,8 +57,8 @@ def test_settling_is_measured_from_the_level_before_the_jump() -> None:
     assert named(features)["jump_settling"] == 0.0
 
 
-def test_sums_decay_over_eight_cycles() -> None:
-    """Gains of kept jumps add up and fall to 1/e in eight cycles; verdicts count good sizes minus bad ones."""
+def test_sums_decay_over_cycles() -> None:
+    """Gains of kept jumps add up and fall to 1/e in two cycles; verdicts, good sizes minus bad ones, in eight."""
     features = JumpFeatures(5)
     features.observe(outcome(kept=True, good=True), 0.5)
     features.observe(outcome(kept=True, good=True), 0.5)
@@ -67,7 +67,7 @@ def test_sums_decay_over_eight_cycles() -> None:
     assert named(features)["jump_verdicts"] == pytest.approx(0.6)
     for _ in range(40):
         step(features, 0.5, 1)
-    assert named(features)["jump_gain"] == pytest.approx(4.0 / math.e)
+    assert named(features)["jump_gain"] == pytest.approx(4.0 / math.e**4)
     assert named(features)["jump_verdicts"] == pytest.approx(0.6 / math.e)
 
 

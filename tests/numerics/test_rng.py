@@ -44,12 +44,14 @@ def test_streams_continue_from_a_saved_position() -> None:
     saved, loaded = RngStreams(1), RngStreams(1)
     saved.numpy("a").random(3)
     torch.rand(3, generator=saved.torch("b"))
-    held, fresh = loaded.numpy("a"), loaded.numpy("c")
+    held, fresh, fresh_torch = loaded.numpy("a"), loaded.numpy("c"), loaded.torch("d")
     held.random(7)
     fresh.random(2)
+    torch.rand(2, generator=fresh_torch)
     loaded.load_state_dict(saved.state_dict())
     assert held.random() == saved.numpy("a").random()
     assert fresh.random() == RngStreams(1).numpy("c").random()
+    assert torch.equal(torch.rand(2, generator=fresh_torch), torch.rand(2, generator=RngStreams(1).torch("d")))
     assert torch.equal(torch.rand(2, generator=loaded.torch("b")), torch.rand(2, generator=saved.torch("b")))
 
 

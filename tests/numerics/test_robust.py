@@ -38,9 +38,11 @@ def test_score_is_in_standard_deviations() -> None:
     assert robust_z(6.0, np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == pytest.approx(3 / 1.482602218505602, rel=1e-12)
 
 
-@pytest.mark.parametrize("level", [0.0, 4.0])
-def test_equal_numbers_give_finite_scores(level: float) -> None:
-    """Without any spread the common number scores 0 and another one is far out, but not infinitely."""
+@pytest.mark.parametrize(("level", "floor"), [(0.0, 2.2250738585072014e-308), (4.0, 4e-12)])
+def test_equal_numbers_give_finite_scores(level: float, floor: float) -> None:
+    """Without any spread the unit is 1e-12 of the level, or the least normal double: large scores, not infinite ones."""
     numbers = np.full(5, level)
     assert robust_z(level, numbers) == 0.0
-    assert 1e6 < robust_z(level + 1e-3, numbers) < np.inf
+    score = robust_z(level + 1e-3, numbers)
+    assert score == pytest.approx(1e-3 / floor, rel=1e-9)
+    assert np.isfinite(score)

@@ -15,7 +15,7 @@ def arms_of(preset: str = "ramp", scales: tuple[float, ...] = (0.8, 0.95)) -> Ar
 
 def test_names_are_scales_times_multipliers_and_none() -> None:
     """Every time scale at every multiplier, and "none" last."""
-    expected = "0.8x0.5 0.8x1 0.8x1.5 0.95x0.5 0.95x1 0.95x1.5 none".split()
+    expected = ["0.8x0.5", "0.8x1", "0.8x1.5", "0.95x0.5", "0.95x1", "0.95x1.5", "none"]
     assert list(arms_of().names) == expected
 
 

@@ -104,9 +104,7 @@ class SignDescent(torch.optim.Optimizer):
                 one.sub_(group["lr"] * moment.sign())
 
 
-@pytest.mark.parametrize(
-    "make", [SignDescent, lambda one: torch.optim.SGD(one, lr=0.1)], ids=["lion", "plain-sgd"]
-)
+@pytest.mark.parametrize("make", [SignDescent, lambda one: torch.optim.SGD(one, lr=0.1)], ids=["lion", "plain-sgd"])
 def test_an_unreadable_optimizer_gets_zeros_and_no_second_proposal(make: Make) -> None:
     """No second moment, or no momentum at all: a zero direction once, then silence."""
     weight, path = parameter(), random_path(0, 5)

@@ -24,9 +24,7 @@ def build(name: str) -> Predictor:
     return build_predictor(HybridConfig(predictor=name, seed=3), num_parameters=12, num_groups=1)
 
 
-def play(
-    predictor: Predictor, path: SimulatedPath, cycles: range, max_horizon: int = 75
-) -> list[Proposal | None]:
+def play(predictor: Predictor, path: SimulatedPath, cycles: range, max_horizon: int = 75) -> list[Proposal | None]:
     """Proposals of these cycles; the jump after cycle 7 is kept, all others are rejected."""
     made: list[Proposal | None] = []
     for cycle in cycles:
@@ -35,9 +33,7 @@ def play(
         made.append(predictor.propose(facts, max_horizon))
         kept = cycle == 7
         predictor.judge(
-            JumpOutcome(
-                facts.step, "arm", kept, rolled_back=False, norm_ratio=1, gain=1, loss_change=None, good=kept
-            )
+            JumpOutcome(facts.step, "arm", kept, rolled_back=False, norm_ratio=1, gain=1, loss_change=None, good=kept)
         )
     return made
 
@@ -70,9 +66,7 @@ def test_units_axes_and_grouping_of_the_weights_do_not_matter(name: str, seed: i
         groups=(np.arange(0, 12, 2), np.arange(1, 12, 2)),
     )
 
-    for one, two in zip(
-        play(build(name), path, range(1, 10)), play(build(name), other, range(1, 10)), strict=True
-    ):
+    for one, two in zip(play(build(name), path, range(1, 10)), play(build(name), other, range(1, 10)), strict=True):
         assert (one is None) == (two is None)
         if one is not None and two is not None:
             assert one.horizon == two.horizon
@@ -100,9 +94,7 @@ def test_no_horizon_exceeds_the_largest(name: str, max_horizon: int) -> None:
     """All speak at least once in nine cycles, for 1 to max_horizon steps, along directions they keep."""
     predictor = build(name)
     made = [one for one in play(predictor, path_for(name, 5), range(1, 10), max_horizon) if one is not None]
-    known = (
-        {"d", "own"} | {f"E{mu:g}" for mu in predictor.scales} | {f"d{i}" for i in range(predictor.num_past)}
-    )
+    known = {"d", "own"} | {f"E{mu:g}" for mu in predictor.scales} | {f"d{i}" for i in range(predictor.num_past)}
 
     assert made
     for proposal in made:

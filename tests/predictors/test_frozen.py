@@ -10,12 +10,8 @@ from hpt.predictors.nesterov import Nesterov
 
 
 @pytest.mark.parametrize("preset", ["ramp", "short"])
-@pytest.mark.parametrize(
-    ("cycle", "progress", "max_horizon"), [(2, 0.1, 75), (3, 0.2, 200), (6, 0.5, 75), (8, 0.9, 9)]
-)
-def test_the_call_is_spent_and_nothing_moves(
-    preset: str, cycle: int, progress: float, max_horizon: int
-) -> None:
+@pytest.mark.parametrize(("cycle", "progress", "max_horizon"), [(2, 0.1, 75), (3, 0.2, 200), (6, 0.5, 75), (8, 0.9, 9)])
+def test_the_call_is_spent_and_nothing_moves(preset: str, cycle: int, progress: float, max_horizon: int) -> None:
     """Same moments and horizons as `ramp`, whatever preset is set; the weight delta is exactly zero."""
     config = HybridConfig(predict=PredictConfig(preset=preset))
     path = random_path(0, 8, scales=(0.8,))

@@ -35,9 +35,7 @@ def test_one_displacement_is_two_point_prediction() -> None:
     """With c = 1 it continues the last displacement: factor h on d0 and nothing else."""
     path = random_path(seed=3, num_cycles=1, num_past=1)
 
-    proposal = LineFit(HybridConfig(), num_displacements=1, ahead=2.0).propose(
-        path.facts(1), max_horizon=1000
-    )
+    proposal = LineFit(HybridConfig(), num_displacements=1, ahead=2.0).propose(path.facts(1), max_horizon=1000)
 
     assert proposal is not None
     assert proposal.coefficients == {"d0": pytest.approx(2.0, rel=1e-15)}

@@ -101,9 +101,7 @@ def test_short_is_outer_nesterov_but_for_the_bias_correction() -> None:
         assert proposal is not None
         coefficients = proposal.coefficients
         coefficients["E0.8"] *= 1.0 - 0.8**cycle
-        np.testing.assert_allclose(
-            path.jump(coefficients, cycle), expected[cycle - 1], rtol=1e-12, atol=1e-12
-        )
+        np.testing.assert_allclose(path.jump(coefficients, cycle), expected[cycle - 1], rtol=1e-12, atol=1e-12)
 
 
 def test_the_jump_of_a_steady_drift_is_gain_minus_pull_back_cycles() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpt.dynamics.forecast import Correction, Moment
+from hpt.dynamics.forecast import Moment
 from hpt.predictors.feature_model import ErrorScale
 from hpt.predictors.ridge import INTERCEPT_SIZE, PENALTY, RidgeForecast
 
@@ -93,8 +93,8 @@ def test_a_shorter_horizon_is_corrected_in_proportion() -> None:
     model = RidgeForecast(3, HORIZON)
     feed(model, features, errors)
     whole, half = model.forecast(QUIET), model.forecast(QUIET[: HORIZON // 2])
-    assert half == Correction(
-        pytest.approx(whole.shift / 2), pytest.approx(whole.log_scale / 2), pytest.approx(whole.epistemic / 2)
+    assert (half.shift, half.log_scale, half.epistemic) == pytest.approx(
+        (whole.shift / 2, whole.log_scale / 2, whole.epistemic / 2)
     )
 
 

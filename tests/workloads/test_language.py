@@ -41,10 +41,8 @@ def test_windows_are_runs_of_the_training_text_and_never_of_the_held_out(tmp_pat
 
 def test_windows_reach_both_ends_of_the_training_text(tmp_path: Path) -> None:
     """Over many draws from a short text, first and last byte are both seen, and nothing overruns."""
-    path = tmp_path / "short"
-    path.write_bytes(bytes(range(256)) * 2)
     size = ByteGPTSize(dim=8, layers=1, heads=1, context=4, batch_size=16)
-    workload = ByteGPT(size, seed=0, data=path, device=CPU)
+    workload = ByteGPT(size, seed=0, data=numbered_text(tmp_path, 120), device=CPU)
     train = workload.text.train
     windows = {bytes(row) for index in range(200) for row in workload.batch(index).tolist()}
     assert train[:5].tobytes() in windows
