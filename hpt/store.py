@@ -9,16 +9,15 @@ second process out while the first is alive.
 
 import fcntl
 import json
-import os
-import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Self
 
-from hpt.errors import CheckpointError, DiskError, UsageError
+from hpt.errors import CheckpointError, UsageError
+from hpt.jsonfiles import cut_lines, disk_errors, write_json
 from hpt.records import Record, StepRecord, jsonable, to_json_line
 
 RUN_SCHEMA_VERSION = 1
@@ -96,88 +95,6 @@ class RunRecord:
             raise UsageError(f"run.json is not complete ({error}); restore it or start anew") from error
 
 
-@contextmanager
-def disk_errors(path: Path) -> Generator[None]:
-    """Turn the operating system's refusals around a file into one line that says what to do.
-
-    Raises:
-        DiskError: the disk is full, or the place cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(
-            f"{path} cannot be written ({error.strerror or error}); free some space or choose another folder"
-        ) from error
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace a JSON file as a whole; it survives a power failure in the old or the new state.
-
-    Raises:
-        DiskError: the disk is full, or the place cannot be written.
-    """
-    with disk_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2, allow_nan=False, default=str)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)  # mkstemp makes it readable by its owner alone
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def cut_lines(path: Path, is_kept: Callable[[int, Mapping[str, Any]], bool]) -> int:
-    """Shorten a JSON-lines file to its longest head of whole lines that `is_kept(index, line)` accepts.
-
-    Returns the number of lines kept; a file that is not there has none.
-    """
-    if not path.exists():
-        return 0
-    count = end = 0
-    with path.open("rb+") as file:
-        for line in file:
-            values = _whole_line(line)
-            if values is None or not is_kept(count, values):
-                break
-            count, end = count + 1, end + len(line)
-        file.truncate(end)
-    return count
-
-
-def _whole_line(line: bytes) -> Mapping[str, Any] | None:
-    try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file in order; a torn last line is left out."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            values = _whole_line(line)
-            if values is None:
-                return
-            yield dict(values)
-
-
 class RunFolder:
     """The files of one run.
 
@@ -203,9 +120,7 @@ class RunFolder:
             UsageError: the place is taken by a file.
             DiskError: it cannot be written.
         """
-        taken = next(
-            (one for one in (self.path, *self.path.parents) if one.exists() and not one.is_dir()), None
-        )
+        taken = next((one for one in (self.path, *self.path.parents) if one.exists() and not one.is_dir()), None)
         if taken is not None:
             raise UsageError(f"--out is {self.path}, but {taken} is a file; choose a folder")
         with disk_errors(self.path):

@@ -25,6 +25,8 @@ def test_the_example_is_short_trains_and_saves(tmp_path: Path) -> None:
         "\nassert trainer.summary()['counters']['jumps_accepted'] >= 5, trainer.summary()\n"
     )
     (tmp_path / "example.py").write_text("import torch; torch.set_num_threads(1)\n" + code + check, encoding="utf-8")
-    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, env={**os.environ})
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run.ckpt").stat().st_size > 0

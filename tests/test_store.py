@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from hpt.errors import CheckpointError, DiskError, UsageError
+from hpt.jsonfiles import cut_lines, read_lines, write_json
 from hpt.records import EventRecord, JumpRecord, Phase, StepRecord
-from hpt.store import DONE, RunFolder, RunLog, RunRecord, cut_lines, read_lines, write_json
+from hpt.store import DONE, RunFolder, RunLog, RunRecord
 
 ROW: SearchStrategy[dict[str, object]] = st.dictionaries(
     st.text(max_size=4), st.floats(allow_nan=False) | st.text(max_size=8), max_size=3

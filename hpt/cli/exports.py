@@ -11,8 +11,9 @@ from dataclasses import asdict, fields
 from typing import Any, Self
 
 from hpt.errors import PrerequisiteError
+from hpt.jsonfiles import disk_errors, read_lines
 from hpt.records import ForkRecord, JumpRecord, Record, Sink, StepRecord
-from hpt.store import RunFolder, disk_errors, read_lines
+from hpt.store import RunFolder
 
 SCALARS = ("loss", "predicted_loss", "confidence", "grad_norm", "lr")
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hpt.errors import CheckpointError
-from hpt.store import RunFolder, read_lines
+from hpt.jsonfiles import read_lines
+from hpt.store import RunFolder
 from hpt.trainer.checkpoint import CheckpointFolder, read_checkpoint
 from hpt.trainer.hybrid import HybridTrainer
 

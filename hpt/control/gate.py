@@ -22,15 +22,19 @@ import numpy as np
 from hpt.config import HybridConfig
 from hpt.dynamics.facts import CycleFacts, FloatArray
 
-MIN_COSINE = 0.15
 MIN_CYCLES = 3
+
+
+def least_cosine(cycle_steps: int) -> float:
+    """Cosine above what momentum leaves in cycles of K steps: it falls with the square of K (0.15 at 10, 0.07 at 15)."""
+    return max(0.08, 0.15 * (10.0 / cycle_steps) ** 2)
 
 
 class TrendTest:
     """Whether the path has a trend that pure noise would not have.
 
     Args:
-        noise_sigmas: standard errors by which the mean cosine must exceed zero, besides being above MIN_COSINE.
+        noise_sigmas: standard errors by which the mean cosine must exceed zero, besides being above `least_cosine`.
     """
 
     def __init__(self, noise_sigmas: float) -> None:
@@ -58,7 +62,7 @@ class TrendTest:
             return
         mean = sum(self._cosines) / count
         spread = math.sqrt(sum((one - mean) ** 2 for one in self._cosines) / (count - 1) / count)
-        self.passed = mean > MIN_COSINE and mean > self._noise_sigmas * spread
+        self.passed = mean > least_cosine(facts.num_steps) and mean > self._noise_sigmas * spread
 
     def _cosine_of(self, facts: CycleFacts) -> float | None:
         if len(facts.scales) < 2 or facts.cycle < 3 or self._before is None:

@@ -1,10 +1,10 @@
 """An ensemble of heads on one trunk: next loss, value of every arm, probability of a bad verdict.
 
-All heads read one hidden layer of the latent state; each sees its own bootstrap resample of the run, so where data were
-scarce they differ, and their disagreement is the epistemic uncertainty (Osband et al. 2016, "Deep Exploration via
-Bootstrapped DQN"; Sekar et al. 2020, "Planning to Explore"). The predicted scale is the aleatoric one; neither is derived
-from the other. Resampling is double-or-nothing (Owen & Eckles 2012) in blocks of one cycle, because neighbouring ticks
-share their noise (Kuensch 1989).
+All heads read one hidden layer of the latent state; each sees its own bootstrap resample of the run, so where data
+were scarce they differ, and their disagreement is the epistemic uncertainty (Osband et al. 2016, "Deep Exploration via
+Bootstrapped DQN"; Sekar et al. 2020, "Planning to Explore"). The predicted scale is the aleatoric one; neither is
+derived from the other. Resampling is double-or-nothing (Owen & Eckles 2012) in blocks of one cycle, because
+neighbouring ticks share their noise (Kuensch 1989).
 
 The loss heads start at zero: an untrained model says exactly what the constant forecaster says. Besides the latent they
 read *anchors*: how far the loss's slower averages lie from its level, and the trend's own drift. How much of that gap
@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hpt.dynamics.rssm import Sizes, initialise
+from hpt.dynamics.rssm import UNSET, Sizes, initialise
 
 NUM_ANCHORS = 5
+"""Four slower averages minus the level, and the trend's own expected change; see `replay.anchors`."""
 MAX_LOG_SCALE = 1.5
 """A head may widen or narrow the trend's scale by at most e^1.5 = 4.5."""
 BASE_BAD_LOGIT = -2.1972246
@@ -41,10 +42,10 @@ class EnsembleHeads(nn.Module):
     def __init__(self, sizes: Sizes, num_arms: int, generator: torch.Generator) -> None:
         super().__init__()
         self.size, self.num_arms = sizes.ensemble, num_arms
-        self.trunk = nn.Linear(sizes.deter + sizes.stoch, sizes.trunk)
-        self.heads = nn.Linear(sizes.trunk, self.size * (3 + num_arms))
-        self.anchors = nn.Linear(NUM_ANCHORS, self.size, bias=False)
-        initialise(self.trunk, generator)
+        self.trunk = nn.Linear(sizes.deter + sizes.stoch, sizes.trunk, device=UNSET)
+        self.heads = nn.Linear(sizes.trunk, self.size * (3 + num_arms), device=UNSET)
+        self.anchors = nn.Linear(NUM_ANCHORS, self.size, bias=False, device=UNSET)
+        initialise(self, generator)
         with torch.no_grad():
             for parameter in (*self.heads.parameters(), *self.anchors.parameters()):
                 parameter.zero_()

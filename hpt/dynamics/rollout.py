@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpt.dynamics.ensemble import MAX_LOG_SCALE, NUM_ANCHORS, EnsembleHeads
-from hpt.dynamics.forecast import ACTION_SIZE, Vector
+from hpt.dynamics.ensemble import MAX_LOG_SCALE, EnsembleHeads
+from hpt.dynamics.forecast import Vector
 from hpt.dynamics.rssm import RSSM, Sizes
 from hpt.dynamics.scan import UNIMIX
+from hpt.dynamics.world_model import WorldModel
 
 _MAX_LOGIT = np.float32(80)  # exp overflows float32 at 88.7
 _HALF = np.float32(0.5)
@@ -27,7 +28,10 @@ _HALF = np.float32(0.5)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What E heads say of (...) states: (..., E) each, values (..., E, A). Views, overwritten by the next call."""
+    """What E heads say of H states: (H, E) each, values (H, E, A); shifts without their anchored part.
+
+    Views of buffers that the next call overwrites.
+    """
 
     shift: Vector
     log_scale: Vector
@@ -67,10 +71,13 @@ class FastRollout:
         self._log_scales = _empty(length, sizes.ensemble)
         self._states[:, :size], self._states[:, size], self._states[:, size + 1 :] = 0, 1, 1 / sizes.num_classes
 
-    def load(self, model: RSSM, heads: EnsembleHeads) -> None:
+    def load(self, model: WorldModel) -> None:
         """Copy and rearrange the weights."""
-        self._load_gates(model)
-        self._load_logits(model)
+        self._load_gates(model.rssm)
+        self._load_logits(model.rssm)
+        self._load_heads(model.heads)
+
+    def _load_heads(self, heads: EnsembleHeads) -> None:
         size = self._sizes.deter
         trunk, bias = _numbers(heads.trunk.weight), _numbers(heads.trunk.bias)
         folded, mixed = self._fold(trunk[:, size:])
@@ -123,15 +130,19 @@ class FastRollout:
         self._rows[0].whole[:] = self._rows[1].whole
 
     def judge(self) -> Judged:
-        """What the heads say of the acting state; the shift without its anchored part."""
-        return self._judge(0, 1, None)
+        """What the heads say of the acting state, (1, E) each."""
+        return self._judge(0, 1)
 
-    def imagine(self, actions: Vector, anchors: Vector) -> Judged:
-        """Every head at each of H ticks from the acting state, under actions (H, 3), with anchors (H, 5)."""
+    def anchored(self, anchors: Vector) -> Vector:
+        """Anchored part (H, E) of the shifts, given anchors (H, 5)."""
+        return anchors @ self._anchors
+
+    def imagine(self, actions: Vector) -> Judged:
+        """What the heads say, (H, E) each, at each of H ticks from the acting state under actions (H, 3)."""
         horizon = len(actions)
         assert 1 <= horizon <= self._max_horizon, f"horizon is {horizon}, outside 1..{self._max_horizon}"
         self._run(actions, self._prior, None)
-        return self._judge(1, horizon + 1, anchors)
+        return self._judge(1, horizon + 1)
 
     def _run(self, actions: Vector, logit_weights: Vector, seen: Vector | None) -> None:
         """Write the states after each action behind the acting one."""
@@ -166,7 +177,7 @@ class FastRollout:
             np.divide(logits, sums, then.s)
             now = then
 
-    def _judge(self, first: int, last: int, anchors: Vector | None) -> Judged:
+    def _judge(self, first: int, last: int) -> Judged:
         """Trunk and heads of the states in rows first .. last - 1."""
         hidden, outputs, log_scale = (one[first:last] for one in (self._hidden, self._outputs, self._log_scales))
         np.dot(self._states[first:last], self._trunk, hidden)
@@ -175,8 +186,6 @@ class FastRollout:
         outputs += self._head_bias
         size = self._sizes.ensemble
         shift, raw, bad = (outputs[:, at * size : (at + 1) * size] for at in range(3))
-        if anchors is not None:
-            shift += anchors @ self._anchors
         np.multiply(raw, 1 / MAX_LOG_SCALE, log_scale)
         np.tanh(log_scale, log_scale)
         log_scale *= MAX_LOG_SCALE

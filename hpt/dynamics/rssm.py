@@ -7,8 +7,8 @@ A small world model in the sense of DreamerV3 (Hafner et al. 2023, arXiv:2301.04
     s_t ~ prior(h_t)                        the same without looking: what imagination goes by
     features_t ~ decoder(h_t, s_t)          in symlog space
 
-Where we differ: sizes fit a single run's few thousand ticks; every network but the GRU is one layer; imagination carries
-the prior's probabilities instead of samples, since only the mean forecast is wanted of it.
+Where we differ: sizes fit a single run's few thousand ticks; every network but the GRU is one layer; imagination
+carries the prior's probabilities instead of samples, since only the mean forecast is wanted of it.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,9 @@ from torch.nn import functional
 from hpt.dynamics.forecast import ACTION_SIZE
 from hpt.dynamics.losses import symlog
 from hpt.dynamics.scan import latent_scan
+
+UNSET = "meta"
+"""Device of layers before `initialise`: there, torch's own initialisation cannot draw from the global generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,11 @@ class RSSM(nn.Module):
     def __init__(self, sizes: Sizes, generator: torch.Generator) -> None:
         super().__init__()
         self.sizes = sizes
-        self.encoder = nn.Linear(sizes.features, sizes.embed)
-        self.cell = nn.GRUCell(sizes.stoch + ACTION_SIZE, sizes.deter)
-        self.prior = nn.Linear(sizes.deter, sizes.stoch)
-        self.posterior = nn.Linear(sizes.deter + sizes.embed, sizes.stoch)
-        self.decoder = nn.Linear(sizes.deter + sizes.stoch, sizes.features)
+        self.encoder = nn.Linear(sizes.features, sizes.embed, device=UNSET)
+        self.cell = nn.GRUCell(sizes.stoch + ACTION_SIZE, sizes.deter, device=UNSET)
+        self.prior = nn.Linear(sizes.deter, sizes.stoch, device=UNSET)
+        self.posterior = nn.Linear(sizes.deter + sizes.embed, sizes.stoch, device=UNSET)
+        self.decoder = nn.Linear(sizes.deter + sizes.stoch, sizes.features, device=UNSET)
         initialise(self, generator)
 
     def observe(
@@ -116,7 +119,8 @@ class RSSM(nn.Module):
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Weights uniform with variance 1 / inputs (LeCun et al. 1998), biases zero; from `generator` alone."""
+    """Give weights made on `UNSET` their memory: uniform with variance 1 / inputs (LeCun et al. 1998), biases zero."""
+    module.to_empty(device="cpu")
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.ndim < 2:

@@ -1,6 +1,6 @@
 """The recurrence of the RSSM over a whole window at once, with its gradient written out.
 
-One tick is a GRU cell (Cho et al. 2014, in the form of `torch.nn.GRUCell`) followed by the categorical latent it leads to:
+One tick is a GRU cell (Cho et al. 2014, in the form of `torch.nn.GRUCell`), then the categorical latent it leads to:
 
     r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)      x_. = W_x s + input,  h_. = W_h h + b
     n = tanh(x_n + r h_n),  h' = n + z (h - n)
@@ -28,7 +28,7 @@ UNIMIX = 0.01
 _Array = NDArray[Any]
 
 
-def latent_scan(  # noqa: PLR0913 -- the quantities of one recurrence
+def latent_scan(
     state: tuple[Tensor, Tensor],
     inputs: Tensor,
     logit_inputs: Tensor,
@@ -72,7 +72,7 @@ class LatentScan(torch.autograd.Function):
     """Differentiable loop over ticks, batch last; use `latent_scan`."""
 
     @staticmethod
-    def forward(  # noqa: PLR0913 -- autograd functions take tensors one by one
+    def forward(  # noqa: PLR0913, PLR0917 -- autograd functions take tensors one by one
         ctx: Any,
         deter: Tensor,
         stoch: Tensor,
@@ -92,7 +92,11 @@ class LatentScan(torch.autograd.Function):
         stochs = torch.cat((stoch[None], stoch.new_empty(num_ticks, *stoch.shape)))
         weight_stoch = weight_stoch.contiguous()
         rows = gates.numpy().reshape(num_ticks, 4, size, batch)
-        seen_h, seen_s, r_z = gates[:, : 3 * size].unbind(), gates[:, size:].unbind(), gates[:, size : 3 * size].unbind()
+        seen_h, seen_s, r_z = (
+            gates[:, : 3 * size].unbind(),
+            gates[:, size:].unbind(),
+            gates[:, size : 3 * size].unbind(),
+        )
         grouped = softmax.view(num_ticks, -1, num_classes, batch).unbind()
         h, s, logits = deters.unbind(), stochs.unbind(), softmax.unbind()
         h_rows, s_rows, softmax_rows = deters.numpy(), stochs.numpy(), softmax.numpy()
@@ -166,7 +170,7 @@ def _sample(probabilities: Tensor, draw: Tensor) -> None:
 
 
 def _gate_slopes(gates: Tensor, deters: Tensor) -> _Array:
-    """What backward multiplies by, (T, 5, D, B): dh'/dz and dh'/dn, dn/dh_n and dn/dr, dh'/dh, up to pre-activations."""
+    """What backward multiplies by, (T, 5, D, B): slopes of h' by z and n, of n by h_n and r, of h' by h."""
     h_n, r, z, n = gates.unbind(1)
     kept = 1 - z
     return torch.stack(((deters - n) * z * kept, kept * (1 - n * n), r, h_n * r * (1 - r), z), dim=1).numpy()

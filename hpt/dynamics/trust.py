@@ -1,4 +1,4 @@
-"""How much of the latent state's opinion to believe, by what it was worth before its answers were known.
+"""How much of the latent state's opinion to believe, by what it was worth before its answers were new.
 
 A few dozen updates on one run overfit more easily than they inform. So every cycle the heads are first asked about
 losses they were not yet trained on (prequential, Dawid 1984), with their shift and log scale multiplied by each
@@ -36,21 +36,21 @@ class Trust:
         self._evidence = np.zeros((len(_GRID), len(_GRID)))
         self._weigh()
 
-    def judge(self, residuals: NDArray[Any], shifts: NDArray[Any], log_scales: NDArray[Any], known: NDArray[Any]) -> None:
+    def judge(self, residuals: NDArray[Any], shifts: NDArray[Any], log_scales: NDArray[Any], new: NDArray[Any]) -> None:
         """Take in one cycle's forecasts, made before their outcome was learned from.
 
         Args:
             residuals: (H, B) standardised errors less the anchored part of the forecast.
             shifts: (H, B) the latent's part, mean over heads.
             log_scales: (H, B) mean over heads.
-            known: (H, B) 1 where the outcome is new, else 0.
+            new: (H, B) 1 where the outcome has never been learned from, else 0.
         """
-        total = known.sum()
+        total = new.sum()
         if total == 0:
             return
         means, logs = _GRID[:, None, None, None] * shifts, _GRID[:, None, None] * log_scales
         squares = np.minimum(((residuals - means) * np.exp(-logs)) ** 2, _CLIP)
-        nll = ((0.5 * squares + logs) * known).sum((-2, -1)) / total
+        nll = ((0.5 * squares + logs) * new).sum((-2, -1)) / total
         self._evidence = _MEMORY * self._evidence - _OBSERVATIONS * nll
         self._evidence -= self._evidence.max()
         self._weigh()

@@ -147,7 +147,7 @@ class CheckpointFolder:
         for step in reversed(self.steps()[:-1]):
             path = self.path_for(step)
             if _is_good(path):
-                return f"the one before, {path}, is good: use --resume-from {path} or delete the broken one"
+                return f"the one before, {path}, is good: use --resume {path} or delete the broken one"
         return "no earlier checkpoint is good: start the run again"
 
 

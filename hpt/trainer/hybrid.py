@@ -88,7 +88,6 @@ class HybridTrainer:
         expected = self._expected_loss()
         loss, grad_norm = self._jump(batch) if phase is Phase.PREDICT else self._full(batch, phase)
         parts.moving.num_calls += 1
-        persistence.save_when_due(parts)
         result = StepResult(
             loss=loss,
             phase=phase,
@@ -100,6 +99,7 @@ class HybridTrainer:
             wall_s=parts.ledger.end(phase),
         )
         self._emit(result, lr)
+        persistence.save_when_due(parts, phase)  # after the record: a kill leaves no checkpoint ahead of the log
         return result
 
     def _expected_loss(self) -> float | None:

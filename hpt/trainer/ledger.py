@@ -68,6 +68,12 @@ class Ledger:
         self.wall_s += elapsed_s
         return elapsed_s
 
+    def extend(self, phase: Phase) -> None:
+        """Work between two calls ends; its seconds are charged to `phase`, and no call is counted."""
+        elapsed_s = self._last - self._began
+        self.phase_s[phase.value] += elapsed_s
+        self.wall_s += elapsed_s
+
     def summary(self) -> dict[str, Any]:
         """Plain numbers for run.json."""
         counters = asdict(self.counters) | {"full_step_equivalents": self.counters.full_step_equivalents}

@@ -122,7 +122,7 @@ class Parts:
         self.folder = (
             CheckpointFolder(config.checkpoint.dir, keep=config.checkpoint.keep) if config.checkpoint.dir else None
         )
-        self.controller = PhaseController(_warmup_steps(config), config.cycle_steps, config.correct_steps)
+        self.controller = PhaseController(config.first_jump_step, config.cycle_steps, config.correct_steps)
         if not self.plain:
             self._build_prediction(predictor)
 
@@ -192,10 +192,6 @@ class Parts:
             names = "predictor trajectory gate monitor health rise probe correct corrector trend forks"
             for name in names.split():
                 yield name, getattr(self, name)
-
-
-def _warmup_steps(config: HybridConfig) -> int:
-    return 3 * config.cycle_steps if config.warmup_steps is None else config.warmup_steps
 
 
 def _device_of(optimizer: torch.optim.Optimizer) -> torch.device:

@@ -17,6 +17,7 @@ from hpt.dynamics.facts import CycleFacts
 from hpt.errors import CheckpointError, DiskError
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.predictors.protocol import Proposal
+from hpt.records import Phase
 from hpt.trainer.checkpoint import read_checkpoint, write_checkpoint
 from hpt.trainer.fork import Fork, ForkPlan
 from hpt.trainer.parts import Parts
@@ -55,13 +56,14 @@ def load(parts: Parts, path: Path) -> None:
     restore(parts, read_checkpoint(path), str(path))
 
 
-def save_when_due(parts: Parts) -> None:
+def save_when_due(parts: Parts, phase: Phase) -> None:
     """An automatic checkpoint every `save_interval` net updates; a failing one is recorded and training goes on."""
     step = parts.controller.step
     due = parts.folder is not None and step > 0 and step % parts.config.checkpoint.save_interval == 0
     if due and step != parts.moving.saved_at and not parts.full.accumulating:
-        parts.ledger.lap("bookkeeping")
+        parts.ledger.begin()
         save_now(parts)
+        parts.ledger.extend(phase)
         parts.moving.saved_at = step
 
 

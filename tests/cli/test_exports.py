@@ -10,8 +10,9 @@ import pytest
 
 from hpt.cli.exports import open_exports
 from hpt.errors import PrerequisiteError
+from hpt.jsonfiles import read_lines
 from hpt.records import ForkRecord, JumpRecord, Phase, StepRecord
-from hpt.store import RunFolder, RunLog, read_lines
+from hpt.store import RunFolder, RunLog
 
 
 def step_of(call: int, loss: float) -> StepRecord:

@@ -1,6 +1,7 @@
 """The phase controller obeys its table whatever happens to the run."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -149,6 +150,18 @@ def test_divergence_in_warmup_does_not_bring_jumps_forward() -> None:
                 offered.append(controller.step)
             controller.start_cycle()
     assert offered == [13, 17, 21]  # 1 + 4 k, the first not below 10
+
+
+def test_a_restored_controller_finishes_its_correction() -> None:
+    """Saved after the first of two CORRECT steps and sent through JSON, it has one more, then FULL."""
+    twin = PhaseController(warmup_steps=0, cycle_steps=4, correct_steps=2)
+    twin.load_state_dict(json.loads(json.dumps(at(Phase.CORRECT).state_dict())))
+    phases = [twin.phase]
+    for _ in range(3):
+        twin.full_step_done()
+        phases.append(twin.phase)
+    assert phases == [Phase.CORRECT, Phase.FULL, Phase.FULL, Phase.FULL]
+    assert twin.cycle_done
 
 
 def test_positions_count_full_steps_since_the_cycle_started() -> None:

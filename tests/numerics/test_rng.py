@@ -32,6 +32,13 @@ def test_streams_do_not_disturb_each_other() -> None:
     )
 
 
+def test_streams_of_other_names_draw_other_numbers() -> None:
+    """No two names share a stream, in numpy or in torch."""
+    streams = RngStreams(3)
+    assert streams.numpy("a").random() != streams.numpy("b").random()
+    assert not torch.equal(torch.rand(4, generator=streams.torch("a")), torch.rand(4, generator=streams.torch("b")))
+
+
 def test_streams_leave_the_global_generators_alone() -> None:
     """Making and using streams draws nothing from torch's global generator."""
     before = torch.get_rng_state()

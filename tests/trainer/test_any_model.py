@@ -1,5 +1,6 @@
 """Any module, any optimizer, any precision: jumps are kept, nothing breaks, and full steps stay torch's own."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_mixed_precision_trains_with_float32_weights(autocast: str) -> None:
     assert seen == {torch.bfloat16 if autocast == "bf16" else torch.float16}
     assert {p.dtype for p in problem.model.parameters()} == {torch.float32}
     assert trainer.summary()["counters"]["jumps_accepted"] >= 5
-    finite = [loss for loss in losses if loss == loss]
+    finite = [loss for loss in losses if math.isfinite(loss)]
     assert sum(finite[-10:]) < 0.2 * sum(finite[:10])
 
 
@@ -123,7 +124,7 @@ def test_sparse_gradients_are_clipped_and_jumped_with() -> None:
     assert losses[-1] < losses[0]
     assert torch.equal(model.weight[10:], before[10:])
     moved = float((model.weight[:10] - before[:10]).detach().norm())
-    assert 0.0 < moved
+    assert moved > 0.0
     assert trainer.summary()["counters"]["jumps_accepted"] >= 3
 
 

@@ -1,6 +1,7 @@
 """Jumps reach the weights: not zero, not twice, in the direction of the true later path, and nothing else moves."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hpt import HybridTrainer, Phase
 from hpt.records import JumpRecord, Record
 from hpt.trainer.parts import Parts
 
-ALWAYS = {"gate": "always", "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0}}
+ALWAYS: dict[str, Any] = {"gate": "always", "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0}}
 
 
 def parts_of(trainer: HybridTrainer) -> Parts:
@@ -27,7 +28,7 @@ def run_to_predict(problem: Problem, trainer: HybridTrainer) -> None:
 
 
 def test_the_weights_move_by_the_proposed_delta_exactly_once() -> None:
-    """theta' = theta - a d + g E^, with d and E^ rebuilt here from the weights at every cycle's end."""
+    """The weights become theta - a d + g E^, with d and E^ rebuilt here from the weights at every cycle's end."""
     problem, records = teacher(), list[Record]()
     trainer = problem.trainer(records, **ALWAYS)
     average, cycles, start = torch.zeros(1), 0, weights_of(problem.model)
@@ -122,7 +123,11 @@ def test_tied_weights_are_moved_once() -> None:
     model = Tied()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     problem = Problem(
-        model, optimizer, None, lambda net, x: (net(x) - x).square().mean(), lambda index: torch.eye(6) * (1 + index % 3)
+        model,
+        optimizer,
+        None,
+        lambda net, x: (net(x) - x).square().mean(),
+        lambda index: torch.eye(6) * (1 + index % 3),
     )
     trainer = problem.trainer(**ALWAYS)
     run_to_predict(problem, trainer)

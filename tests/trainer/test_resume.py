@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from references.problems import Problem, teacher
@@ -10,7 +11,7 @@ from references.problems import Problem, teacher
 from hpt import HybridTrainer, Phase
 from hpt.errors import CheckpointError
 
-SETTINGS = {"fork": {"budget_frac": 0.5, "steps": 12, "measured_steps": 4, "at_fracs": (0.3,)}}
+SETTINGS: dict[str, Any] = {"fork": {"budget_frac": 0.5, "steps": 12, "measured_steps": 4, "at_fracs": (0.3,)}}
 
 
 def make(predictor: str) -> tuple[Problem, HybridTrainer]:
@@ -80,7 +81,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     problem, trainer = make("none")
     problem.run(trainer, 3)
     trainer.save(tmp_path / "run.ckpt")
-    with pytest.raises(CheckpointError, match="predictor 'none'.*'nesterov'"):
+    with pytest.raises(CheckpointError, match=r"predictor 'none'.*'nesterov'"):
         make("nesterov")[1].load(tmp_path / "run.ckpt")
     with pytest.raises(CheckpointError, match="does not fit this model"):
         teacher(norm=False).trainer(predictor="none").load(tmp_path / "run.ckpt")

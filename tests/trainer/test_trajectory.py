@@ -6,15 +6,17 @@ import torch
 from references.problems import teacher
 from torch import nn
 
+from hpt.dynamics.facts import CycleFacts
 from hpt.trainer.trajectory import Trajectory
 
 
-def walk(seed: int, cycles: int) -> tuple[list[nn.Parameter], Trajectory, list[np.ndarray], list[object]]:
+def walk(seed: int, cycles: int) -> tuple[list[nn.Parameter], Trajectory, list[np.ndarray], list[CycleFacts]]:
     """A random walk of two parameters in two groups; returns displacements and facts of every cycle."""
     generator = torch.Generator().manual_seed(seed)
-    parameters = [nn.Parameter(torch.randn(3, 4, generator=generator)), nn.Parameter(torch.randn(5, generator=generator))]
+    parameters = [nn.Parameter(torch.randn(*shape, generator=generator)) for shape in ((3, 4), (5,))]
     trajectory = Trajectory([[parameters[0]], [parameters[1]]], (0.5, 0.9), num_past=3)
-    displacements, facts = [], []
+    displacements: list[np.ndarray] = []
+    facts: list[CycleFacts] = []
     for cycle in range(cycles):
         before = flat(parameters)
         for parameter in parameters:
@@ -80,11 +82,12 @@ def test_small_displacements_of_half_precision_weights_are_not_lost() -> None:
     """The averages of bfloat16 weights are kept in float32, where a displacement of one ulp survives averaging."""
     parameter = nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
     trajectory = Trajectory([[parameter]], (0.8,))
+    facts: list[CycleFacts] = []
     for _ in range(4):
         parameter.data.add_(2**-7)
-        facts = trajectory.end_cycle(1, 1, None, 1.0)
+        facts.append(trajectory.end_cycle(1, 1, None, 1.0))
         trajectory.begin_cycle()
-    np.testing.assert_allclose(facts.gram[0, 1, 1], 4 * (2**-7) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(facts[-1].gram[0, 1, 1], 4 * (2**-7) ** 2, rtol=1e-5)
     assert parameter.dtype is torch.bfloat16
 
 

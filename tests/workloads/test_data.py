@@ -29,7 +29,7 @@ def test_standard_library_is_real_text_with_the_known_entropy() -> None:
     assert source[50_000:50_100] in text.train.tobytes() + text.validation.tobytes()
 
 
-def test_standard_library_leaves_out_tests_and_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_library_leaves_out_tests_and_installed_packages() -> None:
     """Reading exactly the files a plain walk with the documented exclusions finds gives the same digest."""
     root = Path(sysconfig.get_paths()["stdlib"])
     left_out = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "encodings", "pydoc_data"}

@@ -1,0 +1,97 @@
+"""JSON files that survive a crash: one document replaced as a whole, or one object a line, appended.
+
+A document is written to a temporary file in the same folder, synced and renamed, so its name always holds the
+old or the new one. Lines are cut back to a whole head after a process died in the middle of one.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hpt.errors import DiskError
+
+
+@contextmanager
+def disk_errors(path: Path) -> Generator[None]:
+    """Turn the operating system's refusals around a file into one line that says what to do.
+
+    Raises:
+        DiskError: the disk is full, or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{path} cannot be written ({error.strerror or error}); free some space or choose another folder"
+        ) from error
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file as a whole; it survives a power failure in the old or the new state.
+
+    Raises:
+        DiskError: the disk is full, or the place cannot be written.
+    """
+    with disk_errors(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=2, allow_nan=False, default=str)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)  # mkstemp makes it readable by its owner alone
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def cut_lines(path: Path, is_kept: Callable[[int, Mapping[str, Any]], bool]) -> int:
+    """Shorten a JSON-lines file to its longest head of whole lines that `is_kept(index, line)` accepts.
+
+    Returns the number of lines kept; a file that is not there has none.
+    """
+    if not path.exists():
+        return 0
+    count = end = 0
+    with path.open("rb+") as file:
+        for line in file:
+            values = _whole_line(line)
+            if values is None or not is_kept(count, values):
+                break
+            count, end = count + 1, end + len(line)
+        file.truncate(end)
+    return count
+
+
+def _whole_line(line: bytes) -> Mapping[str, Any] | None:
+    try:
+        return json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file in order; a torn last line is left out."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            values = _whole_line(line)
+            if values is None:
+                return
+            yield dict(values)

@@ -1,0 +1,105 @@
+"""Each protective part, in the trainer, on the situation it is for: the run does better with it on than off."""
+
+from typing import Any
+
+import torch
+from references.bad_predictor import Overshoot
+from references.problems import Problem, quadratic, teacher
+
+from hpt import HybridConfig, HybridTrainer
+from hpt.records import EventRecord, Record
+
+
+def final_loss(problem: Problem, trainer: HybridTrainer, updates: int = 160) -> float:
+    """Mean loss of the last twenty calls."""
+    losses = problem.run(trainer, updates)
+    return sum(losses[-20:]) / 20
+
+
+def with_sgd(lr: float) -> Problem:
+    problem = teacher()
+    problem.optimizer = torch.optim.SGD(problem.model.parameters(), lr=lr, momentum=0.5)
+    problem.scheduler = None
+    return problem
+
+
+def spiked(problem: Problem, at: tuple[int, ...], factor: float) -> Problem:
+    """Some batches carry targets that are far too large."""
+    inner = problem.batch
+
+    def batch(index: int) -> Any:
+        x, y = inner(index)
+        return (x, y * factor) if index in at else (x, y)
+
+    problem.batch = batch
+    return problem
+
+
+def events(records: list[Record]) -> list[str]:
+    return [record.name for record in records if isinstance(record, EventRecord)]
+
+
+def test_the_divergence_monitor_saves_a_run_from_one_poisoned_batch() -> None:
+    """One batch throws the weights far away: with the monitor they go back, without it the run pays for long."""
+    losses: dict[bool, float] = {}
+    for enabled in (True, False):
+        problem, records = spiked(with_sgd(0.02), (90,), 300.0), list[Record]()
+        trainer = problem.trainer(records, warmup_steps=400, divergence={"enabled": enabled})
+        losses[enabled] = final_loss(problem, trainer, 120)
+        assert ("rolled_back" in events(records)) is enabled
+    assert losses[True] < 0.5 * losses[False]
+
+
+def test_adaptive_clipping_bounds_what_poisoned_batches_do() -> None:
+    """Every tenth batch is far off: clipping relative to the weights keeps the loss lower."""
+    losses: dict[bool, float] = {}
+    for adaptive in (True, False):
+        problem = spiked(with_sgd(0.02), tuple(range(5, 400, 10)), 15.0)
+        trainer = problem.trainer(
+            warmup_steps=400,
+            divergence={"enabled": False},
+            tuning={"adaptive_clipping": adaptive, "clipping_ratio": 0.3},
+        )
+        problem.run(trainer, 159)
+        losses[adaptive] = float(problem.loss_fn(problem.model, teacher().batch(1000)).detach())
+    assert losses[True] < 0.7 * losses[False]
+
+
+def test_undoing_what_the_steps_reversed_lowers_the_loss_after_overshoots() -> None:
+    """Jumps that overshoot a quadratic's optimum are partly taken back when the steps after them turn round."""
+    losses: dict[bool, float] = {}
+    for undo in (True, False):
+        problem, records = quadratic(lr=0.5), list[Record]()
+        config = HybridConfig.from_dict(
+            {
+                "total_steps": 200,
+                "full_steps": 10,
+                "warmup_steps": 20,
+                "gate": "always",
+                "predict": {"max_jump_ratio": 10.0},
+                "probe": {"max_rise_frac": 10.0, "band_sigmas": 50.0},
+                "correct": {"undo_reversed": undo},
+            }
+        )
+        trainer = HybridTrainer(
+            problem.model, problem.optimizer, problem.loss_fn, config, None, records.append, Overshoot(6.0)
+        )
+        problem.run(trainer, 60)
+        losses[undo] = float(problem.model().detach())
+        assert ("jump_partly_undone" in events(records)) is undo
+    assert losses[True] < losses[False]
+
+
+def test_following_the_health_score_mends_a_learning_rate_that_is_too_large() -> None:
+    """At a rate beyond stability the recommendations, carried out, end lower than ignored; both times they are said."""
+    losses: dict[bool, float] = {}
+    for actions in (True, False):
+        problem, records = teacher(), list[Record]()
+        problem.optimizer = torch.optim.AdamW(problem.model.parameters(), lr=0.3)
+        problem.scheduler = None
+        trainer = problem.trainer(
+            records, warmup_steps=800, divergence={"enabled": False}, tuning={"actions": actions, "plateau_steps": 30}
+        )
+        losses[actions] = final_loss(problem, trainer, 300)
+        assert "recommendation" in events(records)
+    assert losses[True] < 0.8 * losses[False]
