@@ -36,10 +36,10 @@ PROFILES: dict[str, dict[str, Any]] = {
         "confidence_threshold": 0.3,
     },
 }
-# Measured on byte-gpt, 600 updates, seed 0, validation loss: plain 1.653; K = 10 1.668, 15 1.615, 20 1.626. Below about
-# 15 steps a displacement is mostly the optimizer's own momentum.
+# Measured on byte-gpt, 600 updates, seed 0, validation loss: plain 1.653; K = 10 1.668, 15 1.615, 20 1.626.
+# Below about 15 steps a displacement is mostly the optimizer's own momentum.
 MIN_CYCLE_STEPS = 15
-# Measured on the same run with K = 15: first jump after 75 steps 1.672, 150 1.622, 225 1.610. The first steps' path bends.
+# Measured on the same run with K = 15: first jump after 75 steps 1.672, 150 1.622, 225 1.610. The early path bends.
 MIN_WARMUP_STEPS = 200
 _PROFILED: Any = object()  # stands for "as the profile says" until construction resolves it
 

@@ -37,7 +37,8 @@ def run_cell(arm: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     if not _is_done(out):
         resume = [sys.executable, "-m", "hpt", "train", "--resume", str(out)]
         fresh = not (out / "run.json").exists()
-        done = subprocess.run(command(arm, seed, arguments, out) if fresh else resume, capture_output=True, text=True)
+        order = command(arm, seed, arguments, out) if fresh else resume
+        done = subprocess.run(order, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{arm} seed {seed} failed ({done.returncode}): {done.stderr.strip()[-500:]}")
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
@@ -96,7 +97,7 @@ def main() -> None:
     todo += [("plain", seed) for seed in range(arguments.plain_seeds)]
     todo += [("unlearned", seed) for seed in range(arguments.unlearned_seeds)]
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        cells = list(pool.map(lambda cell: run_cell(*cell, arguments), todo))
+        cells = list(pool.map(lambda cell: run_cell(cell[0], cell[1], arguments), todo))
     document = {
         "what": "paired runs at the same learning rate and data; loss is validation loss in nats",
         "workload": arguments.workload,

@@ -26,7 +26,7 @@ MIN_CYCLES = 3
 
 
 def least_cosine(cycle_steps: int) -> float:
-    """Cosine above what momentum leaves in cycles of K steps: it falls with the square of K (0.15 at 10, 0.07 at 15)."""
+    """Cosine above what momentum leaves in cycles of K steps: falls with the square of K (0.15 at 10, 0.07 at 15)."""
     return max(0.08, 0.15 * (10.0 / cycle_steps) ** 2)
 
 

@@ -1,8 +1,8 @@
 """Features of the jumps made so far: time since the last one and its effect, and how much was jumped lately.
 
 Before the first jump the start of the cycle stands in for it, so that time and effect are never dead. Sums over jumps
-decay with the steps, gains over two cycles, verdicts over eight. A plain share of good jumps would creep up all run long if all are good,
-and so repeat the step; the decaying sum, signed by the verdict and weighted by size, does not.
+decay with the steps, gains over two cycles, verdicts over eight. A plain share of good jumps would creep up all run
+long if all are good, and so repeat the step; the decaying sum, signed by the verdict and weighted by size, does not.
 """
 
 import math

@@ -70,20 +70,17 @@ class DynamicsLearner:
         self._trust = Trust()
         self._acting = FastRollout(sizes, num_arms, max_horizon)
         self._acting.load(self._model)
+        self.num_ticks = 0
         self._curve: tuple[FloatArray, FloatArray] | None = None
         self._num_learned = 0  # ticks whose losses have been learned from
         self._success: float | None = None
-
-    @property
-    def num_ticks(self) -> int:
-        """Full steps seen."""
-        return self._replay.num_ticks
 
     def tick(self, features: Vector, action: Vector, loss: float, level: float) -> None:
         """Take in one full step: features (64,) after it, the action (3,) that led to it, its loss and the level."""
         self._replay.append(features, action, loss, level)
         self._acting.tick(features, action)
         self._replay.put_latent(*self._acting.latent())
+        self.num_ticks = self._replay.num_ticks
         self._success = None
 
     def forecast(self, actions: Vector) -> Correction:
@@ -179,6 +176,7 @@ class DynamicsLearner:
         self._model.load_state_dict(state["model"])
         for name in _PARTS:
             getattr(self, f"_{name}").load_state_dict(state[name])
+        self.num_ticks = self._replay.num_ticks
         self._acting.load(self._model)
         self._noise.set_state(state["noise"])
         self._draws.bit_generator.state = state["draws"]

@@ -171,7 +171,7 @@ class FastRollout:
             dot(logit_weights, then.h_one, logits)
             if seen is not None:
                 add(logits, seen, logits)
-            np.minimum(logits, _MAX_LOGIT, logits)
+            np.minimum(logits, _MAX_LOGIT, out=logits)
             np.exp(logits, logits)
             dot(group_sums, logits, sums)
             np.divide(logits, sums, then.s)

@@ -16,8 +16,10 @@ CONTEXT_SIZE = 2
 class ArmBandit:
     """LinUCB over the arms of a chooser; the context is (1, how far the run is).
 
+    "No jump" is worth exactly nothing, so it needs no model: it wins when no arm's upper bound is above zero.
+
     Args:
-        names: arms, "none" last.
+        names: arms, without "none".
         base_arm: played until the first value was measured.
     """
 
@@ -27,13 +29,13 @@ class ArmBandit:
         self._context: list[float] | None = None
 
     def choose(self, facts: CycleFacts) -> Choice:
-        """The arm with the highest upper bound; its mean and bound are in units of the trend's noise."""
+        """The arm with the highest upper bound; its mean is in units of the trend's noise."""
         self._context = [1.0, 1.0 - facts.lr_frac if facts.progress is None else facts.progress]
         if sum(self._bandit.plays) == 0:
             return Choice(self._base_arm, None, None)
         choice = self._bandit.choose(self._context)
-        arm = choice.arm if choice.arm < len(self._bandit.arms) - 1 else None
-        return Choice(arm, choice.means[choice.arm], choice.means[choice.arm])
+        best = choice.scores[choice.arm] > 0.0
+        return Choice(choice.arm if best else None, choice.means[choice.arm], choice.means[choice.arm])
 
     def observe(self, arm: int, value: float) -> None:
         """Reward the arm played last with its measured value, in units of the trend's noise."""

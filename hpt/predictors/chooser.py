@@ -20,6 +20,7 @@ from hpt.dynamics.calibration import Calibrator, Reliability
 from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
 from hpt.dynamics.features import FeatureEncoder
 from hpt.dynamics.forecast import ForecastModel, LossTrend, Moment, Vector
+from hpt.predictors.arm_bandit import ArmBandit
 from hpt.predictors.arms import NONE, ArmSet
 from hpt.predictors.cadence import Cadence
 from hpt.predictors.flight import Flight, spoken
@@ -75,6 +76,7 @@ class LearnedChooser(Silent):
         self.worth = Worth(self.arms.base_index, memory, config.learner.gate_margin_nats)
         self.calibrator = Calibrator(PRIOR_SUCCESS)
         self.reliability = Reliability()
+        self._bandit = ArmBandit(self.arms.names[:-1], self.arms.base_index) if config.tuning.bandit else None
         self._cadence = Cadence(config.cycle_steps, config.predict.max_jump_ratio)
         self._features: Vector | None = None
         self._last_step: int | None = None
@@ -132,7 +134,7 @@ class LearnedChooser(Silent):
         if base is None or self._features is None:
             return None
         values = {name: model.values() for name, model in self.models.items()}
-        choice = self.worth.choose(values)
+        choice = self.worth.choose(values) if self._bandit is None else self._bandit.choose(facts)
         if choice.arm is None:
             self._count(NONE)
             return None
@@ -184,6 +186,8 @@ class LearnedChooser(Silent):
         if index is None:
             return
         learned = self.worth.score(flight.said_of(index), value / flight.noise)
+        if self._bandit is not None:
+            self._bandit.observe(index, learned)
         if self._config.enabled:
             for model in self.models.values():
                 model.resolve_value(flight.moment, index, learned)
@@ -220,7 +224,8 @@ class LearnedChooser(Silent):
 
     def _stateful(self) -> dict[str, Any]:
         """Parts with a state_dict, by name."""
-        return {
+        bandit = {} if self._bandit is None else {"bandit": self._bandit}
+        return bandit | {
             "trend": self.trend,
             "encoder": self.encoder,
             "prequential": self.prequential,

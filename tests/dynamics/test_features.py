@@ -121,6 +121,21 @@ def test_cycle_features_are_scaled_by_cycles() -> None:
     np.testing.assert_allclose(encoder.vector()[-15:], np.clip(expected, -5, 5), rtol=1e-5, atol=1e-6)
 
 
+def test_jump_features_are_scaled_from_the_first_jump_on() -> None:
+    """The steps before the first jump, when there was nothing to tell, do not enter mean and deviation."""
+    run = SyntheticRun(num_steps=120)
+    encoder, raws, places = encoder_of(run), [], [FEATURE_NAMES.index(name) for name in sorted(JUMPS_ONLY)]
+    has_jumped = False
+    for fact in run.facts():
+        tell(encoder, fact)
+        has_jumped = has_jumped or isinstance(fact, JumpOutcome)
+        if isinstance(fact, StepFacts) and has_jumped:
+            raws.append(encoder.raw()[places])
+    history = np.array(raws)
+    expected = (history[-1] - history.mean(axis=0)) / history.std(axis=0)
+    np.testing.assert_allclose(encoder.vector()[places], np.clip(expected, -5, 5), rtol=1e-5, atol=1e-6)
+
+
 def test_features_are_bounded() -> None:
     """Nothing leaves +-5, not even after a loss a million times the others; the start is all zeros."""
     run = SyntheticRun(num_steps=100)

@@ -40,7 +40,7 @@ def test_score_is_in_standard_deviations() -> None:
 
 @pytest.mark.parametrize(("level", "floor"), [(0.0, 2.2250738585072014e-308), (4.0, 4e-12)])
 def test_equal_numbers_give_finite_scores(level: float, floor: float) -> None:
-    """Without any spread the unit is 1e-12 of the level, or the least normal double: large scores, not infinite ones."""
+    """Without any spread the unit is 1e-12 of the level, or the least normal double; scores are large but finite."""
     numbers = np.full(5, level)
     assert robust_z(level, numbers) == 0.0
     score = robust_z(level + 1e-3, numbers)

@@ -11,12 +11,12 @@ from references.planted_runs import cycle_of, drive, noise_losses, outcome_of, s
 
 from hpt.config import HybridConfig, LearnerConfig
 from hpt.dynamics.forecast import Correction
-from hpt.predictors import linear, mlp, ridge
+from hpt.predictors import linear, mlp, ridge, rssm
 from hpt.predictors.chooser import LearnedChooser
 
 K = 20
 BASE = "0.8x1"
-BUILD = {"ridge": ridge.build, "linear": linear.build, "mlp": mlp.build}
+BUILD = {"ridge": ridge.build, "linear": linear.build, "mlp": mlp.build, "rssm": rssm.build}
 
 
 def make(name: str = "ridge", **learner: Any) -> LearnedChooser:
@@ -301,8 +301,10 @@ def test_a_saved_chooser_continues_bit_for_bit(name: str) -> None:
     resumed = make(name)
     resumed.load_state_dict(state)
     for each in (whole, resumed):
+        for index in range(261, 271):
+            each.observe(step_of(index, losses[index - 1], K, index - 260, 0))
         each.judge(outcome_of(260, BASE, good=True, value=0.005))
-    pairs = zip(drive(whole, losses, K, first=261), drive(resumed, losses, K, first=261), strict=True)
+    pairs = zip(drive(whole, losses, K, first=271), drive(resumed, losses, K, first=271), strict=True)
     assert all(one == other for one, other in pairs)
     assert_equal(as_stored(whole.state_dict()), as_stored(resumed.state_dict()))
     assert whole.summary() == resumed.summary()

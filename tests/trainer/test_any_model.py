@@ -61,9 +61,9 @@ def test_any_optimizer_trains_with_jumps_kept(name: str) -> None:
 
 @pytest.mark.parametrize("autocast", ["bf16", "fp16"])
 def test_mixed_precision_trains_with_float32_weights(autocast: str) -> None:
-    """Forwards run in half precision, the weights and jumps in float32; the gradient scaler's skips are no divergence."""
+    """Forwards run in half precision, the weights and jumps in float32; a scaler's skips are no divergence."""
     problem, seen = teacher(), set[torch.dtype]()
-    problem.model[0].register_forward_hook(lambda module, args, output: seen.add(output.dtype))
+    next(problem.model.children()).register_forward_hook(lambda module, args, output: seen.add(output.dtype))
     trainer = problem.trainer(gate="always", precision={"autocast": autocast, "initial_scale": 2.0**40})
     losses = problem.run(trainer, 150)
     assert seen == {torch.bfloat16 if autocast == "bf16" else torch.float16}
@@ -104,7 +104,7 @@ def test_compiled_models_train_with_jumps_kept() -> None:
     """A model compiled with aot_eager gives the losses of the plain one, jumps included, to rounding."""
     plain, compiled = teacher(), teacher()
     inner = compiled.loss_fn
-    fast = torch.compile(compiled.model, backend="aot_eager")
+    fast: Any = torch.compile(compiled.model, backend="aot_eager")
     compiled.loss_fn = lambda net, batch: inner(fast, batch)
     expected = plain.run(plain.trainer(gate="always"), 60)
     losses = compiled.run(compiled.trainer(gate="always"), 60)

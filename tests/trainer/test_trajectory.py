@@ -51,6 +51,7 @@ def test_inner_products_equal_those_of_explicit_vectors(cycles: int) -> None:
         np.testing.assert_allclose(facts.lagged[group], [e @ ds[-1][part] for e in earlier], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(facts.lagged_norms[group], [e @ e for e in earlier], rtol=1e-4, atol=1e-5)
     newest_first = np.array(ds[::-1][:3])
+    assert facts.past_gram is not None
     np.testing.assert_allclose(facts.past_gram, newest_first @ newest_first.T, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(facts.displacement_norm, np.linalg.norm(ds[-1]), rtol=1e-5)
 
