@@ -74,7 +74,7 @@ def test_a_third_group_is_compared_with_the_second() -> None:
 
 
 def test_dead_inputs_give_finite_features() -> None:
-    """A run in which nothing moves and every gradient is zero has finite features, its noise a millionth of the loss."""
+    """Where nothing moves and every gradient is zero, features are finite and the noise is a millionth of the loss."""
     still = dataclasses.replace(steps_of(1)[0], grad_norm=0.0, group_grad_norms=(0.0, 0.0))
     values = observed([still] * 100)
     assert all(math.isfinite(value) for value in values.values())

@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-import torch
 from references.bad_predictor import Overshoot
 from references.problems import Problem, teacher
+from references.same import assert_same
 
 from hpt import HybridConfig, HybridTrainer, Phase
 from hpt.records import EventRecord, JumpRecord, Record
@@ -20,22 +20,6 @@ def state_of(problem: Problem) -> dict[str, Any]:
             "scheduler": problem.scheduler.last_epoch,
         }
     )
-
-
-def assert_same(mine: Any, other: Any) -> None:
-    """Bitwise equality of two trees."""
-    if isinstance(mine, torch.Tensor):
-        assert torch.equal(mine, other)
-    elif isinstance(mine, dict):
-        assert mine.keys() == other.keys()
-        for key in mine:
-            assert_same(mine[key], other[key])
-    elif isinstance(mine, (list, tuple)):
-        assert len(mine) == len(other)
-        for one, two in zip(mine, other, strict=True):
-            assert_same(one, two)
-    else:
-        assert mine == other
 
 
 def trainer_with(problem: Problem, predictor: Overshoot, records: list[Record], **probe: float) -> HybridTrainer:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from references.same import assert_same
 from torch import nn
 from torch.optim import lr_scheduler
 
-from hpt.trainer.snapshot import BufferGuard, Snapshot
+from hpt.trainer.snapshot import Snapshot
 
 
 class Net(nn.Module):
@@ -104,23 +105,6 @@ def _state(model: Net, optimizer: torch.optim.Optimizer, scheduler: Any) -> Any:
     return copy.deepcopy((model.state_dict(), optimizer.state_dict(), scheduler.state_dict()))
 
 
-def _assert_same(left: Any, right: Any, path: str = "") -> None:
-    assert type(left) is type(right), path
-    if isinstance(left, torch.Tensor):
-        assert left.dtype == right.dtype, path
-        assert torch.equal(left.to_dense(), right.to_dense()), path
-    elif isinstance(left, dict):
-        assert list(left) == list(right), path
-        for key in left:
-            _assert_same(left[key], right[key], f"{path}/{key}")
-    elif isinstance(left, (list, tuple)):
-        assert len(left) == len(right), path
-        for index, (one, other) in enumerate(zip(left, right, strict=True)):
-            _assert_same(one, other, f"{path}/{index}")
-    elif not callable(left):
-        assert left == right, path
-
-
 def _pointers(model: Net, optimizer: torch.optim.Optimizer) -> dict[str, int]:
     tensors = dict(model.state_dict(keep_vars=True))
     for index, entry in enumerate(optimizer.state.values()):
@@ -142,7 +126,7 @@ def test_restore_brings_back_every_value_in_place(name: str, steps_before: int, 
     _train(model, optimizer, scheduler, 4, seed=2)
     assert not torch.equal(model.head.weight, expected[0]["head.weight"])
     snapshot.restore()
-    _assert_same(_state(model, optimizer, scheduler), expected)
+    assert_same(_state(model, optimizer, scheduler), expected)
     assert _pointers(model, optimizer) == where
 
 
@@ -175,7 +159,7 @@ def test_sparse_gradients_and_sparse_momentum(momentum: float | str) -> None:
     snapshot = Snapshot.take(model, optimizer, None, None)
     _train(model, optimizer, None, 3, seed=2)
     snapshot.restore()
-    _assert_same((optimizer.state_dict(), model.embedding.weight.detach()), expected)
+    assert_same((optimizer.state_dict(), model.embedding.weight.detach()), expected)
 
 
 def test_lbfgs_keeps_its_history_in_lists() -> None:
@@ -197,7 +181,7 @@ def test_lbfgs_keeps_its_history_in_lists() -> None:
     optimizer.step(closure)  # pyright: ignore[reportArgumentType]
     assert optimizer.state_dict()["state"][0]["n_iter"] != expected["state"][0]["n_iter"]
     snapshot.restore()
-    _assert_same(optimizer.state_dict(), expected)
+    assert_same(optimizer.state_dict(), expected)
 
 
 def test_removed_state_is_put_back_and_groups_keep_their_lists() -> None:
@@ -256,7 +240,7 @@ def test_reuse_copies_into_the_memory_of_the_snapshot_before() -> None:
     assert first.nbytes == 0
     _train(model, optimizer, None, 2, seed=3)
     second.restore()
-    _assert_same(model.state_dict(), expected)
+    assert_same(model.state_dict(), expected)
     with pytest.raises(AssertionError, match="handed to a later one"):
         first.restore()
 
@@ -307,87 +291,6 @@ def test_a_scheduler_that_shows_its_own_lists_cannot_change_the_snapshot() -> No
         assert scheduler.seen == [1]
 
 
-class Drifting(nn.Module):
-    """A buffer that every forward replaces, one that it counts in, one that shows one row many times."""
-
-    rows: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("average", torch.zeros(3))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64), persistent=False)
-        self.register_buffer("rows", torch.arange(3.0).expand(4, 3))
-        self.register_buffer("absent", None)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        self.average = 0.5 * self.average + inputs
-        self.seen += 1
-        self.rows[0] += 1
-        self.absent = inputs
-        return self.average
-
-
-@pytest.mark.parametrize("by", ["guard", "snapshot"])
-def test_replaced_and_odd_buffers_are_put_back(by: str) -> None:
-    """Buffers that a forward replaces, counts in or fills for the first time are as they were before it."""
-    model = Drifting()
-    model(torch.ones(3))
-    weight = nn.Parameter(torch.ones(1))
-    if by == "guard":
-        keeper = BufferGuard(model)
-        keeper.save()
-    else:
-        keeper = Snapshot.take(model, torch.optim.SGD([weight], 0.1), None, None)
-    before, average = {name: one.clone() for name, one in model.named_buffers()}, model.average
-    for _ in range(3):
-        model(torch.full((3,), 2.0))
-    keeper.restore()
-    assert model.average is average
-    _assert_same({name: one.clone() for name, one in model.named_buffers()}, before)
-
-
-def test_guard_follows_the_buffers_from_save_to_save() -> None:
-    """Each save supersedes the last: a skipped update leaves the statistics as before its own forward."""
-    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    guard = BufferGuard(model)
-    inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
-    for _ in range(3):
-        guard.save()
-        model(inputs)
-    expected = copy.deepcopy(dict(model.named_buffers()))
-    guard.save()
-    model(inputs * 100)
-    guard.restore()
-    _assert_same(dict(model.named_buffers()), expected)
-    assert expected["1.num_batches_tracked"] == 3
-    assert guard.nbytes == 2 * 3 * 4 + 8
-
-
-def test_guard_follows_buffers_that_are_replaced() -> None:
-    """After a forward put a new tensor in a slot, the next save keeps that one, not the one before."""
-    model = Drifting()
-    guard = BufferGuard(model)
-    for _ in range(2):
-        guard.save()
-        model(torch.ones(3))
-    guard.save()
-    expected, average = copy.deepcopy(dict(model.named_buffers())), model.average
-    model(torch.full((3,), 2.0))
-    average.zero_()
-    guard.restore()
-    assert model.average is average
-    _assert_same(dict(model.named_buffers()), expected)
-
-
-def test_guard_of_a_model_without_buffers_holds_nothing() -> None:
-    """Without buffers the guard keeps no memory and restoring is harmless."""
-    model = nn.Linear(3, 3)
-    guard = BufferGuard(model)
-    guard.save()
-    guard.restore()
-    assert guard.nbytes == 0
-
-
 @pytest.mark.cuda
 @pytest.mark.parametrize("placement", ["device", "cpu"])
 def test_restore_on_a_gpu(placement: str) -> None:
@@ -409,5 +312,5 @@ def test_restore_on_a_gpu(placement: str) -> None:
     )
     step()
     snapshot.restore()
-    _assert_same((model.state_dict(), optimizer.state_dict()), expected)
+    assert_same((model.state_dict(), optimizer.state_dict()), expected)
     assert _pointers(model, optimizer) == where
