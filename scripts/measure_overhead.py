@@ -46,7 +46,7 @@ class PlainLoop:
 
 
 def hybrid(workload: Workload, total: int, predictor: str) -> HybridTrainer:
-    """The trainer with jumps shut out by an empty window."""
+    """The trainer with jumps shut out by a window at the very end."""
     model = workload.build_model()
     optimizer = workload.build_optimizer(model)
     config = HybridConfig.from_dict(
@@ -54,7 +54,7 @@ def hybrid(workload: Workload, total: int, predictor: str) -> HybridTrainer:
             "predictor": predictor,
             "total_steps": total,
             "update": {} if workload.clip_norm is None else {"clip_norm": workload.clip_norm},
-            "predict": {"window_start_frac": 1.0, "window_end_frac": 1.0},
+            "predict": {"window_start_frac": 0.99, "window_end_frac": 1.0},
         }
     )
     return HybridTrainer(model, optimizer, workload.loss, config, workload.build_scheduler(optimizer, total))

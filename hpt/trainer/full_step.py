@@ -59,6 +59,12 @@ class FullStep:
         config: accumulation and clipping.
         ledger: counts and laps.
         guarded: check losses and gradients, and measure norms.
+
+    Attributes:
+        groups: trained parameters of each optimizer group, as they were at construction.
+        clipped: all that a hand-written loop would clip, in its order (it matters to the last bit of the norm).
+        lr_factor: on every group's learning rate, for this update only.
+        stepping: an optimizer update has begun and not ended.
     """
 
     def __init__(  # noqa: PLR0913 (each a collaborator named in the docstring)
@@ -88,21 +94,8 @@ class FullStep:
         self._buffers = BufferGuard(model)
         self._pending: list[Any] = []
         self._losses: list[float] = []
-
-    @property
-    def groups(self) -> list[list[torch.nn.Parameter]]:
-        """Trained parameters of each optimizer group."""
-        return [[p for p in group["params"] if p.requires_grad] for group in self.optimizer.param_groups]
-
-    @property
-    def clipped(self) -> list[torch.nn.Parameter]:
-        """All that a hand-written loop would clip, in its order: the model's parameters, then the optimizer's own.
-
-        The order matters to the last bit of the global norm.
-        """
-        owned = [p for group in self.groups for p in group]
-        unique = {id(p): p for p in (*self.model.parameters(), *owned) if p.requires_grad}
-        return list(unique.values())
+        self.groups = _trained_groups(optimizer)
+        self.clipped = _clipped(model, self.groups)
 
     @property
     def lr(self) -> float:
@@ -279,6 +272,17 @@ class FullStep:
         parameters = [p for group in self.groups for p in group]
         for parameter, grad in zip(parameters, state["grads"] or [None] * len(parameters), strict=True):
             parameter.grad = None if grad is None else grad.to(parameter.device, parameter.dtype)
+
+
+def _trained_groups(optimizer: torch.optim.Optimizer) -> list[list[torch.nn.Parameter]]:
+    return [[p for p in group["params"] if p.requires_grad] for group in optimizer.param_groups]
+
+
+def _clipped(model: torch.nn.Module, groups: list[list[torch.nn.Parameter]]) -> list[torch.nn.Parameter]:
+    """The model's parameters, then those that only the optimizer knows."""
+    owned = [p for group in groups for p in group]
+    unique = {id(p): p for p in (*model.parameters(), *owned) if p.requires_grad}
+    return list(unique.values())
 
 
 def _mean(values: Sequence[float]) -> float:
