@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from hpt.dynamics.rssm import UNSET, Sizes, initialise
 
-NUM_ANCHORS = 7
-"""Four slower averages minus the level, the trend's own expected change, two after-effects of jumps: see `replay`."""
+NUM_ANCHORS = 5
+"""Four slower averages minus the level, and the trend's own expected change: see `replay.anchors`."""
 MAX_LOG_SCALE = 1.5
 """A head may widen or narrow the trend's scale by at most e^1.5 = 4.5."""
 BASE_BAD_LOGIT = -2.1972246

@@ -22,7 +22,7 @@ from hpt.dynamics.facts import FloatArray
 from hpt.dynamics.forecast import Correction, Moment, Vector
 from hpt.dynamics.labels import LabelStore
 from hpt.dynamics.loss_trend import LossTrend
-from hpt.dynamics.replay import FIRST_TICK, Replay
+from hpt.dynamics.replay import FIRST_TICK, Replay, anchors
 from hpt.dynamics.rollout import FastRollout
 from hpt.dynamics.rssm import SIZES
 from hpt.dynamics.trust import Trust
@@ -87,9 +87,8 @@ class DynamicsLearner:
         """Correct the trend's forecast of the loss H steps from now, under the planned actions (H, 3)."""
         if self._curve is None:
             return Correction(0.0, 0.0, 0.0)
-        means, scales = self._curve
-        last = len(actions) - 1
-        at_horizon = self._replay.anchors(means[last], scales[last], actions[last, 2])
+        horizon = slice(len(actions) - 1, len(actions))
+        at_horizon = anchors(self._replay.gaps(), self._curve[0][horizon], self._curve[1][horizon])
         judged = self._acting.imagine(actions)
         shifts = self._acting.anchored(at_horizon)[0] + self._trust.shift * judged.shift[-1]
         log_scale = self._trust.log_scale * float(judged.log_scale[-1].mean())

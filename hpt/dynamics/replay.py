@@ -21,7 +21,6 @@ FIRST_TICK = 20
 """Ticks before the first whose averages and latent are ripe enough to forecast from."""
 _SLOW_GAINS = np.array([1 / 32, 1 / 64, 1 / 128, 1 / 256])  # of the averages that anchor forecasts; the level has 1/16
 _ANCHOR_CLIP = 3.0  # of the trend's scales: after the first ticks, when the loss falls fastest, averages are far off
-_FADING = np.array([2.0, 8.0])  # rates per cycle; bumps after jumps were seen to fade within half a cycle or two
 _NUM_NEW = 4  # windows spread over what is new; the rest of the batch is drawn
 
 
@@ -35,7 +34,7 @@ class Windows:
         features: (O, B, 64).
         actions: (O + H, B, 3).
         errors: (H, B) loss minus the trend's forecast, in its scales; 0 where not yet known.
-        anchors: (H, B, 7), see `anchors`.
+        anchors: (H, B, 5), see `anchors`.
         masks: (B, E) bootstrap weight of the last observed tick for each head.
         valid: (H, B) 1 where the error is known.
         new: (H, B) 1 where it has never been learned from.
@@ -52,24 +51,21 @@ class Windows:
     new: Vector
 
 
-def anchors(gaps: NDArray[Any], means: NDArray[Any], scales: NDArray[Any], since: NDArray[Any]) -> Vector:
+def anchors(gaps: NDArray[Any], means: NDArray[Any], scales: NDArray[Any]) -> Vector:
     """What the loss heads read besides the latent, in units of the trend's scales, clipped to +-3.
 
     Args:
         gaps: (..., 4) slower averages of the loss minus its level.
         means: (..., H) change that the trend expects.
         scales: (..., H) its standard deviations.
-        since: (..., 1 + H) cycles since the last jump, at the origin and at each horizon.
 
     Returns:
-        (..., H, 7): the four gaps and the expected change, negative, each over the scale; and by how much more of a
-        jump's after-effect there will be than there is, were it three scales at first and fading at either rate.
+        (..., H, 5): the four gaps and the expected change, negative, each over the scale.
     """
     stacked = np.empty((*means.shape, NUM_ANCHORS))
-    stacked[..., :4] = gaps[..., None, :] / scales[..., None]
-    stacked[..., 4] = -means / scales
-    effects = _ANCHOR_CLIP * np.exp(-since[..., None] * _FADING)
-    stacked[..., 5:] = effects[..., 1:, :] - effects[..., :1, :]
+    stacked[..., :-1] = gaps[..., None, :]
+    stacked[..., -1] = -means
+    stacked /= scales[..., None]
     return np.clip(stacked, -_ANCHOR_CLIP, _ANCHOR_CLIP).astype(np.float32)
 
 
@@ -117,11 +113,9 @@ class Replay:
             self._arrays[name][at] = row
         self._num_closed = self.num_ticks
 
-    def anchors(self, mean: float, scale: float, since: float) -> Vector:
-        """Anchors (1, 7) of a forecast made now, given the trend's and the cycles since the last jump by then."""
-        at = (self.num_ticks - 1) % self._capacity
-        both = np.array([self._arrays["actions"][at, 2], since])
-        return anchors(self._arrays["gaps"][at], np.array([mean]), np.array([scale]), both)
+    def gaps(self) -> Vector:
+        """Slower averages of the loss minus its level, (4,), after the newest tick."""
+        return self._arrays["gaps"][(self.num_ticks - 1) % self._capacity]
 
     def latent(self, tick: int) -> tuple[Vector, Vector] | None:
         """Latent after tick number `tick`, None if it is not, or no longer, there."""
@@ -161,7 +155,6 @@ class Replay:
         origin, before = origins % capacity, (origins - observed) % capacity
         valid = (ticks[observed:] < self.num_ticks).astype(np.float32)
         means, scales = arrays["means"][origin], arrays["scales"][origin]
-        since = arrays["actions"][at[observed - 1 :], 2]
         errors = (self._losses[at[observed:]] - self._levels[origin] - means.T) / scales.T
         return Windows(
             deter=arrays["deter"][before],
@@ -169,7 +162,7 @@ class Replay:
             features=arrays["features"][at[:observed]],
             actions=arrays["actions"][at],
             errors=(errors * valid).astype(np.float32),
-            anchors=anchors(arrays["gaps"][origin], means, scales, since.T).swapaxes(0, 1),
+            anchors=anchors(arrays["gaps"][origin], means, scales).swapaxes(0, 1),
             masks=arrays["masks"][origin],
             valid=valid,
             new=valid * (ticks[observed:] >= new_from),

@@ -137,7 +137,7 @@ class ModelOptimizer:
         if bool(torch.isfinite(norm)):
             self._adam.step()
             with torch.no_grad():
-                self._anchors[:,:5].clamp_(0.0, 1.0); self._anchors[:,5:].clamp_(-1.0, 1.0)
+                self._anchors.clamp_(0.0, 1.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments by parameter number; the settings come from the constructor."""

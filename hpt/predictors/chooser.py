@@ -31,6 +31,7 @@ from hpt.predictors.verdicts import PRIOR_SUCCESS
 from hpt.predictors.worth import Worth
 
 FALLBACK = "ridge"
+UNDECIDED_ERRORS = 2.0  # standard errors within which a value has no sign
 
 ModelFactory = Callable[[int, int], Mapping[str, ForecastModel]]
 """(number of arms, longest horizon) -> models by name, the fallback among them."""
@@ -42,6 +43,13 @@ def nominal_horizon(base: Nesterov, config: HybridConfig) -> int:
     mu = base.preset.scale
     gain = 0.5 * (first_g[mu] - first_a + last_g[mu] - last_a)
     return min(config.max_predict_steps, max(1, round(gain * config.cycle_steps)))
+
+
+def is_undecided(outcome: JumpOutcome) -> bool:
+    """Whether a fork's value lies within twice its standard error of zero: no verdict on the jump either way."""
+    if outcome.value is None or outcome.value_se is None:
+        return False
+    return abs(outcome.value) <= UNDECIDED_ERRORS * outcome.value_se
 
 
 class LearnedChooser(Silent):
@@ -173,13 +181,17 @@ class LearnedChooser(Silent):
         self._confidence = None
         if flight is None or flight.step != outcome.step:
             return
-        self.reliability.add(flight.confidence, outcome.good)
-        self.calibrator.observe(flight.raw, outcome.good)
-        if self._config.enabled:
-            for model in self.models.values():
-                model.resolve_verdict(flight.moment, outcome.good)
+        if not is_undecided(outcome):
+            self._learn_verdict(flight, good=outcome.good)
         if outcome.value is not None:
             self._learn_value(flight, outcome.arm, outcome.value)
+
+    def _learn_verdict(self, flight: Flight, *, good: bool) -> None:
+        self.reliability.add(flight.confidence, good)
+        self.calibrator.observe(flight.raw, good)
+        if self._config.enabled:
+            for model in self.models.values():
+                model.resolve_verdict(flight.moment, good)
 
     def _learn_value(self, flight: Flight, arm: str, value: float) -> None:
         index = self.arms.index_of(arm)

@@ -17,7 +17,10 @@ from hpt.trainer.predict_step import Jump
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A kept jump under observation: what it was, and what the loss was expected to be."""
+    """A kept jump under observation: what it was, and what the loss was expected to be.
+
+    `raw_far_mean` is the far forecast before residuals corrected it, `features` the state it was made in.
+    """
 
     step: int
     arm: str
@@ -30,6 +33,18 @@ class Watched:
     far_mean: float
     far_scale: float
     allowance: float
+    raw_far_mean: float
+    features: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """No-jump forecasts made before a jump: C steps ahead, K steps ahead, the latter also without residuals."""
+
+    near: LossForecast
+    far: LossForecast
+    raw_far_mean: float
+    features: tuple[float, ...] | None
 
 
 class CorrectStep:
@@ -71,8 +86,9 @@ class CorrectStep:
         """Loss expected of the coming full step, by the forecast made before the jump."""
         return self._watched.near_mean if self._watched is not None and self.in_doubt else None
 
-    def open(self, step: int, jump: Jump, near: LossForecast, far: LossForecast, allowance: float) -> None:
-        """Start watching; `near` and `far` are the no-jump forecasts C and K steps ahead."""
+    def open(self, step: int, jump: Jump, expected: Expected, allowance: float) -> None:
+        """Start watching a jump that was just kept, against what was expected without it."""
+        near, far = expected.near, expected.far
         gain = sum(factor for name, factor in jump.coefficients.items() if name.startswith("E"))
         change = None if jump.loss_before is None else jump.loss_after - jump.loss_before
         self._watched = Watched(
@@ -87,6 +103,8 @@ class CorrectStep:
             far_mean=far.mean,
             far_scale=far.scale,
             allowance=allowance,
+            raw_far_mean=expected.raw_far_mean,
+            features=expected.features,
         )
         self._losses = []
 
@@ -139,5 +157,11 @@ class CorrectStep:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._watched = None if state["watched"] is None else Watched(**state["watched"])
+        watched = state["watched"]
+        self._watched = None if watched is None else _restored(watched)
         self._losses = [float(loss) for loss in state["losses"]]
+
+
+def _restored(state: Mapping[str, Any]) -> Watched:
+    features = state["features"]
+    return Watched(**{**state, "features": None if features is None else tuple(features)})

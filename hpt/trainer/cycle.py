@@ -9,9 +9,10 @@ import math
 from typing import Any
 
 from hpt.dynamics.facts import CycleFacts, JumpOutcome
-from hpt.predictors.protocol import LossForecast, Proposal
+from hpt.predictors.protocol import Proposal
 from hpt.records import JumpRecord
 from hpt.trainer import forking, recovery
+from hpt.trainer.correct_step import Expected
 from hpt.trainer.corrector import undo_factor
 from hpt.trainer.parts import Parts
 from hpt.trainer.predict_step import Jump
@@ -80,20 +81,22 @@ def _conclude_jump(parts: Parts) -> None:
     parts.gate.accepted()
     parts.rise.observe(rise)
     parts.moving.horizon_factor = min(1.0, parts.moving.horizon_factor * KEPT_RECOVERY)
-    features = parts.predictor.features()
-    if features is not None and parts.config.correct.use_residuals:
-        residual = (seen - watched.far_mean) / watched.far_scale
-        parts.corrector.observe(features, residual, watched.step, watched.horizon, was_jump=True)
+    if watched.features is not None and parts.config.correct.use_residuals:
+        residual = (seen - watched.raw_far_mean) / watched.far_scale
+        parts.corrector.observe(watched.features, residual, watched.step, watched.horizon, was_jump=True)
     parts.predictor.judge(outcome)
 
 
 def _assess_health(parts: Parts) -> None:
-    """Recommendations are always recorded; they are carried out only when switched on."""
+    """Recommendations are recorded when they begin; they are carried out only when switched on."""
     health = parts.health.assess()
+    said = [advice.why for advice in health.recommendations]
     for advice in health.recommendations:
-        parts.event("recommendation", advice.why, what=str(advice.what), factor=advice.factor)
+        if advice.why not in parts.moving.advised:
+            parts.event("recommendation", advice.why, what=str(advice.what), factor=advice.factor)
         if parts.config.tuning.actions:
             recovery.carry_out(parts, advice)
+    parts.moving.advised = said
 
 
 def predict(parts: Parts, batch: Any) -> float:
@@ -113,13 +116,14 @@ def _settle_jump(parts: Parts, jump: Jump) -> None:
     """Keep or reject: count it, tell everyone, and start the next cycle from where the weights are now."""
     counters, moving = parts.ledger.counters, parts.moving
     moving.proposal = moving.facts = None
-    near, far = _forecasts(parts)
+    expected = _forecasts(parts)
+    near = expected.near
     parts.trajectory.begin_cycle()
     if jump.kept:
         counters.jumps_accepted += 1
         counters.steps_covered_by_jumps += jump.proposal.horizon
         moving.steps_since_jump = 0
-        parts.correct.open(parts.controller.step, jump, near, far, parts.rise.bound(near.mean))
+        parts.correct.open(parts.controller.step, jump, expected, parts.rise.bound(near.mean))
         parts.controller.jump_kept()
         _advance_schedule(parts, jump.proposal.horizon)
     else:
@@ -131,15 +135,16 @@ def _settle_jump(parts: Parts, jump: Jump) -> None:
     parts.ledger.lap("control")
 
 
-def _forecasts(parts: Parts) -> tuple[LossForecast, LossForecast]:
+def _forecasts(parts: Parts) -> Expected:
     """No-jump forecasts C and K steps ahead, corrected by what earlier ones got wrong."""
     near = parts.forecast(parts.config.correct_steps)
     far = parts.forecast(parts.config.cycle_steps)
     features = parts.predictor.features()
     if features is None or not parts.config.correct.use_residuals:
-        return near, far
+        return Expected(near, far, far.mean, None)
     shift = parts.corrector.correct(features)
-    return near, dataclasses.replace(far, mean=far.mean + shift * far.scale)
+    corrected = dataclasses.replace(far, mean=far.mean + shift * far.scale)
+    return Expected(near, corrected, far.mean, tuple(features.tolist()))
 
 
 def _rejected(parts: Parts, jump: Jump) -> JumpOutcome:

@@ -217,7 +217,11 @@ class FullStep:
         weights = [
             math.sqrt(sum(float(n) ** 2 for n in norms_of([p.detach() for p in group]))) for group in self.groups
         ]
-        for factor, group in zip(self._clipper.factors(norms, tuple(weights)), grads, strict=True):
+        limit = self._config.clip_norm
+        total = math.sqrt(sum(norm * norm for norm in norms))
+        clipped = 1.0 if limit is None or total <= limit else limit / total
+        now = tuple(norm * clipped for norm in norms)
+        for factor, group in zip(self._clipper.factors(now, tuple(weights)), grads, strict=True):
             if factor < 1.0:
                 scale_(group, factor)
 

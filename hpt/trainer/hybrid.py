@@ -51,7 +51,7 @@ class HybridTrainer:
         predictor: Predictor | None = None,
     ) -> None:
         self._parts = Parts(model, optimizer, loss_fn, config or HybridConfig(), scheduler, sink or discard, predictor)
-        self._stretch = PhaseRecord(self.phase, 0, 0, 0.0)
+        self._stretch = PhaseRecord(self.phase, 1, 0, 0.0)
 
     @property
     def config(self) -> HybridConfig:
@@ -156,14 +156,17 @@ class HybridTrainer:
         parts = self._parts
         if parts.moving.steps_since_jump is not None:
             parts.moving.steps_since_jump += 1
+        change, scale = parts.trend.at(1)
+        forecast_z = (outcome.loss - parts.trend.level - change) / scale if parts.trend.num_observed else None
         parts.trend.observe(outcome.loss)
-        parts.health.observe(outcome.loss, outcome.grad_norm or 0.0, outcome.group_grad_norms, None)
+        grad_norm = math.nan if outcome.grad_norm is None else outcome.grad_norm
+        parts.health.observe(outcome.loss, grad_norm, outcome.group_grad_norms, forecast_z)
         parts.ledger.lap("control")
         parts.predictor.observe(
             StepFacts(
                 step=parts.controller.step,
                 loss=outcome.loss,
-                grad_norm=outcome.grad_norm if outcome.grad_norm is not None else math.nan,
+                grad_norm=grad_norm,
                 group_grad_norms=outcome.group_grad_norms,
                 lr_frac=parts.lr_frac,
                 progress=parts.progress,
@@ -176,6 +179,9 @@ class HybridTrainer:
 
     def finish(self) -> None:
         """End of the data: an open fork is given up (the branch under way is an ordinary run), nothing is written."""
+        if self._stretch.num_calls:
+            self._parts.sink(self._stretch)
+            self._stretch = PhaseRecord(self.phase, self.num_calls + 1, 0, 0.0)
         self._parts.moving.fork = None
         self._parts.moving.update_batches = []
         self._parts.full.forget()
@@ -195,6 +201,7 @@ class HybridTrainer:
             CheckpointError: the file is damaged, of a newer schema, or of another predictor or model.
         """
         persistence.load(self._parts, Path(path))
+        self._stretch = PhaseRecord(self.phase, self.num_calls + 1, 0, 0.0)
 
     def summary(self) -> dict[str, Any]:
         """Phases, counters, seconds, confidence and the predictor's own account, as plain values."""

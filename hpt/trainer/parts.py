@@ -58,6 +58,7 @@ class Moving:
         retry_left: full steps left at the lowered learning rate.
         last_checkpoint: path of the newest checkpoint written.
         saved_at: net update of the newest automatic checkpoint.
+        advised: recommendations that stood at the end of the last cycle.
         slow_checkpoints: it was recorded that checkpoints take too much time.
     """
 
@@ -78,6 +79,7 @@ class Moving:
     last_checkpoint: str | None = None
     saved_at: int = 0
     slow_checkpoints: bool = False
+    advised: list[str] = field(default_factory=list[str])
 
 
 class Parts:

@@ -34,6 +34,7 @@ _SCALARS = (
     "rollbacks",
     "retry_left",
     "update_batches",
+    "advised",
 )
 
 

@@ -256,6 +256,20 @@ def test_an_outcome_of_another_step_teaches_nothing() -> None:
     assert chooser.reliability.count == 0
 
 
+def test_a_value_without_a_sign_is_no_verdict() -> None:
+    """A fork that measured -1 +- 1 thousandth says nothing bad about the jump; -3 +- 1 does."""
+    seen: list[float] = []
+    for value in (-0.001, -0.003):
+        chooser = warm()
+        assert chooser.propose(cycle_of(11, K, 0), 75) is not None
+        before = chooser.confidence()
+        chooser.judge(outcome_of(11 * K, BASE, good=False, value=value, value_se=0.001))
+        assert chooser.worth.count == 1
+        seen.append(before - chooser.confidence())
+    assert seen[0] == 0.0
+    assert seen[1] > 0.05
+
+
 def test_a_rollback_voids_pending_forecasts() -> None:
     """After a step back in time no outcome is taken from the path that was undone."""
     chooser = warm()

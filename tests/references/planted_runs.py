@@ -59,7 +59,9 @@ def cycle_of(cycle: int, cycle_steps: int, seed: int) -> CycleFacts:
     )
 
 
-def outcome_of(step: int, arm: str, *, good: bool, value: float | None = None) -> JumpOutcome:
+def outcome_of(
+    step: int, arm: str, *, good: bool, value: float | None = None, value_se: float | None = None
+) -> JumpOutcome:
     """A kept jump's outcome."""
     return JumpOutcome(
         step=step,
@@ -71,7 +73,7 @@ def outcome_of(step: int, arm: str, *, good: bool, value: float | None = None) -
         loss_change=0.01,
         good=good,
         value=value,
-        value_se=None if value is None else 0.01,
+        value_se=value_se,
     )
 
 

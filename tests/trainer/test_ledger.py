@@ -1,6 +1,7 @@
 """The counters add up, and the seconds add up to the wall time."""
 
 import time
+from itertools import pairwise
 
 import pytest
 from references.problems import teacher
@@ -36,10 +37,13 @@ def test_phase_records_tell_the_order_of_phases() -> None:
     problem, records = teacher(), list[Record]()
     trainer = problem.trainer(records, gate="always")
     problem.run(trainer, 60)
+    trainer.finish()
     stretches = [record for record in records if isinstance(record, PhaseRecord)]
     names = [record.phase for record in stretches]
     assert names[:4] == [Phase.WARMUP, Phase.FULL, Phase.PREDICT, Phase.CORRECT]
-    assert sum(record.num_calls for record in stretches) <= trainer.num_calls
+    assert sum(record.num_calls for record in stretches) == trainer.num_calls
+    for before, after in pairwise(stretches):
+        assert after.first_call == before.first_call + before.num_calls
 
 
 def test_laps_charge_everything_since_the_last_one() -> None:
