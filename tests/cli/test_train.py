@@ -132,6 +132,6 @@ def test_flags_reach_the_trainer(folder: Path) -> None:
     record = stored()
     assert record["config"]["precision"]["autocast"] == "bf16"
     assert record["config"]["profile"] == "conservative"
-    assert record["config"]["warmup_steps"] == 200
+    assert record["config"]["warmup_steps"] == 300
     assert record["environment"]["threads"] == 1
     assert record["settings"]["dtype"] == "bf16"

@@ -32,7 +32,7 @@ def _feed(learner: ForecastModel, trend: LossTrend, run: MoodyRun, ticks: range)
 
 def _scores(run: MoodyRun, learner: DynamicsLearner, horizon: int, first: int) -> dict[str, float]:
     """Mean prequential log score at each cycle's end: with true actions, with none, and of the constant."""
-    trend = LossTrend(12 if horizon < 12 else horizon)
+    trend = LossTrend(max(12, horizon))
     totals: dict[str, list[float]] = {"true": [], "none": [], "constant": []}
     for end in range(run.cycle_steps, len(run.losses) - horizon, run.cycle_steps):
         _feed(learner, trend, run, range(end - run.cycle_steps, end))
@@ -99,27 +99,28 @@ def test_other_features_lead_to_another_forecast() -> None:
     assert said[0] != said[1]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_it_beats_the_constant_with_one_update_a_cycle(seed: int) -> None:
-    """On a run with a power law, a wandering level and bumps, 60 updates give a better out-of-sample log score."""
-    scores = _scores(moody_run(seed, 1220, 20), _learner(horizon=40), horizon=40, first=100)
-    assert scores["true"] < scores["constant"]
+def test_it_beats_the_constant_with_one_update_a_cycle() -> None:
+    """On runs with a power law, a wandering level and bumps, 60 updates give a better out-of-sample log score.
+
+    In four of the first five seeds at least: single runs have too few independent forecasts to be sure of each.
+    """
+    scores = [_scores(moody_run(seed, 1220, 20), _learner(horizon=40), horizon=40, first=100) for seed in range(5)]
+    assert sum(score["true"] < score["constant"] for score in scores) >= 4
 
 
 def test_it_learns_what_jumps_do() -> None:
     """Where only the action tells of a ten-sigma bump, forecasts that know the action score far better."""
-    learner = _learner(updates_per_cycle=2)
-    scores = _scores(bumpy_run(1, 91, 10), learner, horizon=4, first=600)
-    assert scores["true"] < scores["none"] - 0.1
-    assert scores["true"] < scores["constant"] - 0.1
+    scores = _scores(bumpy_run(1, 71, 10), _learner(), horizon=4, first=500)
+    assert scores["true"] < scores["none"] - 1.0
+    assert scores["true"] < scores["constant"] - 0.5
 
 
 def test_heads_disagree_more_off_distribution() -> None:
     """The epistemic part grows when the plan leaves what was ever done."""
-    learner, run, trend = _learner(updates_per_cycle=3), moody_run(3, 400, 10), LossTrend(12)
-    _feed(learner, trend, run, range(400))
-    usual = learner.forecast(run.actions[380:392]).epistemic
-    strange = learner.forecast(np.tile(np.array([8.0, -8.0, -8.0], np.float32), (12, 1))).epistemic
+    learner, run, trend = _learner(), bumpy_run(3, 50, 10), LossTrend(12)
+    _feed(learner, trend, run, range(500))
+    usual = np.mean([learner.forecast(run.actions[at : at + 4]).epistemic for at in range(300, 490)])
+    strange = learner.forecast(np.tile(np.array([2.0, 2.0, 0.0], np.float32), (4, 1))).epistemic
     assert strange > 1.5 * usual > 0
 
 

@@ -229,7 +229,7 @@ def test_a_broken_newest_names_the_good_one_before_it(tmp_path: Path) -> None:
     for step in (3, 2):
         folder.path_for(step).write_bytes(folder.path_for(step).read_bytes()[:-1])
     first = folder.path_for(1)
-    advice = f"step-00000003.* the one before, {first}, is good: use --resume-from {first} or delete the broken"
+    advice = f"step-00000003.* the one before, {first}, is good: use --resume {first} or delete the broken"
     with pytest.raises(CheckpointError, match=advice):
         folder.load_latest()
     first.write_bytes(b"")
