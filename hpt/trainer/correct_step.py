@@ -164,4 +164,5 @@ class CorrectStep:
 
 def _restored(state: Mapping[str, Any]) -> Watched:
     features = state["features"]
-    return Watched(**{**state, "features": None if features is None else tuple(features)})
+    values: dict[str, Any] = {**state, "features": None if features is None else tuple(features)}
+    return Watched(**values)
