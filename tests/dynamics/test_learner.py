@@ -116,12 +116,20 @@ def test_it_learns_what_jumps_do() -> None:
 
 
 def test_heads_disagree_more_off_distribution() -> None:
-    """The epistemic part grows when the plan leaves what was ever done."""
-    learner, run, trend = _learner(), bumpy_run(3, 50, 10), LossTrend(12)
-    _feed(learner, trend, run, range(500))
-    usual = np.mean([learner.forecast(run.actions[at : at + 4]).epistemic for at in range(300, 490)])
-    strange = learner.forecast(np.tile(np.array([2.0, 2.0, 0.0], np.float32), (4, 1))).epistemic
-    assert strange > 1.5 * usual > 0
+    """The epistemic part grows when loss and features come to be five deviations from where they ever were."""
+    usual = strange = 0.0
+    for seed in range(3):
+        learner, run, trend = _learner(seed=seed), bumpy_run(seed, 40, 10), LossTrend(12)
+        _feed(learner, trend, run, range(399))
+        state = learner.state_dict()
+        signs = np.sign(np.random.default_rng(seed).standard_normal(64)).astype(np.float32)
+        spread: list[float] = []
+        for features, level in ((run.features[399], trend.level), (5 * signs, trend.level - 5 * trend.noise)):
+            learner.load_state_dict(state)
+            learner.tick(features, run.actions[399], level, level)
+            spread.append(learner.forecast(run.actions[380:384]).epistemic)
+        usual, strange = usual + spread[0], strange + spread[1]
+    assert strange > 2 * usual > 0
 
 
 def test_it_continues_bit_for_bit() -> None:
