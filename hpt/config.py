@@ -105,7 +105,10 @@ class LearnerConfig(Knobs):
 
     dims: str = knob("default", "sizes of the RSSM", choices=("default", "reference"))
     enabled: bool = knob(True, "learn at all; off is the control that must not beat a constant")
-    updates_per_cycle: int = knob(1, "replay updates at the end of each cycle", low=0, high=100)
+    updates_per_cycle: int = knob(1, "replay updates at the end of a cycle", low=0, high=100)
+    update_interval_steps: int = knob(
+        30, "least steps from one cycle's updates to the next; short cycles share them", unit="steps", low=1
+    )
     batch_windows: int = knob(16, "windows in one replay update", low=1, high=1024)
     window_steps: int = knob(8, "observed ticks at the head of a window", unit="steps", low=2, high=256)
     replay_steps: int = knob(4096, "ticks kept for replay", unit="steps", low=64)
@@ -114,6 +117,7 @@ class LearnerConfig(Knobs):
     free_nats: float = knob(1.0, "KL below this many nats costs nothing", unit="nats", low=0.0, source="DreamerV3")
     min_observations: int = knob(30, "ticks before the learned model may speak", unit="steps", low=1)
     forecasts_per_cycle: int = knob(2, "out-of-sample forecasts scored each cycle", low=1, high=50)
+    forecast_interval_steps: int = knob(15, "least steps from one scored forecast to the next", unit="steps", low=1)
     gate_memory: float = knob(
         0.97, "decay of the rolling score that decides who acts, per forecast", low=0.5, high=0.9999
     )

@@ -72,7 +72,6 @@ def summarize(cells: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "loss_default_minus_plain": paired,
         "mean_loss_default_minus_plain": fmean(paired.values()) if paired else None,
-        "wall_ratio": {seed: by["default", int(seed)]["wall_s"] / by["plain", int(seed)]["wall_s"] for seed in paired},
         "forks": forks,
         "nll_of_the_loss_H_steps_ahead": scores,
         "confidence": {str(seed): by["default", seed]["confidence"] for seed in seeds if ("default", seed) in by},
@@ -87,7 +86,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the default and unlearned arms")
     parser.add_argument("--plain-seeds", type=int, default=3)
     parser.add_argument("--unlearned-seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=1, help="cells at once; wall ratios count only with 1")
+    parser.add_argument("--jobs", type=int, default=1, help="cells at once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/prediction"))
     parser.add_argument("--out", type=Path, required=True)

@@ -125,9 +125,14 @@ class DynamicsLearner:
             store.add(latent, self._bootstrap(), arm, target)
 
     def learn(self, trend: LossTrend) -> None:
-        """Take note of the trend's curve and update on the replay; called once a cycle."""
+        """Take note of the trend's curve and, when the last updates are long enough ago, update on the replay.
+
+        Called once a cycle; a cycle shorter than `update_interval_steps` shares its updates with the next.
+        """
         self._curve = trend.curve(self._max_horizon)
         self._replay.close_block(*self._curve, self._bootstrap())
+        if self.num_ticks - self._num_learned < self._config.update_interval_steps:
+            return
         if self._config.enabled:
             for number in range(self._config.updates_per_cycle):
                 self._update(is_first=number == 0)

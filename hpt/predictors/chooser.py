@@ -74,7 +74,8 @@ class LearnedChooser(Silent):
         self.scales = self.arms.scales
         self.horizon = nominal_horizon(self.base, config)
         self._config = config.learner
-        self._stride = max(1, config.cycle_steps // config.learner.forecasts_per_cycle)
+        learner = config.learner
+        self._stride = max(learner.forecast_interval_steps, config.cycle_steps // learner.forecasts_per_cycle)
         self.models = dict(make_models(len(self.arms.arms), self.horizon))
         assert {name, FALLBACK} <= set(self.models), f"models are {list(self.models)}"
         self.trend = LossTrend(max(self.horizon, config.cycle_steps))

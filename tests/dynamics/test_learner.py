@@ -17,7 +17,8 @@ _ARMS = 4
 
 
 def _learner(seed: int = 0, horizon: int = 12, **settings: Any) -> DynamicsLearner:
-    return DynamicsLearner(LearnerConfig(**settings), num_arms=_ARMS, max_horizon=horizon, seed=seed)
+    config = LearnerConfig(**{"update_interval_steps": 1, **settings})
+    return DynamicsLearner(config, num_arms=_ARMS, max_horizon=horizon, seed=seed)
 
 
 def _feed(learner: ForecastModel, trend: LossTrend, run: MoodyRun, ticks: range) -> None:
@@ -241,3 +242,19 @@ def test_a_replay_too_short_for_a_window_is_refused() -> None:
     """The message names the setting and the least value that works."""
     with pytest.raises(ConfigError, match=r"learner\.replay_steps is 64, below the 88 steps"):
         _learner(replay_steps=64, horizon=60)
+
+
+def test_short_cycles_share_their_updates() -> None:
+    """With an interval of thirty steps, cycles of ten change the model every third time only."""
+    learner, trend = _learner(update_interval_steps=30), LossTrend(12)
+    changed: list[bool] = []
+    for cycle in range(6):
+        before = learner.state_dict()["model"]
+        for step in range(10):
+            loss = 3.0 - 0.01 * (10 * cycle + step)
+            trend.observe(loss)
+            learner.tick(np.full(64, 0.1 * step, np.float32), np.zeros(3, np.float32), loss, trend.level)
+        learner.learn(trend)
+        after = learner.state_dict()["model"]
+        changed.append(any(not torch.equal(before[name], after[name]) for name in before))
+    assert changed == [False, False, True, False, False, True]

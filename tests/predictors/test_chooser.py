@@ -16,11 +16,15 @@ from hpt.predictors.chooser import LearnedChooser
 
 K = 20
 BASE = "0.8x1"
+# Cycles here are shorter than those the shipped intervals are for.
+EVERY_CYCLE: dict[str, Any] = {"update_interval_steps": 1, "forecast_interval_steps": 1}
 BUILD = {"ridge": ridge.build, "linear": linear.build, "mlp": mlp.build, "rssm": rssm.build}
 
 
 def make(name: str = "ridge", **learner: Any) -> LearnedChooser:
-    config = HybridConfig(predictor=name, total_steps=2000, full_steps=K, learner=LearnerConfig(**learner))
+    config = HybridConfig(
+        predictor=name, total_steps=2000, full_steps=K, learner=LearnerConfig(**EVERY_CYCLE | learner)
+    )
     return BUILD[name](config, 1)
 
 

@@ -20,7 +20,7 @@ def make(seed: int = 0, **learner: object) -> LearnedChooser:
         total_steps=2000,
         full_steps=K,
         seed=seed,
-        learner=LearnerConfig(**learner),  # pyright: ignore[reportArgumentType]
+        learner=LearnerConfig(**{"update_interval_steps": 1, "forecast_interval_steps": 1, **learner}),  # pyright: ignore[reportArgumentType]
     )
     return rssm.build(config, 1)
 
