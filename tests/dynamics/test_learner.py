@@ -17,8 +17,8 @@ _ARMS = 4
 
 
 def _learner(seed: int = 0, horizon: int = 12, **settings: Any) -> DynamicsLearner:
-    config = LearnerConfig(**{"update_interval_steps": 1, **settings})
-    return DynamicsLearner(config, num_arms=_ARMS, max_horizon=horizon, seed=seed)
+    settings.setdefault("update_interval_steps", 1)
+    return DynamicsLearner(LearnerConfig(**settings), num_arms=_ARMS, max_horizon=horizon, seed=seed)
 
 
 def _feed(learner: ForecastModel, trend: LossTrend, run: MoodyRun, ticks: range) -> None:
