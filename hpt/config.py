@@ -107,7 +107,7 @@ class LearnerConfig(Knobs):
     enabled: bool = knob(True, "learn at all; off is the control that must not beat a constant")
     updates_per_cycle: int = knob(1, "replay updates at the end of a cycle", low=0, high=100)
     update_interval_steps: int = knob(
-        30, "least steps from one cycle's updates to the next; short cycles share them", unit="steps", low=1
+        60, "least steps from one cycle's updates to the next; short cycles share them", unit="steps", low=1
     )
     batch_windows: int = knob(16, "windows in one replay update", low=1, high=1024)
     window_steps: int = knob(8, "observed ticks at the head of a window", unit="steps", low=2, high=256)

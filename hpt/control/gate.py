@@ -23,6 +23,7 @@ from hpt.config import HybridConfig
 from hpt.dynamics.facts import CycleFacts, FloatArray
 
 MIN_CYCLES = 3
+VETOES_BEFORE_TRIAL = 4  # refused for low confidence in a row, then one acts
 
 
 def least_cosine(cycle_steps: int) -> float:
@@ -105,6 +106,7 @@ class JumpGate:
         self._window = window
         self._rejections = 0
         self._pause = 0
+        self._vetoes = 0
         self.trend = TrendTest(config.predict.noise_sigmas)
 
     def in_window(self, progress: float | None, lr_frac: float) -> bool:
@@ -127,8 +129,16 @@ class JumpGate:
         return ""
 
     def admits(self, confidence: float | None) -> bool:
-        """Whether a proposal of this confidence may act; None (no opinion) counts as the base preset, earned."""
-        return self._config.gate == "always" or confidence is None or confidence >= self._config.confidence_threshold
+        """Whether a proposal of this confidence may act; None (no opinion) counts as the base preset, earned.
+
+        What never acts is never judged, so a veto could not be shown to be wrong: after `VETOES_BEFORE_TRIAL` in a
+        row one proposal acts on trial.
+        """
+        if self._config.gate == "always" or confidence is None or confidence >= self._config.confidence_threshold:
+            self._vetoes = 0
+            return True
+        self._vetoes = (self._vetoes + 1) % (VETOES_BEFORE_TRIAL + 1)
+        return self._vetoes == 0
 
     def rejected(self) -> None:
         """A jump was rejected or rolled back."""
@@ -142,10 +152,16 @@ class JumpGate:
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and the trend test."""
-        return {"rejections": self._rejections, "pause": self._pause, "trend": self.trend.state_dict()}
+        return {
+            "rejections": self._rejections,
+            "pause": self._pause,
+            "vetoes": self._vetoes,
+            "trend": self.trend.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self._rejections = int(state["rejections"])
         self._pause = int(state["pause"])
+        self._vetoes = int(state["vetoes"])
         self.trend.load_state_dict(state["trend"])

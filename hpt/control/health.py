@@ -38,7 +38,6 @@ class Advice(StrEnum):
 
     LEARNING_RATE = "learning_rate"  # the current learning rate
     HORIZON = "horizon"  # the largest horizon of a jump
-    FULL_STEPS = "full_steps"  # the full steps in a cycle
     CLIP = "clip"  # the running median of the gradient norm; the product is the limit
 
 
@@ -126,6 +125,15 @@ class HealthMonitor:
             parts=parts,
         )
 
+    @property
+    def usual_grad_norm(self) -> float:
+        """Median of the gradient norms in the window.
+
+        Raises:
+            ValueError: the window is empty.
+        """
+        return median(_array(self._grad_norms))
+
     def restart(self) -> None:
         """Forget the window, after a change to the run that makes its past no guide."""
         for window in self._windows().values():
@@ -176,16 +184,16 @@ def energy_entropy(norms: tuple[float, ...]) -> float:
 
 def _recommend(parts: dict[str, float], slope: Slope, losses: FloatArray) -> tuple[Recommendation, ...]:
     found: list[Recommendation] = []
+    if parts["stability"] < 0.5:  # first, while the window that the limit is taken from is there: see `restart`
+        found.append(Recommendation(Advice.CLIP, "gradient norms are erratic", 2.0))
     rate = _learning_rate_advice(parts, slope, losses)
     if rate is not None:
         found.append(rate)
-    if parts["stability"] < 0.5:
-        found.append(Recommendation(Advice.CLIP, "gradient norms are erratic", 2.0))
     accuracy = parts.get("accuracy", 1.0)
     if accuracy < 0.6:
-        found.append(Recommendation(Advice.HORIZON, "forecasts miss often", 0.7))
-    if accuracy < 0.3:
-        found.append(Recommendation(Advice.FULL_STEPS, "forecasts miss mostly", 2.0))
+        mostly = accuracy < 0.3
+        why, factor = ("forecasts miss mostly", 0.5) if mostly else ("forecasts miss often", 0.7)
+        found.append(Recommendation(Advice.HORIZON, why, factor))
     return tuple(found)
 
 

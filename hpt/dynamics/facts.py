@@ -4,6 +4,7 @@ Everything that decides or learns reads these and nothing else: no tensor, no cl
 repeats bit for bit.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,13 @@ from numpy.typing import NDArray
 from hpt.records import Phase
 
 FloatArray = NDArray[np.float64]
+
+_LEAST_NORM = 1e-300  # a run that stands still has no direction, and no division by zero either
+
+
+def gain_of(coefficients: Mapping[str, float]) -> float:
+    """g, the sum of a jump's coefficients on the averages E<mu>."""
+    return sum(factor for name, factor in coefficients.items() if name.startswith("E"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,10 @@ class CycleFacts:
     def displacement_norm(self) -> float:
         """|d| over all groups."""
         return float(np.sqrt(self.gram[:, 0, 0].sum()))
+
+    def norm_ratio(self, norm: float) -> float:
+        """A jump's norm over the displacement's."""
+        return norm / max(self.displacement_norm, _LEAST_NORM)
 
     def jump_norm(self, coefficients: dict[str, float]) -> float:
         """|sum of coefficient x direction| for directions d and E<mu> (names as in `Proposal`)."""

@@ -103,7 +103,7 @@ _MEMORY = 1000  # moves
 _WARMUP_STEPS = 8  # until then logarithms of averages that hold next to nothing would set the scale
 _LOG_STEP = FEATURE_NAMES.index("log_step")
 _LOG_STEP_MEAN, _LOG_STEP_STD = 6.0, 2.0  # puts 1 .. 100,000 steps between -2.7 and 2.8
-_LEAST_VARIANCE = 1e-24
+_LEAST_VARIANCE = np.full(NUM_FEATURES, 1e-24)
 
 
 class FeatureEncoder:
@@ -126,6 +126,7 @@ class FeatureEncoder:
         self._has_jumped = False
         self._rows = np.zeros((5, NUM_FEATURES))
         self._raw, self._means, self._variances, self._gains, self._keeps = self._rows
+        self._work = tuple(np.zeros((2, NUM_FEATURES)))
         self._often = _Part(self._rows[:, _OFTEN])
         self._rarely = _Part(self._rows[:, _CYCLE])
         self._means[_LOG_STEP], self._variances[_LOG_STEP] = _LOG_STEP_MEAN, _LOG_STEP_STD**2
@@ -161,9 +162,11 @@ class FeatureEncoder:
         """The features (64,), each in standard deviations from its running mean, within +-5; 0 for eight steps."""
         if not self._num_moves["step"]:
             return np.zeros(NUM_FEATURES, dtype=np.float32)
-        stds = np.sqrt(self._variances + _LEAST_VARIANCE)
-        scaled = self._raw - self._means
-        scaled /= stds
+        stds, scaled = self._work
+        np.add(self._variances, _LEAST_VARIANCE, stds)
+        np.sqrt(stds, stds)
+        np.subtract(self._raw, self._means, scaled)
+        np.divide(scaled, stds, scaled)
         np.minimum(scaled, _UPPER, out=scaled)
         np.maximum(scaled, _LOWER, out=scaled)
         return scaled.astype(np.float32)
@@ -218,8 +221,8 @@ class _Part:
     def rescale(self) -> None:
         """Update means and variances by the raw values, with exponential weights (Finch 2009)."""
         deviations, moves = self._deviations, self._moves
-        np.subtract(self._raw, self._means, out=deviations)
-        np.multiply(self._gains, deviations, out=moves)
+        np.subtract(self._raw, self._means, deviations)
+        np.multiply(self._gains, deviations, moves)
         self._means += moves
         moves *= deviations
         self._variances += moves

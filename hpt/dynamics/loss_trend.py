@@ -55,6 +55,7 @@ class LossTrend:
         self.noise = _ABSOLUTE_FLOOR
         self.num_observed = 0
         self._grid = horizon_grid(max_horizon)
+        self._places = {horizon: place for place, horizon in enumerate(self._grid)}
         self._levels = [0.0] * (max_horizon + 1)  # level after observation n, at n modulo the length
         self._means = [0.0] * len(self._grid)  # of the outcomes at each horizon, the prior counted as zeros
         self._variances = [0.0] * len(self._grid)
@@ -74,6 +75,9 @@ class LossTrend:
 
     def at(self, horizon: int) -> tuple[float, float]:
         """Mean change from the level, and standard deviation, of the loss `horizon` steps on; in loss units."""
+        place = self._places.get(horizon)
+        if place is not None:
+            return self._means[place], self._scale_at(place)
         means, scales = self._at_grid(horizon)
         return float(np.interp(horizon, self._grid, means)), float(np.interp(horizon, self._grid, scales))
 
@@ -111,16 +115,15 @@ class LossTrend:
         """Means and scales at the grid's horizons, the prior fading as outcomes come in."""
         assert 1 <= horizon <= self.max_horizon, f"horizon is {horizon}, outside 1..{self.max_horizon}"
         if self._forecast is None:
-            least = self._floor()
-            scales = [max(math.sqrt(self._variance_at(place)), least) for place in range(len(self._grid))]
-            self._forecast = self._means.copy(), scales
+            self._forecast = self._means.copy(), [self._scale_at(place) for place in range(len(self._grid))]
         return self._forecast
 
-    def _variance_at(self, place: int) -> float:
+    def _scale_at(self, place: int) -> float:
         horizon = self._grid[place]
         num_outcomes = max(0, self.num_observed - horizon)
         prior = _PRIORS[num_outcomes] if num_outcomes < len(_PRIORS) else 0.0
-        return self._variances[place] + prior * self.noise**2 * (1 + (horizon - 1) * _LEVEL_GAIN**2)
+        variance = self._variances[place] + prior * self.noise**2 * (1 + (horizon - 1) * _LEVEL_GAIN**2)
+        return max(math.sqrt(variance), self._floor())
 
     def _floor(self) -> float:
         return max(_RELATIVE_FLOOR * abs(self.level), _ABSOLUTE_FLOOR)

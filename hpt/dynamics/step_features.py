@@ -7,8 +7,9 @@ step does. For the same reason the learning rate enters through its product with
 alone, it is the step again, and constant it would be dead.
 """
 
-import math
+from collections import deque
 from collections.abc import Mapping
+from math import copysign, exp, isfinite, log, log1p, sqrt
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,11 @@ class StepFeatures:
         self._averages = self._bank.values.tolist()
         self._loss_ranks = RankWindow(_WINDOW)
         self._grad_ranks = RankWindow(_WINDOW)
-        self._losses = [0.0] * 2  # the last ones, newest first, like the four lists below
-        self._grads = [0.0] * 3  # log gradient norms
-        self._balances = [0.0] * (_OTHER_LAG + 1)  # log ratio of the first two groups' gradient norms
-        self._loss_noises = [0.0] * 5
-        self._grad_noises = [0.0] * 2
+        self._losses = _last(2)  # newest first, like the four below
+        self._grads = _last(3)  # log gradient norms
+        self._balances = _last(_OTHER_LAG + 1)  # log ratio of the first two groups' gradient norms
+        self._loss_noises = _last(5)
+        self._grad_noises = _last(2)
         self._streak = 0  # losses in a row above (positive) or below the average of scale 16 before them
 
     def observe(self, facts: StepFacts) -> None:
@@ -83,7 +84,7 @@ class StepFeatures:
         averages = self._averages = self._bank.push(self._inputs(facts))
         self.fast_loss = averages[_LOSS_4]
         level = abs(averages[_LOSS_64])
-        self.noise = max(math.sqrt(averages[_NOISE]), 1e-6 * level, 1e-12)
+        self.noise = max(sqrt(averages[_NOISE]), 1e-6 * level, 1e-12)
         self.values = (
             *self._loss_scales(facts.loss, averages),
             *self._loss_events(facts.loss, averages),
@@ -95,9 +96,9 @@ class StepFeatures:
 
     def _start(self, facts: StepFacts) -> None:
         """Let the first step find a past equal to itself, so that nothing has changed by it."""
-        self._losses = [facts.loss] * len(self._losses)
-        self._grads = [_log_norm(facts.grad_norm, 0.0)] * len(self._grads)
-        self._balances = [self._balance(facts, self._grads[0])] * len(self._balances)
+        self._losses.extend([facts.loss] * len(self._losses))
+        self._grads.extend([_log_norm(facts.grad_norm, 0.0)] * len(self._grads))
+        self._balances.extend([self._balance(facts, self._grads[0])] * len(self._balances))
         self._averages[_LOSS_16] = facts.loss
         self._averages[_GRAD_8] = self._grads[0]
         self._averages[_GROUP_16] = self._balances[0]
@@ -108,12 +109,13 @@ class StepFeatures:
         self.level_before = before[_LOSS_16]
         grad = _log_norm(facts.grad_norm, self._grads[0])
         self.history.record_step(loss, facts.grad_norm, facts.lr_frac)
-        self._losses = [loss, *self._losses[:-1]]
-        self._balances = [self._balance(facts, grad), *self._balances[:-1]]
-        self._grads = [grad, *self._grads[:-1]]
-        self._loss_noises = [loss - before[_LOSS_16], *self._loss_noises[:-1]]
-        self._grad_noises = [grad - before[_GRAD_8], *self._grad_noises[:-1]]
-        self._streak = _streak(self._streak, loss - before[_LOSS_16])
+        noise = loss - before[_LOSS_16]
+        self._losses.appendleft(loss)
+        self._balances.appendleft(self._balance(facts, grad))
+        self._grads.appendleft(grad)
+        self._loss_noises.appendleft(noise)
+        self._grad_noises.appendleft(grad - before[_GRAD_8])
+        self._streak = _streak(self._streak, noise)
 
     def _balance(self, facts: StepFacts, grad: float) -> float:
         """Log ratio of the first two groups' gradient norms; of one group, its norm's change over two steps."""
@@ -135,7 +137,7 @@ class StepFeatures:
         group_noise = balance - self._averages[_GROUP_16]
         variance = noise * noise
         lr_frac = max(facts.lr_frac, _LEAST_LR_FRAC)
-        lr_grad = math.log(lr_frac) + grad
+        lr_grad = log(lr_frac) + grad
         return (
             *(loss, loss, loss, loss, loss, loss, loss, loss),
             *(grad, grad, grad, grad),
@@ -144,7 +146,7 @@ class StepFeatures:
             *(grad_noise * grad_noise, grad_noise * grad_noise, grad_noise * grad_noise_1),
             *(noise * grad_noise, noise * grad_noise_1),
             *(balance, balance, group_noise * group_noise, group_noise * noise, self._other_balance(facts)),
-            *(_sign(self._losses[1] - loss), lr_grad, lr_grad, math.exp(lr_grad)),
+            *(_sign(self._losses[1] - loss), lr_grad, lr_grad, exp(lr_grad)),
         )
 
     def _loss_scales(self, loss: float, averages: list[float]) -> tuple[float, ...]:
@@ -168,7 +170,7 @@ class StepFeatures:
         history = self.history
         return (
             (averages[_LOSS_4] - history.lowest_loss) / self.noise,
-            math.log1p(history.steps_since_lowest),
+            log1p(history.steps_since_lowest),
             self._loss_ranks.push(loss),
             float(self._streak),
             averages[_FALLS],
@@ -177,11 +179,11 @@ class StepFeatures:
     def _loss_noise(self, level: float, averages: list[float]) -> tuple[float, ...]:
         """Size of the noise at several scales, its asymmetry, and its memory."""
         at_8, at_32, at_64, at_128, cube, lag_1, lag_2, lag_4 = averages[12:20]
-        variance = max(at_64, _TINY)
+        variance = at_64 if at_64 > _TINY else _TINY
         return (
             _half_log_ratio(at_8, at_64),
             _half_log_ratio(at_32, at_128),
-            math.log(self.noise / max(level, _TINY)),
+            log(self.noise / max(level, _TINY)),
             cube / self.noise**3,
             lag_1 / variance,
             lag_2 / variance,
@@ -193,8 +195,8 @@ class StepFeatures:
         grad = self._grads[0]
         at_2, at_8, at_32, at_128 = averages[8:12]
         at_16, at_64, lag_1, with_loss, with_next_loss = averages[20:25]
-        variance = max(at_64, _TINY)
-        joint = max(self.noise * math.sqrt(variance), _TINY)
+        variance = at_64 if at_64 > _TINY else _TINY
+        joint = max(self.noise * sqrt(variance), _TINY)
         return (
             grad,
             grad - at_2,
@@ -203,7 +205,7 @@ class StepFeatures:
             at_32 - at_128,
             self._grad_ranks.push(grad),
             _half_log_ratio(at_16, at_64),
-            0.5 * math.log(variance),
+            0.5 * log(variance),
             lag_1 / variance,
             with_loss / joint,
             with_next_loss / joint,
@@ -212,11 +214,11 @@ class StepFeatures:
     def _groups(self, averages: list[float]) -> tuple[float, ...]:
         """Balance between the parameter groups' gradients, fast and slow, and whether it goes with the loss."""
         at_16, at_128, variance, with_loss, other = averages[25:30]
-        spread = math.sqrt(max(variance, _TINY))
+        spread = sqrt(max(variance, _TINY))
         return (
             self._balances[0] - at_16,
             at_16 - at_128,
-            math.log(spread),
+            log(spread),
             with_loss / (self.noise * spread),
             other,
         )
@@ -226,11 +228,11 @@ class StepFeatures:
         slow, fast = averages[_LOSS_64], averages[_LOSS_16]
         lr_grad, lr_grad_slow, path = averages[31:34]
         return (
-            math.log1p(step),
+            log1p(step),
             lr_grad,
             lr_grad - lr_grad_slow,
-            math.log(self.noise) - averages[_GRAD_32],
-            math.log(abs(fast - slow) / self.noise + 0.01),
+            log(self.noise) - averages[_GRAD_32],
+            log(abs(fast - slow) / self.noise + 0.01),
             (slow - fast) / max(path, _TINY),
         )
 
@@ -258,7 +260,7 @@ class StepFeatures:
         self._averages = self._bank.values.tolist()
         self.values = tuple(float(value) for value in state["values"])
         for name in _LISTS:
-            setattr(self, f"_{name}", [float(number) for number in state[name]])
+            getattr(self, f"_{name}").extend(float(number) for number in state[name])
         self.noise, self._streak = float(state["noise"]), int(state["streak"])
         self.level_before, self.fast_loss = float(state["level_before"]), float(state["fast_loss"])
 
@@ -266,18 +268,22 @@ class StepFeatures:
 _LISTS = ("losses", "grads", "balances", "loss_noises", "grad_noises")
 
 
+def _last(size: int) -> deque[float]:
+    return deque([0.0] * size, maxlen=size)
+
+
 def _log_norm(norm: float, unknown: float) -> float:
     """Log of a norm, floored; `unknown` where there is none (a step whose gradients nobody measured)."""
-    return math.log(max(norm, _TINY)) if math.isfinite(norm) else unknown
+    return log(norm if norm > _TINY else _TINY) if isfinite(norm) else unknown
 
 
 def _half_log_ratio(one: float, other: float) -> float:
     """Log of the ratio of two standard deviations, given their squares."""
-    return 0.5 * math.log(max(one, _TINY) / max(other, _TINY))
+    return 0.5 * log((one if one > _TINY else _TINY) / (other if other > _TINY else _TINY))
 
 
 def _sign(number: float) -> float:
-    return math.copysign(1.0, number) if number else 0.0
+    return copysign(1.0, number) if number else 0.0
 
 
 def _streak(length: int, deviation: float) -> int:

@@ -126,7 +126,7 @@ class ModelOptimizer:
             lr=learning_rate,
             betas=_BETAS,
             weight_decay=_WEIGHT_DECAY,
-            foreach=True,
+            fused=True,
         )
 
     def step(self, loss: Tensor) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts, gain_of
 from hpt.dynamics.forecast import ACTION_SIZE, Vector, action_vector
 from hpt.predictors.protocol import Proposal
 
@@ -34,7 +34,7 @@ class Cadence:
         """Take note of the size |jump| / |d| and the gain of a proposal, as the trust region will leave them."""
         norm = facts.displacement_norm
         ratio = facts.jump_norm(proposal.coefficients) / norm if norm > 0.0 else 0.0
-        gain = sum(factor for name, factor in proposal.coefficients.items() if name.startswith("E"))
+        gain = gain_of(proposal.coefficients)
         shortened = min(1.0, self._max_ratio / ratio) if ratio > 0.0 else 1.0
         self._size = (ratio * shortened, gain * shortened)
 

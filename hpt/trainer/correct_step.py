@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from hpt.dynamics.facts import JumpOutcome
+from hpt.dynamics.facts import JumpOutcome, gain_of
 from hpt.predictors.protocol import LossForecast
 from hpt.trainer.predict_step import Jump
 
@@ -89,14 +89,13 @@ class CorrectStep:
     def open(self, step: int, jump: Jump, expected: Expected, allowance: float) -> None:
         """Start watching a jump that was just kept, against what was expected without it."""
         near, far = expected.near, expected.far
-        gain = sum(factor for name, factor in jump.coefficients.items() if name.startswith("E"))
         change = None if jump.loss_before is None else jump.loss_after - jump.loss_before
         self._watched = Watched(
             step=step,
             arm=jump.proposal.arm,
             horizon=jump.proposal.horizon,
             norm_ratio=jump.norm_ratio,
-            gain=gain,
+            gain=gain_of(jump.coefficients),
             loss_change=change,
             near_mean=near.mean,
             near_scale=near.scale,

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome
+from hpt.dynamics.facts import CycleFacts, JumpOutcome, gain_of
 from hpt.predictors.protocol import Proposal
 from hpt.records import JumpRecord
 from hpt.trainer import forking, recovery
@@ -149,14 +149,13 @@ def _forecasts(parts: Parts) -> Expected:
 
 def _rejected(parts: Parts, jump: Jump) -> JumpOutcome:
     change = None if jump.loss_before is None else jump.loss_after - jump.loss_before
-    gain = sum(factor for name, factor in jump.coefficients.items() if name.startswith("E"))
     return JumpOutcome(
         step=parts.controller.step,
         arm=jump.proposal.arm,
         kept=False,
         rolled_back=False,
         norm_ratio=jump.norm_ratio,
-        gain=gain,
+        gain=gain_of(jump.coefficients),
         loss_change=change,
         good=False,
     )
@@ -214,7 +213,7 @@ def _roll_out(parts: Parts, batch: Any, proposal: Proposal, facts: CycleFacts, s
         snapshot.restore()
     if reason or rollout.done:
         parts.moving.rollout = None
-        ratio = share * norm / max(facts.displacement_norm, 1e-300)
+        ratio = facts.norm_ratio(share * norm)
         _settle_jump(
             parts,
             Jump(

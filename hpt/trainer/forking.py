@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome
+from hpt.dynamics.facts import CycleFacts, JumpOutcome, gain_of
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.predictors.protocol import Proposal
 from hpt.records import ForkRecord
@@ -33,8 +33,8 @@ def begin(parts: Parts, proposal: Proposal, facts: CycleFacts, batches: list[Any
         step=parts.controller.step,
         arm=proposal.arm,
         horizon=proposal.horizon,
-        norm_ratio=norm / max(facts.displacement_norm, 1e-300),
-        gain=sum(factor for name, factor in coefficients.items() if name.startswith("E")),
+        norm_ratio=facts.norm_ratio(norm),
+        gain=gain_of(coefficients),
         immediate=(sum(after) - sum(before)) / len(batches),
     )
     parts.moving.fork = Fork(plan, parts.config.fork, jumped, torch_rng_state())

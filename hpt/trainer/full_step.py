@@ -64,6 +64,7 @@ class FullStep:
         groups: trained parameters of each optimizer group, as they were at construction.
         clipped: all that a hand-written loop would clip, in its order (it matters to the last bit of the norm).
         lr_factor: on every group's learning rate, for this update only.
+        clip_norm: limit of the global gradient norm, None for none.
         stepping: an optimizer update has begun and not ended.
     """
 
@@ -86,6 +87,7 @@ class FullStep:
         self.scheduler = scheduler
         self.precision = precision
         self.lr_factor = 1.0
+        self.clip_norm = config.clip_norm
         self.stepping = False
         self._config = config
         self._ledger = ledger
@@ -182,8 +184,8 @@ class FullStep:
         """Exactly what a hand-written loop does, and nothing else."""
         norm = None
         self.precision.unscale(self.optimizer)
-        if self._config.clip_norm is not None:
-            norm = float(torch.nn.utils.clip_grad_norm_(self.clipped, self._config.clip_norm))
+        if self.clip_norm is not None:
+            norm = float(torch.nn.utils.clip_grad_norm_(self.clipped, self.clip_norm))
         updated = self._step_optimizer()
         return FullOutcome(_mean(self._losses), norm, (), updated=updated)
 
@@ -202,8 +204,8 @@ class FullStep:
         grads = [_dense(p) for p in clipped]
         norms = torch.stack([norm.to(grads[0].device) for norm in norms_of(grads)])
         total = torch.linalg.vector_norm(norms)
-        if self._config.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(clipped, self._config.clip_norm, total)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(clipped, self.clip_norm, total)
         values = torch.cat([norms.float(), total.float().reshape(1)]).tolist()
         place = {id(p): index for index, p in enumerate(clipped)}
         members = [[place[id(p)] for p in group if p.grad is not None] for group in self.groups]
@@ -217,7 +219,7 @@ class FullStep:
         weights = [
             math.sqrt(sum(float(n) ** 2 for n in norms_of([p.detach() for p in group]))) for group in self.groups
         ]
-        limit = self._config.clip_norm
+        limit = self.clip_norm
         total = math.sqrt(sum(norm * norm for norm in norms))
         clipped = 1.0 if limit is None or total <= limit else limit / total
         now = tuple(norm * clipped for norm in norms)
@@ -266,6 +268,7 @@ class FullStep:
             "pending": len(self._pending),
             "grads": grads,
             "lr_factor": self.lr_factor,
+            "clip_norm": self.clip_norm,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -273,6 +276,7 @@ class FullStep:
         self._losses = [float(loss) for loss in state["losses"]]
         self._pending = [None] * int(state["pending"])
         self.lr_factor = float(state["lr_factor"])
+        self.clip_norm = None if state["clip_norm"] is None else float(state["clip_norm"])
         parameters = [p for group in self.groups for p in group]
         for parameter, grad in zip(parameters, state["grads"] or [None] * len(parameters), strict=True):
             parameter.grad = None if grad is None else grad.to(parameter.device, parameter.dtype)

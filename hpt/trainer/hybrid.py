@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import HybridConfig
 from hpt.dynamics.facts import StepFacts
-from hpt.predictors.protocol import Predictor
+from hpt.predictors.protocol import LossForecast, Predictor
 from hpt.records import MemoryRecord, Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
 from hpt.trainer import cycle, persistence, recovery
 from hpt.trainer.full_step import FullOutcome, LossFunction
@@ -108,7 +108,16 @@ class HybridTrainer:
             return None
         if parts.correct.expected is not None:
             return parts.correct.expected
-        return parts.trend.level + parts.trend.at(1)[0] if parts.trend.num_observed else None
+        trend = self._one_step_forecast()
+        return None if trend is None else trend.mean
+
+    def _one_step_forecast(self) -> LossForecast | None:
+        """The constant forecaster's, for the coming full step."""
+        trend = self._parts.trend
+        if not trend.num_observed:
+            return None
+        change, scale = trend.at(1)
+        return LossForecast(trend.level + change, scale)
 
     def _jump(self, batch: Any) -> tuple[float, float | None]:
         """PREDICT; when probing fails, the weights are as before and the batch serves a full step instead."""
@@ -140,24 +149,25 @@ class HybridTrainer:
         parts.moving.max_lr = max(parts.moving.max_lr, parts.full.lr)
         for each in batches:
             parts.probe.keep(each)
-        self._observe(outcome, phase)
+        expected = self._one_step_forecast()
+        self._observe(outcome, phase, expected)
         if parts.correct.must_roll_back(outcome.loss):
             recovery.roll_back_jump(parts, f"loss left the forecast's band by {parts.correct.excess():.4g}")
             return
         if parts.config.correct.undo_reversed and parts.correct.just_decided:
             cycle.undo_reversed(parts)
-        if not recovery.act_on(parts, parts.monitor.check(outcome.loss, None, None, outcome.grad_norm)):
+        mean, scale = (None, None) if expected is None else (expected.mean, expected.scale)
+        if not recovery.act_on(parts, parts.monitor.check(outcome.loss, mean, scale, outcome.grad_norm)):
             parts.ledger.lap("control")
             cycle.after_step(parts, batches, outcome.loss)
         parts.ledger.lap("control")
 
-    def _observe(self, outcome: FullOutcome, phase: Phase) -> None:
+    def _observe(self, outcome: FullOutcome, phase: Phase, expected: LossForecast | None) -> None:
         """Tell everyone who learns from full steps, in numbers."""
         parts = self._parts
         if parts.moving.steps_since_jump is not None:
             parts.moving.steps_since_jump += 1
-        change, scale = parts.trend.at(1)
-        forecast_z = (outcome.loss - parts.trend.level - change) / scale if parts.trend.num_observed else None
+        forecast_z = None if expected is None else (outcome.loss - expected.mean) / expected.scale
         parts.trend.observe(outcome.loss)
         grad_norm = math.nan if outcome.grad_norm is None else outcome.grad_norm
         parts.health.observe(outcome.loss, grad_norm, outcome.group_grad_norms, forecast_z)

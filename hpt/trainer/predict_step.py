@@ -125,7 +125,7 @@ class PredictStep:
             proposal=proposal,
             coefficients=coefficients,
             norm=norm,
-            norm_ratio=norm / max(facts.displacement_norm, 1e-300),
+            norm_ratio=facts.norm_ratio(norm),
             loss=loss,
             loss_before=_mean(before) if before is not None else None,
             loss_after=_mean(after),

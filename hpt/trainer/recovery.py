@@ -202,6 +202,8 @@ def carry_out(parts: Parts, recommendation: Recommendation) -> None:
     if recommendation.what is Advice.LEARNING_RATE:
         parts.full.lr_factor *= recommendation.factor
         parts.health.restart()  # what was seen at the old rate says nothing about the new one
+    elif recommendation.what is Advice.CLIP:
+        parts.full.clip_norm = recommendation.factor * parts.health.usual_grad_norm
     elif recommendation.what is Advice.HORIZON:
         parts.moving.horizon_factor = max(
             MIN_HORIZON_FACTOR, min(1.0, parts.moving.horizon_factor * recommendation.factor)

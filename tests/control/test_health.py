@@ -60,8 +60,7 @@ def test_the_worst_run_is_critical() -> None:
     assert advice(health) == {
         Advice.LEARNING_RATE: 0.3,
         Advice.CLIP: 2.0,
-        Advice.HORIZON: 0.7,
-        Advice.FULL_STEPS: 2.0,
+        Advice.HORIZON: 0.5,
     }
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from hpt.dynamics.facts import CycleFacts, StepFacts
-from hpt.predictors.protocol import Proposal, Silent
+from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.predictors.protocol import LossForecast, Proposal, Silent
 
 
 class Overshoot(Silent):
@@ -19,6 +21,31 @@ class Overshoot(Silent):
     def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal:
         """Always a jump."""
         return Proposal(self.name, {"d": self.factor}, min(10, max_horizon), "overshoot")
+
+
+class Pessimist(Silent):
+    """Proposes harmless jumps, expects a loss far below what can be, and notes how it was judged."""
+
+    name = "pessimist"
+
+    def __init__(self) -> None:
+        self.judged_good: list[bool] = []
+
+    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal:
+        """A small step along the last displacement."""
+        return Proposal(self.name, {"d": 0.1}, 1, "pessimist")
+
+    def forecast(self, num_steps: int) -> LossForecast:
+        """Always the same, always too low."""
+        return LossForecast(0.0, 0.01)
+
+    def features(self) -> NDArray[np.float32]:
+        """All states look alike."""
+        return np.ones(64, dtype=np.float32)
+
+    def judge(self, outcome: JumpOutcome) -> None:
+        """Note the verdict."""
+        self.judged_good.append(outcome.good)
 
 
 class Raising(Silent):

@@ -86,6 +86,24 @@ def quadratic(lr: float = 0.05) -> Problem:
     return Problem(model, optimizer, None, lambda net, _: net(), lambda index: index)
 
 
+def noisy_optimum(lr: float = 0.1, seed: int = 0) -> Problem:
+    """SGD that has reached the optimum of a quadratic and is kept off it by noise: there is no trend to follow."""
+    problem = quadratic(lr)
+    model = problem.model
+    assert isinstance(model, Quadratic)
+    with torch.no_grad():
+        model.theta.copy_(model.optimum)
+
+    def batch(index: int) -> Tensor:
+        return torch.randn(64, generator=torch.Generator().manual_seed(15_485_863 * (seed + 1) + index))
+
+    def loss_fn(net: nn.Module, noise: Tensor) -> Tensor:
+        assert isinstance(net, Quadratic)
+        return 0.5 * (net.curvature * (net.theta - net.optimum - noise) ** 2).sum()
+
+    return Problem(model, problem.optimizer, None, loss_fn, batch)
+
+
 class Noise(nn.Module):
     """A loss whose gradient is pure noise, independent of the weights."""
 
