@@ -169,21 +169,23 @@ class Replay:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
+        """Everything needed to continue bit for bit; rows that were never written are left out."""
+        used = min(self.num_ticks, self._capacity)
         return {
             "num_ticks": self.num_ticks,
             "num_closed": self._num_closed,
             "slow": self._slow.copy(),
             "slow_weight": self._slow_weight.copy(),
-            "losses": self._losses.copy(),
-            "levels": self._levels.copy(),
-            "arrays": {name: array.copy() for name, array in self._arrays.items()},
+            "losses": self._losses[:used].copy(),
+            "levels": self._levels[:used].copy(),
+            "arrays": {name: array[:used].copy() for name, array in self._arrays.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.num_ticks, self._num_closed = int(state["num_ticks"]), int(state["num_closed"])
         self._slow[:], self._slow_weight[:] = state["slow"], state["slow_weight"]
-        self._losses[:], self._levels[:] = state["losses"], state["levels"]
+        used = min(self.num_ticks, self._capacity)
+        self._losses[:used], self._levels[:used] = state["losses"], state["levels"]
         for name, array in self._arrays.items():
-            array[:] = state["arrays"][name]
+            array[:used] = state["arrays"][name]
