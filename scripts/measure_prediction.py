@@ -1,7 +1,9 @@
 """Does prediction help, and does the RSSM predict? Paired runs of `hpt train`, one process each, summed up in one file.
 
-Arms: `default` (rssm around the base preset), `plain` (--predictor none, same learning rate) and `unlearned` (the same
-RSSM with its learner switched off, the control). A run that is already done in --runs is not run again.
+Arms: `default` (rssm around the base preset), `plain` (--predictor none, same learning rate), `unlearned` (the same
+RSSM with its learner switched off, the control) and `first-jump` (no jump before a third of the run, and the first one
+forked: what a single jump is worth, which the forks of `default` do not say, because there the branch without the jump
+lives on the jumps before it). A run that is already done in --runs is not run again.
 
     python scripts/measure_prediction.py --steps 3000 --jobs 2 --out reports/evidence/prediction.json
 """
@@ -15,7 +17,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-UNLEARNED = "[learner]\nenabled = false\n"
+SETTINGS = {
+    "unlearned": "[learner]\nenabled = false\n",
+    "first-jump": "[predict]\nwindow_start_frac = 0.333\n[fork]\nat_fracs = [0.3333]\n",
+}
 
 
 def command(arm: str, seed: int, arguments: argparse.Namespace, out: Path) -> list[str]:
@@ -24,9 +29,9 @@ def command(arm: str, seed: int, arguments: argparse.Namespace, out: Path) -> li
     base += ["--steps", str(arguments.steps), "--threads", str(arguments.threads), "--out", str(out)]
     if arm == "plain":
         base += ["--predictor", "none"]
-    if arm == "unlearned":
-        config = arguments.runs / "unlearned.toml"
-        config.write_text(UNLEARNED, encoding="utf-8")
+    if arm in SETTINGS:
+        config = arguments.runs / f"{arm}.toml"
+        config.write_text(SETTINGS[arm], encoding="utf-8")
         base += ["--config", str(config)]
     return base
 
@@ -68,7 +73,10 @@ def summarize(cells: list[dict[str, Any]]) -> dict[str, Any]:
         arm: {str(seed): by[arm, seed]["predictor"]["scores"] for seed in seeds if (arm, seed) in by}
         for arm in ("default", "unlearned")
     }
-    forks = {str(seed): by["default", seed]["forks"] for seed in seeds if ("default", seed) in by}
+    forks = {
+        arm: {str(seed): by[arm, seed]["forks"] for seed in seeds if (arm, seed) in by}
+        for arm in ("first-jump", "default")
+    }
     return {
         "loss_default_minus_plain": paired,
         "mean_loss_default_minus_plain": fmean(paired.values()) if paired else None,
@@ -86,6 +94,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the default and unlearned arms")
     parser.add_argument("--plain-seeds", type=int, default=3)
     parser.add_argument("--unlearned-seeds", type=int, default=5)
+    parser.add_argument("--first-jump-seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="cells at once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/prediction"))
@@ -94,6 +103,7 @@ def main() -> None:
     arguments.runs.mkdir(parents=True, exist_ok=True)
     todo = [("default", seed) for seed in range(arguments.seeds)]
     todo += [("plain", seed) for seed in range(arguments.plain_seeds)]
+    todo += [("first-jump", seed) for seed in range(arguments.first_jump_seeds)]
     todo += [("unlearned", seed) for seed in range(arguments.unlearned_seeds)]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         cells = list(pool.map(lambda cell: run_cell(cell[0], cell[1], arguments), todo))
