@@ -82,11 +82,17 @@ def find_scenarios() -> Catalogue:
     located: list[Located] = []
     broken: dict[str, str] = {}
     for entry in sorted(entry_points(group=SCENARIOS), key=lambda entry: entry.name):
-        try:
-            located.extend(Located(entry.value, one) for one in load_source(entry.value))
-        except HptError as error:
-            broken[entry.name] = str(error)
+        located += _loaded(entry.value, broken, entry.name)
     return Catalogue(_without_repeats(located, broken), broken)
+
+
+def _loaded(source: str, broken: dict[str, str], name: str | None = None) -> list[Located]:
+    """The scenarios of one plug-in; if it cannot be loaded, none, and a word about it in `broken`."""
+    try:
+        return [Located(source, one) for one in load_source(source)]
+    except HptError as error:
+        broken[name or source] = str(error)
+        return []
 
 
 def _without_repeats(located: Iterable[Located], broken: dict[str, str]) -> tuple[Located, ...]:
@@ -121,7 +127,7 @@ def choose(catalogue: Catalogue, targets: Sequence[str]) -> tuple[tuple[Located,
 
 def _named(catalogue: Catalogue, target: str, broken: dict[str, str]) -> list[Located]:
     if ":" in target:
-        return [Located(target, one) for one in load_source(target)]
+        return _loaded(target, broken)
     if target in catalogue.broken:
         broken[target] = catalogue.broken[target]
         return []

@@ -25,7 +25,7 @@ _WANTED_FRAC = 0.01
 _Z_95 = 1.96
 
 ADVICE: Mapping[str, str] = {
-    "noisy": "close other programs, pin the workers (--affinity 1), tune the system (sudo python -m pyperf system tune)",
+    "noisy": "close other programs, pin the workers (--affinity 1), tune the system (python -m pyperf system tune)",
     "outliers": "single values far off: something else ran; repeat, pin the workers (--affinity 1), or tune the system",
     "too short": "less than a millisecond was timed at once; --rigorous times longer intervals",
     "too few": "more processes are needed for one percent at 95 %; --rigorous has them",

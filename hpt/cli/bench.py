@@ -4,28 +4,14 @@ A word that is no command is a scenario to measure, so that `hpt bench all` need
 """
 
 import json
-import os
-import sys
-from pathlib import Path
-from typing import Any
 
 import click
-from rich.console import Console
 
-from hpt.bench.baselines import check_name, load_baseline, save_baseline
-from hpt.bench.discovery import choose, find_scenarios
-from hpt.bench.folder import BenchFolder
-from hpt.bench.measurement import read_measurements
-from hpt.bench.plan import Settings
-from hpt.bench.scenario import Preset
-from hpt.bench.session import Outcome, carry_out
-from hpt.cli.bench_compare import compare_command, compare_runs, conclude, parse_percent, show_comparison
-from hpt.cli.bench_progress import BenchProgress
-from hpt.cli.bench_table import result_console, show_outcome
-from hpt.cli.interrupt import StopRequest
+from hpt.bench.discovery import find_scenarios
+from hpt.cli.bench_compare import compare_command
+from hpt.cli.bench_run import run_command
 from hpt.cli.main import debug_option
-from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, UsageError
-from hpt.machine import utc_now
+from hpt.errors import EXIT_DONE, HptError
 
 RUN = "run"
 EPILOG = """\b
@@ -83,123 +69,5 @@ def list_scenarios(*, as_json: bool) -> int:
     return HptError.exit_code if catalogue.broken else EXIT_DONE
 
 
-@bench.command(RUN, hidden=True)
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("--fast", is_flag=True, help="3 processes a scenario: rough numbers of all in two minutes.")
-@click.option("--rigorous", is_flag=True, help="At least 100 values in 8 processes, each after 3 s of warm-up.")
-@click.option(
-    "--preset",
-    type=click.Choice([one.value for one in Preset]),
-    default=Preset.DEFAULT.value,
-    show_default=True,
-    help="Sizes of the learned model: as shipped, or of the original's benchmarks.",
-)
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of torch and BLAS."
-)
-@click.option("--affinity", metavar="CPUS", help="Processors for the workers, as in 1 or 0,2-3. [default: any]")
-@click.option("--out", metavar="FOLDER", help="Where results go; what is there is kept. [default: runs/bench-<time>]")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=1800.0, show_default=True,
-              help="Seconds after which a scenario is given up.")  # fmt: skip
-@click.option("--save-baseline", metavar="NAME", help="Keep the result under that name, in runs/baselines.")
-@click.option("--baseline", metavar="NAME", help="Compare the result with the one kept under that name.")
-@click.option("--gate", metavar="PERCENT", help="With --baseline: exit 3 if a scenario is slower by more, as in 5%.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@debug_option
-def run(*, targets: tuple[str, ...], as_json: bool, timeout_s: float, **flags: Any) -> int:
-    """Measure all scenarios, a GROUP, a GROUP/SCENARIO, or your own package.module:NAME.
-
-    Ctrl-C keeps what is finished; the same command with the same --out measures the rest.
-    """
-    gate_frac = parse_percent("--gate", flags["gate"])
-    if gate_frac is not None and flags["baseline"] is None:
-        raise UsageError("--gate needs something to compare with; add --baseline NAME")
-    if flags["save_baseline"] is not None:
-        check_name(flags["save_baseline"])
-    old = None if flags["baseline"] is None else load_baseline(flags["baseline"])
-    settings = _settings(flags)
-    chosen, broken = choose(find_scenarios(), targets)
-    folder = BenchFolder(_out(flags["out"]), settings)
-    progress = BenchProgress(len(chosen), Console(stderr=True))
-    with StopRequest() as stop, progress:
-        outcome = carry_out(
-            chosen, broken, folder, watch=progress.watch, is_stopped=lambda: stop.is_made, timeout_s=timeout_s
-        )
-    document = outcome.to_document(folder) | {"comparison": None}
-    comparison = None
-    if old is not None and outcome.rows and not outcome.is_interrupted:
-        new = read_measurements(folder.suite_file)
-        asked = {row.name for row in outcome.rows}
-        comparison = compare_runs(old, {name: one for name, one in new.items() if name in asked or "/" not in name},
-                                  gate_frac=gate_frac)  # fmt: skip
-        document["comparison"] = comparison.to_document()
-    if as_json:
-        click.echo(json.dumps(document, allow_nan=False, default=str))
-    else:
-        console = result_console()
-        show_outcome(outcome, folder, console)
-        if comparison is not None:
-            show_comparison(comparison, console)
-    _save(flags["save_baseline"], outcome, folder)
-    return _exit_code(outcome, folder) or (EXIT_DONE if comparison is None else conclude(comparison))
-
-
-def _settings(flags: dict[str, Any]) -> Settings:
-    """Settings of the run.
-
-    Raises:
-        UsageError: options exclude each other, or the affinity names a processor that cannot be used.
-    """
-    if flags["fast"] and flags["rigorous"]:
-        raise UsageError("--fast and --rigorous exclude each other; choose one")
-    mode = "fast" if flags["fast"] else "rigorous" if flags["rigorous"] else "default"
-    if flags["affinity"] is not None:
-        _check_affinity(flags["affinity"])
-    return Settings(mode=mode, preset=Preset(flags["preset"]), threads=flags["threads"], affinity=flags["affinity"])
-
-
-def _check_affinity(text: str) -> None:
-    usable = os.sched_getaffinity(0)
-    try:
-        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        wanted = {cpu for part in ends for cpu in range(part[0], part[-1] + 1)}
-    except ValueError:
-        wanted = set[int]()
-    if not wanted or not wanted <= usable:
-        known = ",".join(map(str, sorted(usable)))
-        raise UsageError(
-            f"--affinity is {text}; name processors as in 0,2-3, among those this process may use: {known}"
-        )
-
-
-def _out(given: str | None) -> Path:
-    if given is not None:
-        return Path(given)
-    return Path("runs") / f"bench-{utc_now().replace(':', '').replace('+0000', 'Z')}"
-
-
-def _save(name: str | None, outcome: Outcome, folder: BenchFolder) -> None:
-    if name is None:
-        return
-    if outcome.failures or outcome.is_interrupted or not outcome.rows:
-        click.echo(f"hpt: baseline {name} is not saved, because the run is not complete", err=True)
-    else:
-        click.echo(f"baseline saved: {save_baseline(name, folder.suite_file)}", err=True)
-
-
-def _exit_code(outcome: Outcome, folder: BenchFolder) -> int:
-    for name, why in outcome.failures.items():
-        click.echo(f"hpt: {name}: {why}", err=True)
-    if outcome.is_interrupted:
-        click.echo(f"interrupted; to go on: hpt {' '.join(_resume_words(folder))}", err=True)
-        return EXIT_INTERRUPTED
-    return HptError.exit_code if outcome.failures else EXIT_DONE
-
-
-def _resume_words(folder: BenchFolder) -> list[str]:
-    """This command line with its --out spelled out."""
-    words = sys.argv[1:]
-    return words if "--out" in words else [*words, "--out", str(folder.path)]
-
-
+bench.add_command(run_command, RUN)
 bench.add_command(compare_command)

@@ -1,7 +1,6 @@
 """`hpt bench compare`: two runs, one verdict a scenario, and an exit code that a pipeline can act on."""
 
 import json
-from collections.abc import Mapping
 
 import click
 from rich.console import Console
@@ -9,7 +8,6 @@ from rich.table import Table
 
 from hpt.bench.baselines import load_run
 from hpt.bench.comparison import ALPHA, MIN_EFFECT_FRAC, Compared, Comparison, Verdict, compare
-from hpt.bench.measurement import Measurement
 from hpt.cli.bench_table import result_console, time_text
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, InconclusiveError, UsageError
@@ -61,7 +59,7 @@ def compare_command(*, old: str, new: str, gate: str | None, min_effect: str, st
     Verdicts: regressed, improved (by more than --min-effect, at 5 % over all scenarios together), same (the interval
     lies within it), within noise, inconclusive. Another machine or nothing in common: exit code 5.
     """
-    comparison = compare_runs(
+    comparison = compare(
         load_run(old),
         load_run(new),
         gate_frac=parse_percent("--gate", gate),
@@ -72,21 +70,6 @@ def compare_command(*, old: str, new: str, gate: str | None, min_effect: str, st
     else:
         show_comparison(comparison, result_console())
     return conclude(comparison, strict=strict)
-
-
-def compare_runs(
-    old: Mapping[str, Measurement],
-    new: Mapping[str, Measurement],
-    *,
-    gate_frac: float | None,
-    min_effect_frac: float = MIN_EFFECT_FRAC,
-) -> Comparison:
-    """Compare two runs.
-
-    Raises:
-        NothingMeasured: nothing in common, or another machine.
-    """
-    return compare(old, new, gate_frac=gate_frac, min_effect_frac=min_effect_frac)
 
 
 def conclude(comparison: Comparison, *, strict: bool = False) -> int:
