@@ -28,7 +28,7 @@ from hpt.machine import utc_now
 from hpt.store import RunFolder
 
 SCHEMA_VERSION = 1
-_SAME_CODE = ("commit", "is_dirty")
+_SAME_CODE = ("commit",)  # not whether the tree is changed: results written into it change it
 
 
 class BenchFolder:
