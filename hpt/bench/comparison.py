@@ -149,8 +149,9 @@ class _Pair:
             )
         self._old, self._new = old, new
         self.plain = difference(old.processes, new.processes, seed)
-        by_control = _over_control(old), _over_control(new)
-        self.corrected = None if by_control[0] is None or by_control[1] is None else difference(*by_control, seed)
+        old_scaled, new_scaled = _over_control(old), _over_control(new)
+        can_correct = old_scaled is not None and new_scaled is not None
+        self.corrected = difference(old_scaled, new_scaled, seed) if can_correct else None
 
     def p_beyond(self, effect_frac: float) -> float:
         """The larger p of the two views; 1 when they point in opposite directions."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -103,7 +103,7 @@ def environment(threads: int) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(_THREADS, str(threads))}
 
 
-def _inherited(names: "os._Environ[str]") -> list[str]:
+def _inherited(names: Iterable[str]) -> list[str]:
     """Variables that workers get besides the few that pyperf passes on."""
     kept = [name for name in names if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)]
     return [*_THREADS, *kept]

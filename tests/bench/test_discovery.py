@@ -83,7 +83,7 @@ def test_what_cannot_be_imported_is_said(source: str) -> None:
 @pytest.mark.parametrize("name", ["NOT_ONE", "MIXED", "BAD_NAME", "fine"])
 def test_what_is_no_scenario_is_refused(name: str) -> None:
     """Other objects, and names that could leave the folder."""
-    with pytest.raises(HptError, match="must be|use letters"):
+    with pytest.raises(HptError, match=r"must be|use letters"):
         load_source(f"references.light_scenarios:{name}")
 
 
