@@ -149,9 +149,8 @@ class _Pair:
             )
         self._old, self._new = old, new
         self.plain = difference(old.processes, new.processes, seed)
-        old_scaled, new_scaled = _over_control(old), _over_control(new)
-        can_correct = old_scaled is not None and new_scaled is not None
-        self.corrected = difference(old_scaled, new_scaled, seed) if can_correct else None
+        scaled = _over_control(old), _over_control(new)
+        self.corrected = None if scaled[0] is None or scaled[1] is None else difference(scaled[0], scaled[1], seed)
 
     def p_beyond(self, effect_frac: float) -> float:
         """The larger p of the two views; 1 when they point in opposite directions."""

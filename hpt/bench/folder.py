@@ -10,6 +10,7 @@ A scenario is finished when its file is there, so that a later call with the sam
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,8 +80,11 @@ class BenchFolder:
                 )
 
     def raw_file(self, name: str) -> Path:
-        """Where pyperf's manager leaves its result; nothing is there yet."""
-        path = self.path / "scenarios" / f".{_file_name(name)}.raw.json"
+        """Where pyperf's manager leaves its result: nothing is there yet, and no other process writes there.
+
+        After a SIGKILL of the command line its manager lives on until it has written its own file.
+        """
+        path = self.path / "scenarios" / f".{_file_name(name)}.{os.getpid()}.raw.json"
         path.unlink(missing_ok=True)
         return path
 
