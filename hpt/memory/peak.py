@@ -30,9 +30,27 @@ class PeakMeter:
         else:
             self.method = "resident set, sampled"
         self._sampler: _Sampler | None = None
+        self._earlier_bytes: int | None = None
 
     def start(self) -> None:
         """From here on."""
+        self._earlier_bytes = None
+        self._mark()
+
+    def split(self) -> int | None:
+        """Peak since the last `start` or `split`, bytes; the next one counts from here."""
+        peak = self._read()
+        if peak is not None:
+            self._earlier_bytes = max(peak, self._earlier_bytes or 0)
+        self._mark()
+        return peak
+
+    def stop(self) -> int | None:
+        """Peak since `start`, bytes; None where the reading failed."""
+        known = [one for one in (self._read(), self._earlier_bytes) if one is not None]
+        return max(known) if known else None
+
+    def _mark(self) -> None:
         if is_gpu(self._device):
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self.method == "VmHWM, reset":
@@ -41,8 +59,7 @@ class PeakMeter:
             self._sampler = _Sampler()
             self._sampler.start()
 
-    def stop(self) -> int | None:
-        """Bytes at the peak; None where the reading failed."""
+    def _read(self) -> int | None:
         if is_gpu(self._device):
             torch.cuda.synchronize(self._device)
             return torch.cuda.max_memory_allocated(self._device)

@@ -14,6 +14,7 @@ from hpt.memory.host import host_limit_bytes, used_host_bytes
 from hpt.memory.peak import PeakMeter
 from hpt.memory.probe import describe_sources, is_gpu, limit_bytes, read_memory
 from hpt.records import EventRecord, JumpRecord, MemoryRecord, Phase
+from hpt.trainer.hybrid import HybridTrainer
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import Forced, config_of, model_of, plain_values, workload_of
 from hpt.validate.out_of_place import jump_out_of_place
@@ -41,7 +42,7 @@ def run_arm(job: Job, emit: Emit) -> None:
             "threads": torch.get_num_threads(),
         }
     )
-    arm = _HybridArm(job) if job.is_hybrid else _PlainArm(job, device)
+    arm = _HybridArm(job, meter) if job.is_hybrid else _PlainArm(job, device)
     began = time.perf_counter()
     call = 0
     while arm.num_updates < job.steps:
@@ -121,11 +122,12 @@ class _PlainArm:
 class _HybridArm:
     """The trainer on its forced cycle."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, meter: PeakMeter) -> None:
         changes = {"memory": {"cleanup_interval": 0}} if job.name == NO_CLEANUP else {}
         self._forced = Forced(job, changes)
         if job.name == OUT_OF_PLACE:
             jump_out_of_place(self._forced.trainer)
+        self._jump_extra_bytes = _watch_jumps(self._forced.trainer, meter)
 
     @property
     def num_updates(self) -> int:
@@ -152,6 +154,7 @@ class _HybridArm:
         return {
             "items": _held(forced.model, forced.optimizer) | held,
             "placement": _placement(parts),
+            "jump_extra_bytes": max(self._jump_extra_bytes, default=None),
             "num_copies": parts.memory.copies.num_copies,
             "num_cleanups": parts.memory.cleaner.num_cleanups,
             "freed_bytes": parts.memory.cleaner.freed_bytes,
@@ -165,6 +168,24 @@ class _HybridArm:
             "jumps": [plain_values(one) for one in forced.records if isinstance(one, JumpRecord)],
             "events": [plain_values(one) for one in forced.records if isinstance(one, EventRecord)],
         }
+
+
+def _watch_jumps(trainer: HybridTrainer, meter: PeakMeter) -> list[int]:
+    """The most memory that each later application of a jump takes above what was held before it, bytes."""
+    trajectory = trainer._parts.trajectory  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    device, apply = trainer._parts.device, trajectory.apply  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    found: list[int] = []
+
+    def watched(*arguments: Any) -> None:
+        held = _in_use(device)
+        meter.split()
+        apply(*arguments)
+        peak = meter.split()
+        if held is not None and peak is not None:
+            found.append(max(0, peak - held))
+
+    trajectory.apply = watched
+    return found
 
 
 def _placement(parts: Any) -> dict[str, str]:
