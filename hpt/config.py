@@ -220,7 +220,9 @@ class MemoryConfig(Knobs):
     cleanup_min_frac: float = knob(0.25, "the same, as a share of what the allocator holds", low=0.0, high=1.0)
     check_interval: int = knob(10, "updates between looks at the thresholds", unit="steps", low=1)
     warn_at: float | None = knob(
-        0.9, "record a warning above this use: a share of the device's memory up to 1, bytes above; None: never", low=0.0
+        0.9,
+        "record a warning above this use: a share of the device's memory up to 1, bytes above; None: never",
+        low=0.0,
     )
     degrade_at: float | None = knob(
         None, "above this use move the trajectory, drop directions, shorten the horizon; None: never", low=0.0

@@ -13,13 +13,14 @@ from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.records import jsonable
-from hpt.validate.plan import ARMS, DRILL_MODEL, DTYPES, Job
+from hpt.validate.plan import ARMS, DTYPES, Job
 
 EXIT_FINDING = 3
 GIB = 1024**3
 CONTEXT = 1024
 CPU_SEQ_LEN, CPU_BATCH = 64, 1
 WANTED_BATCH = 8
+FILE_WIDTH = 160
 EPILOG = """\b
 Examples:
   hpt validate-vram --model gpt2-nano
@@ -30,16 +31,42 @@ Examples:
 
 
 @click.command("validate-vram", epilog=EPILOG)
-@click.option("--model", default="gpt2", show_default=True, metavar="NAME", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt2-nano, or package.module:factory.")
-@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Net optimizer updates of each arm.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Windows in a batch. [default: 1; with --estimate, windows an update is to see: 8]")
+@click.option(
+    "--model",
+    default="gpt2",
+    show_default=True,
+    metavar="NAME",
+    help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt2-nano, or package.module:factory.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Net optimizer updates of each arm."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Windows in a batch. [default: 1; with --estimate, windows an update is to see: 8]",
+)
 @click.option("--seq-len", type=click.IntRange(min=1), help="Tokens in a window. [default: 64 on a CPU, else 1024]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
-@click.option("--dtype", type=click.Choice(DTYPES), default="fp32", show_default=True, help="bf16 is autocast, bf16-weights holds weights and moments in bf16.")
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default="fp32",
+    show_default=True,
+    help="bf16 is autocast, bf16-weights holds weights and moments in bf16.",
+)
 @click.option("--arms", default=",".join(ARMS), show_default=True, metavar="LIST", help="Which arms to run.")
-@click.option("--drills", type=click.Choice(("nano", "full", "none")), default="nano", show_default=True, help="Drills on gpt2-nano, on the model itself, or none.")
+@click.option(
+    "--drills",
+    type=click.Choice(("nano", "full", "none")),
+    default="nano",
+    show_default=True,
+    help="Drills on gpt2-nano, on the model itself, or none.",
+)
 @click.option("--estimate", "only_estimate", is_flag=True, help="Train nothing: estimate a GPU's memory only.")
-@click.option("--budget-gb", type=click.FloatRange(min=0.1), help="With --estimate: what fits a GPU of so many GiB, and how.")
+@click.option(
+    "--budget-gb", type=click.FloatRange(min=0.1), help="With --estimate: what fits a GPU of so many GiB, and how."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
 @click.option("--strict", is_flag=True, help="Exit with 4 when a check is inconclusive.")
@@ -79,7 +106,6 @@ def _request(flags: dict[str, Any]) -> Any:
     unknown = [name for name in arms if name not in ARMS]
     if unknown or not arms:
         raise UsageError(f"--arms is {flags['arms']!r}; choose from {', '.join(ARMS)}")
-    drill_model = {"nano": DRILL_MODEL, "full": flags["model"], "none": ""}[flags["drills"]]
     device = _device(flags["device"])
     is_known = ":" not in flags["model"]
     batch, length = (CPU_BATCH, CPU_SEQ_LEN if device == "cpu" else CONTEXT) if is_known else (None, None)
@@ -96,7 +122,7 @@ def _request(flags: dict[str, Any]) -> Any:
         threads=flags["threads"],
     )
     wide = flags["seq_len"] or (CONTEXT if is_known else None)
-    return Request(job=job, arms=arms, drill_model=drill_model, estimate_seq_len=wide, command=["hpt", *sys.argv[1:]])
+    return Request(job=job, arms=arms, drills=flags["drills"], estimate_seq_len=wide, command=["hpt", *sys.argv[1:]])
 
 
 def _device(name: str | None) -> str:
@@ -152,9 +178,9 @@ def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
     if flags["as_json"]:
         click.echo(json.dumps(jsonable(document), allow_nan=False))
     else:
-        show_estimate(document["estimate"], Console())
+        show_estimate(document["estimate"], _stdout())
         if document["plans"]:
-            show_plans(document["plans"], Console())
+            show_plans(document["plans"], _stdout())
     return EXIT_FINDING if document["plans"] and not document["plans"]["fits"] else EXIT_DONE
 
 
@@ -164,7 +190,13 @@ def _print(document: dict[str, Any], *, as_json: bool) -> None:
         return
     from hpt.validate.table import show  # noqa: PLC0415
 
-    show(document, Console())
+    show(document, _stdout())
+
+
+def _stdout() -> Console:
+    """The terminal at its own width; a file or a pipe gets lines wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
 def _exit_code(document: dict[str, Any], *, strict: bool) -> int:

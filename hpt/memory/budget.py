@@ -1,9 +1,9 @@
 """Which batch, precision, accumulation and placement fit a device of a given size.
 
-Peak memory grows by the same amount with every window of a batch, so two estimates give the line, and the
-line gives the largest batch. What is tried, in this order, is what costs least: full precision before bf16
-autocast before weights in bf16 (which changes the arithmetic of the update), copies on the device before copies
-on the host, no accumulation before some.
+What is tried, in this order, is what costs least: full precision before bf16 autocast before weights in bf16
+(which changes the arithmetic of the update), copies on the device before copies on the host, no accumulation
+before some. Peak memory never falls as a batch grows, so the largest batch is found by halving; it is no
+straight line, because the optimizer's own peak does not depend on the batch and hides the others below it.
 """
 
 import math
@@ -16,29 +16,6 @@ PLACEMENTS = ("device", "host")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Peak bytes of a batch of b windows: fixed + b x per_window."""
-
-    fixed_bytes: float
-    per_window_bytes: float
-
-    @classmethod
-    def through(cls, one: int, two: int) -> "Line":
-        """From the peaks of batches of one and of two windows."""
-        return cls(fixed_bytes=2.0 * one - two, per_window_bytes=float(two - one))
-
-    def at(self, batch_size: int) -> int:
-        """Peak bytes of a batch."""
-        return round(self.fixed_bytes + batch_size * self.per_window_bytes)
-
-    def largest(self, room_bytes: float) -> int:
-        """Largest batch within `room_bytes`; 0 when not even one window fits."""
-        if self.at(1) > room_bytes:
-            return 0
-        return int((room_bytes - self.fixed_bytes) // self.per_window_bytes) if self.per_window_bytes > 0 else 2**31
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """One way to train within a budget.
 
@@ -48,7 +25,8 @@ class Plan:
         batch_size: windows in a micro-batch; 0 when nothing fits.
         accumulation_steps: micro-batches in an update of the wanted batch.
         peak_bytes: estimate for that micro-batch, or for one window when nothing fits.
-        least_budget_bytes: the smallest device on which one window fits this way.
+        is_bound: nothing was estimated, because the weights and what goes with them are too much already.
+        least_budget_bytes: the smallest device on which one window fits this way (at least, if `is_bound`).
     """
 
     dtype: str
@@ -56,6 +34,7 @@ class Plan:
     batch_size: int
     accumulation_steps: int
     peak_bytes: int
+    is_bound: bool
     least_budget_bytes: int
 
     @property
@@ -74,9 +53,23 @@ def budget_for(peak_bytes: float) -> int:
     return math.ceil(peak_bytes * (1.0 + FRAGMENTATION_FRAC) + CONTEXT_BYTES)
 
 
+def largest_batch(peak_of: Callable[[int], int], room_bytes: float, wanted: int) -> int:
+    """Largest batch up to `wanted` whose peak is within `room_bytes`; 0 when not even one window fits."""
+    if peak_of(1) > room_bytes:
+        return 0
+    if peak_of(wanted) <= room_bytes:
+        return wanted
+    fitting, too_large = 1, wanted
+    while too_large - fitting > 1:
+        middle = (fitting + too_large) // 2
+        fitting, too_large = (middle, too_large) if peak_of(middle) <= room_bytes else (fitting, middle)
+    return fitting
+
+
 def plan_for(
     dtypes: Sequence[str],
-    line_of: Callable[[str, str], Line],
+    peak_of: Callable[[str, str, int], int],
+    static_of: Callable[[str, str], int],
     budget_bytes: float,
     wanted_batch: int,
 ) -> tuple[Plan | None, list[Plan]]:
@@ -84,24 +77,39 @@ def plan_for(
 
     Args:
         dtypes: in order of preference.
-        line_of: peak memory by dtype and placement.
+        peak_of: peak bytes by dtype, placement and batch.
+        static_of: bytes there whatever is done, by dtype and placement; above the room nothing is estimated.
         budget_bytes: of the device.
         wanted_batch: windows an update is to see.
     """
     tried: list[Plan] = []
+    room = room_in(budget_bytes)
     for dtype in dtypes:
         for placement in PLACEMENTS:
-            line = line_of(dtype, placement)
-            largest = min(line.largest(room_in(budget_bytes)), wanted_batch)
-            plan = Plan(
-                dtype=dtype,
-                placement=placement,
-                batch_size=largest,
-                accumulation_steps=math.ceil(wanted_batch / largest) if largest else 0,
-                peak_bytes=line.at(max(1, largest)),
-                least_budget_bytes=budget_for(line.at(1)),
-            )
-            tried.append(plan)
-            if plan.fits:
-                return plan, tried
+            tried.append(_plan(dtype, placement, peak_of, static_of(dtype, placement), room, wanted_batch))
+            if tried[-1].fits:
+                return tried[-1], tried
     return None, tried
+
+
+def _plan(
+    dtype: str,
+    placement: str,
+    peak_of: Callable[[str, str, int], int],
+    static_bytes: int,
+    room_bytes: float,
+    wanted_batch: int,
+) -> Plan:
+    is_bound = static_bytes > room_bytes
+    if is_bound:
+        return Plan(dtype, placement, 0, 0, static_bytes, is_bound, budget_for(static_bytes))
+    batch = largest_batch(lambda size: peak_of(dtype, placement, size), room_bytes, wanted_batch)
+    return Plan(
+        dtype=dtype,
+        placement=placement,
+        batch_size=batch,
+        accumulation_steps=math.ceil(wanted_batch / batch) if batch else 0,
+        peak_bytes=peak_of(dtype, placement, max(1, batch)),
+        is_bound=is_bound,
+        least_budget_bytes=budget_for(peak_of(dtype, placement, 1)),
+    )

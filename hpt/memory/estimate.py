@@ -20,7 +20,7 @@ from torch.distributed._tools import mem_tracker as _mem_tracker  # no public na
 
 CUDA_BLOCK_BYTES = 512  # c10/cuda/CUDACachingAllocator: kMinBlockSize
 LIMITS = (
-    "not counted: the CUDA context, cuBLAS and cuDNN workspaces, fragmentation (reserved above allocated), NCCL, graphs",
+    "not counted: CUDA context, cuBLAS and cuDNN workspaces, fragmentation (reserved above allocated), NCCL, graphs",
     "attention and autocast follow the CPU's rules: bf16 rows may be off by 15 % on a GPU, which keeps more in fp32",
     "the training step of a model whose code depends on values of tensors cannot be estimated",
 )

@@ -5,7 +5,7 @@ allocate on first use is in the baseline of all, and not in the growth of one.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from hpt.memory.probe import describe_sources, is_gpu, limit_bytes, read_memory
 from hpt.records import EventRecord, JumpRecord, MemoryRecord, Phase
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.trainer.precision import Precision
+from hpt.trainer.trajectory import OwnDirection
 from hpt.validate.forced import Forced, config_of, model_of, plain_values, workload_of
 from hpt.validate.out_of_place import jump_out_of_place
 from hpt.validate.plan import DRILL_MODEL, NO_CLEANUP, OUT_OF_PLACE, WARMUP_STEPS, Job
@@ -79,7 +80,7 @@ def _in_use(device: torch.device) -> int | None:
 
 
 def _warm_up(job: Job) -> None:
-    """All phases on the tiny model, the learner's first updates included: libraries, kernels and the allocators' first blocks."""
+    """All phases on the tiny model, the learner's first updates included: libraries, kernels, allocators."""
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     tiny = Job(
@@ -176,10 +177,12 @@ def _watch_jumps(trainer: HybridTrainer, meter: PeakMeter) -> list[int]:
     device, apply = trainer._parts.device, trajectory.apply  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     found: list[int] = []
 
-    def watched(*arguments: Any) -> None:
+    def watched(
+        coefficients: Mapping[str, float], own: OwnDirection | None = None, group_factors: Sequence[float] = ()
+    ) -> None:
         held = _in_use(device)
         meter.split()
-        apply(*arguments)
+        apply(coefficients, own, group_factors)
         peak = meter.split()
         if held is not None and peak is not None:
             found.append(max(0, peak - held))

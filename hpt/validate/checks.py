@@ -73,9 +73,15 @@ def _judge(*, passed: bool) -> str:
 
 
 def _ran(outcomes: Outcomes) -> Iterator[Check]:
-    failed = [f"{one.name}: {one.message or 'no message'} (exit {one.exit_code})" for one in outcomes.values() if not one.is_done]
+    failed = [
+        f"{one.name}: {one.message or 'no message'} (exit {one.exit_code})"
+        for one in outcomes.values()
+        if not one.is_done
+    ]
     evidence = "; ".join(failed) or f"{len(outcomes)} of {len(outcomes)} ran to their end"
-    yield Check("everything ran", _judge(passed=not failed and bool(outcomes)), "no failure", float(len(failed)), evidence)
+    yield Check(
+        "everything ran", _judge(passed=not failed and bool(outcomes)), "no failure", float(len(failed)), evidence
+    )
 
 
 def _forced_cycle(arm: Outcome) -> Check:
@@ -95,7 +101,7 @@ def _forced_cycle(arm: Outcome) -> Check:
 
 def _same_training(plain: Outcome, hybrid: Outcome) -> Check:
     """Until the first jump both arms are the same run."""
-    before = [step for step in hybrid.steps[: _first_jump(hybrid)]]
+    before = hybrid.steps[: _first_jump(hybrid)]
     pairs = [(one["loss"], other["loss"]) for one, other in zip(plain.steps, before, strict=False)]
     worst = max((abs(one - other) / abs(one) for one, other in pairs), default=math.nan)
     return Check(
@@ -141,7 +147,9 @@ def _host_copies(hybrid: Outcome) -> Check:
     items = hybrid.end["items"]
     held = items["trajectory"] + items["snapshot"]
     where = hybrid.end["placement"]["trajectory"]
-    return Check("pinned host memory", REPORTED, "none", held / MB, f"trajectory and snapshot on the {where}: {held / MB:.1f} MB")
+    return Check(
+        "pinned host memory", REPORTED, "none", held / MB, f"trajectory and snapshot on the {where}: {held / MB:.1f} MB"
+    )
 
 
 def _copies(hybrid: Outcome) -> Check:

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hpt.config import TrajectoryConfig
-from hpt.memory.budget import Line, Plan, plan_for
+from hpt.memory.budget import Plan, plan_for
 from hpt.memory.estimate import LIMITS, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import config_of, model_of, workload_of
@@ -28,8 +28,8 @@ Peaks = dict[str, PhasePeak]
 
 
 def estimate_job(job: Job) -> dict[str, Any]:
-    """The job's estimate as plain values; `job.name` is the kind of device, "host" or "cuda"."""
-    for_cuda = job.name == "cuda"
+    """The job's estimate as plain values; `job.name` is the kind of device, "host", "cuda" or "cuda-here"."""
+    for_cuda = job.name != "host"
     peaks = phase_peaks(job, for_cuda=for_cuda, on_device=not for_cuda)
     plain, kept = peaks["FULL"].peak_bytes, kept_bytes(job)
     hybrid = max(one.peak_bytes for one in peaks.values())
@@ -52,16 +52,13 @@ def plan_job(job: Job, budget_bytes: float, wanted_batch: int) -> tuple[Plan | N
     """What fits a CUDA device of `budget_bytes`, and all that was tried."""
 
     @cache
-    def line_of(dtype: str, placement: str) -> Line:
-        peaks = [_worst(job, dtype, placement, batch) for batch in (1, 2)]
-        return Line.through(*peaks)
+    def peak_of(dtype: str, placement: str, batch: int) -> int:
+        return _worst(job, dtype, placement, batch)
 
-    def bounded(dtype: str, placement: str) -> Line:
-        """Without running anything where what lies there all the time is too much already."""
-        static = static_bytes(job, dtype, on_device=placement == "device")
-        return Line(float(static), 1.0) if static > budget_bytes else line_of(dtype, placement)
+    def static_of(dtype: str, placement: str) -> int:
+        return static_bytes(job, dtype, on_device=placement == "device")
 
-    return plan_for(DTYPES, bounded, budget_bytes, wanted_batch)
+    return plan_for(DTYPES, peak_of, static_of, budget_bytes, wanted_batch)
 
 
 def _worst(job: Job, dtype: str, placement: str, batch: int) -> int:

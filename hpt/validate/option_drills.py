@@ -47,7 +47,9 @@ def _trained(run: Mapping[str, Any]) -> list[float]:
     return [loss for phase, loss in run["losses"] if phase != Phase.PREDICT.value]
 
 
-def _report(on: Mapping[str, Any], off: Mapping[str, Any], *, passed: bool, saved: int, evidence: str) -> dict[str, Any]:
+def _report(
+    on: Mapping[str, Any], off: Mapping[str, Any], *, passed: bool, saved: int, evidence: str
+) -> dict[str, Any]:
     return {
         "layer": None,
         "passed": passed,
@@ -135,7 +137,11 @@ def optimizer_offload(job: Job) -> dict[str, Any]:
         passed=same and jumped and (saved > 0 or not gpu),
         saved=saved,
         evidence=f"losses {'equal bit for bit' if same else 'DIFFER'}; "
-        + (f"peak of PREDICT lower by {saved} bytes" if gpu else "on the host there is nowhere else to go, nothing saved"),
+        + (
+            f"peak of PREDICT lower by {saved} bytes"
+            if gpu
+            else "on the host there is nowhere else to go, nothing saved"
+        ),
     )
 
 

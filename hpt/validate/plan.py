@@ -40,7 +40,7 @@ class Job:
 
     Attributes:
         kind: "arm", "drill" or "estimate".
-        name: of the arm or the drill; "host" or "cuda" for an estimate.
+        name: of the arm; of the drills or the estimates to make, with commas between.
         model: workload's name, or package.module:factory.
         steps: net optimizer updates.
         batch_size: windows a batch; None for the workload's own.
@@ -61,6 +61,11 @@ class Job:
     dtype: str = "fp32"
     seed: int = 0
     threads: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Results to expect of a drill or estimate job."""
+        return self.name.split(",")
 
     @property
     def is_hybrid(self) -> bool:

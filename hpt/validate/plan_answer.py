@@ -15,11 +15,14 @@ def answer_of(job: Job, plan: Plan | None, tried: list[Plan]) -> str:
     """One sentence."""
     if plan is None:
         least = min(one.least_budget_bytes for one in tried)
-        return f"{job.model} does not fit, in no way that was tried; the smallest device for it is {least / GIB:.1f} GiB"
+        return (
+            f"{job.model} does not fit, in no way that was tried; the smallest device for it is {least / GIB:.1f} GiB"
+        )
     refused = sorted({one.dtype for one in tried if not one.fits and one.dtype != plan.dtype})
     ruled_out = f"; {' and '.join(refused)} do not fit" if refused else ""
     return (
-        f"{job.model} fits at sequence {job.seq_len}: {SAYS[plan.dtype]}, trajectory and snapshot on the {plan.placement}, "
+        f"{job.model} fits at sequence {job.seq_len}: {SAYS[plan.dtype]}, "
+        f"trajectory and snapshot on the {plan.placement}, "
         f"{plan.batch_size} windows at a time in {plan.accumulation_steps} micro-batches, "
         f"estimated peak {plan.peak_bytes / GIB:.2f} GiB{ruled_out}"
     )

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,16 +31,18 @@ def environment_of(job: Job) -> dict[str, str]:
     return {**os.environ, **added, **threads}
 
 
-def run_job(job: Job, folder: Path, on_line: OnLine) -> Outcome:
+def run_job(job: Job, folder: Path, on_line: OnLine) -> list[Outcome]:
     """Run one job, or take it over from `folder` if it was finished there under the same settings.
+
+    Returns one outcome for an arm, one for each name of a drill or estimate job.
 
     Raises:
         DiskError: the folder cannot be written.
     """
-    known = _finished(job, folder)
-    if known is not None:
-        return known
-    lines = folder / f"{job.kind}-{job.name}.jsonl"
+    lines = folder / f"{job.kind}s.jsonl" if job.kind != "arm" else folder / f"arm-{job.name}.jsonl"
+    finished = lines.with_suffix(".done.json")
+    if _was_finished(job, finished):
+        return _outcomes(job, lines, 0, "")
     command = [sys.executable, "-P", "-m", "hpt.validate.worker", json.dumps(job.to_document())]
     with disk_errors(folder), tempfile.TemporaryFile("w+", encoding="utf-8") as errors, lines.open("w") as log:
         process = subprocess.Popen(  # noqa: S603 - our own worker
@@ -55,9 +57,10 @@ def run_job(job: Job, folder: Path, on_line: OnLine) -> Outcome:
                 process.wait()
         errors.seek(0)
         message = errors.read().strip()
-    outcome = _outcome(job, lines, code, message)
-    write_json(folder / f"{job.kind}-{job.name}.json", {"job": job.to_document(), "status": outcome.status})
-    return outcome
+    outcomes = _outcomes(job, lines, code, message)
+    if all(one.is_done for one in outcomes):
+        write_json(finished, job.to_document())
+    return outcomes
 
 
 def _follow(process: subprocess.Popen[str], log: IO[str], job: Job, on_line: OnLine) -> None:
@@ -71,31 +74,40 @@ def _follow(process: subprocess.Popen[str], log: IO[str], job: Job, on_line: OnL
             continue  # a library's word on stdout is kept in the file and is no record
 
 
-def _outcome(job: Job, lines: Path, code: int, message: str) -> Outcome:
+def _outcomes(job: Job, lines: Path, code: int, message: str) -> list[Outcome]:
+    """What the lines of a process say; a result that is missing has failed with the process's last words."""
     records = list(read_lines(lines))
-    ends = [one for one in records if one.get("kind") == "end"]
-    starts = [one for one in records if one.get("kind") == "start"]
     last = message.splitlines()[-1][-LAST_WORDS:] if message else ""
-    is_done = code == 0 and bool(ends)
-    if not is_done and not last:
-        last = f"ended by signal {-code}" if code < 0 else "ended without a result"
+    last = last or (f"ended by signal {-code}" if code < 0 else "ended without a result")
+    if job.kind == "arm":
+        return [_arm(job, records, code, last)]
+    found = {one["name"]: one for one in records if one.get("kind") == "result"}
+    return [_result(name, found.get(name), code, last) for name in job.names]
+
+
+def _arm(job: Job, records: Sequence[Mapping[str, Any]], code: int, last: str) -> Outcome:
+    by_kind = {str(one.get("kind")): one for one in records}
+    is_done = code == 0 and "end" in by_kind
     return Outcome(
         name=job.name,
         status=DONE if is_done else FAILED,
         exit_code=code,
         message="" if is_done else last,
-        start=starts[0] if starts else {},
+        start=by_kind.get("start", {}),
         steps=[one for one in records if one.get("kind") == "step"],
-        end=ends[-1] if ends else {},
+        end=by_kind.get("end", {}),
     )
 
 
-def _finished(job: Job, folder: Path) -> Outcome | None:
-    path = folder / f"{job.kind}-{job.name}.json"
+def _result(name: str, line: Mapping[str, Any] | None, code: int, last: str) -> Outcome:
+    if line is None or line["result"] is None:
+        message = last if line is None else str(line["message"])
+        return Outcome(name=name, status=FAILED, exit_code=code, message=message)
+    return Outcome(name=name, status=DONE, exit_code=0, end=line["result"])
+
+
+def _was_finished(job: Job, path: Path) -> bool:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        return bool(json.loads(path.read_text(encoding="utf-8")) == job.to_document())
     except (OSError, ValueError):
-        return None
-    if stored != {"job": job.to_document(), "status": DONE}:
-        return None
-    return _outcome(job, path.with_suffix(".jsonl"), 0, "")
+        return False

@@ -8,7 +8,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from hpt.validate.watch import Watch
 SCHEMA_VERSION = 1
 RUN_FILE, CSV_FILE, FIGURE_FILE = "run.json", "steps.csv", "memory.png"
 DRILL_STEPS = 28  # three cycles, the first jump and its verdict
+DRILL_SEQ_LEN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,34 +39,34 @@ class Request:
     Attributes:
         job: model, sizes, device and seed of the arms.
         arms: names, in order.
-        drill_model: "" for no drills.
+        drills: "nano" (on the tiny model), "full" (on the model itself) or "none".
         estimate_seq_len: tokens of the CUDA estimate, None for the workload's own.
         command: the command line, for the record.
     """
 
     job: Job
     arms: tuple[str, ...]
-    drill_model: str
+    drills: str
     estimate_seq_len: int | None
     command: list[str] = field(default_factory=list[str])
 
     def jobs(self) -> list[Job]:
         """Every process, in order: estimates first, since they tell whether the rest can fit."""
-        values = self.job.to_document()
-        jobs = [Job.from_document(values | {"kind": "estimate", "name": name, **more}) for name, more in self._estimates()]
-        jobs += [Job.from_document(values | {"kind": "arm", "name": name}) for name in self.arms]
-        return jobs + [self._drill(name) for name in (plan.DRILLS if self.drill_model else ())]
+        jobs = [*self._estimates(), *(replace(self.job, kind="arm", name=name) for name in self.arms)]
+        return jobs if self.drills == "none" else [*jobs, self._drill_job()]
 
-    def _estimates(self) -> list[tuple[str, dict[str, Any]]]:
-        wide = {"seq_len": self.estimate_seq_len}
-        here = ("host", {}) if self.job.device == "cpu" else ("cuda-here", {})
-        return [here, ("cuda", wide)]
+    def _estimates(self) -> list[Job]:
+        """One for the device that is here, and one of a GPU at the model's full context."""
+        here = "host" if self.job.device == "cpu" else "cuda-here"
+        one = replace(self.job, kind="estimate", name=here)
+        return [one, replace(one, name="cuda", seq_len=self.estimate_seq_len)]
 
-    def _drill(self, name: str) -> Job:
-        is_full = self.drill_model == self.job.model
-        sizes = {"batch_size": self.job.batch_size, "seq_len": self.job.seq_len} if is_full else {"batch_size": 1, "seq_len": 16}
-        more = {"kind": "drill", "name": name, "model": self.drill_model, "steps": DRILL_STEPS, **sizes}
-        return Job.from_document(self.job.to_document() | more)
+    def _drill_job(self) -> Job:
+        names = ",".join(plan.DRILLS)
+        if self.drills == "full":
+            return replace(self.job, kind="drill", name=names, steps=DRILL_STEPS)
+        tiny = {"model": plan.DRILL_MODEL, "batch_size": 1, "seq_len": DRILL_SEQ_LEN}
+        return replace(self.job, kind="drill", name=names, steps=DRILL_STEPS, **tiny)
 
 
 def validate(request: Request, folder: Path, console: Console) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _first_document(request: Request) -> dict[str, Any]:
         "command": request.command,
         "measures": measures,
         "measured": measured,
-        "settings": job.to_document() | {"arms": list(request.arms), "drill_model": request.drill_model or None},
+        "settings": job.to_document() | {"arms": list(request.arms), "drills": request.drills},
         "forced_cycle": plan.forced_cycle(job.steps, job.seed),
         "allocator": EXACT_MALLOC if on_host else {},
         "environment": describe_machine(device=job.device, threads=job.threads or 0),
@@ -158,7 +159,8 @@ def _run_all(request: Request, folder: Path, watch: Watch) -> dict[str, dict[str
     jobs = request.jobs()
     for position, job in enumerate(jobs, start=1):
         watch.begin(job, position, len(jobs))
-        outcomes[job.kind][job.name] = run_job(job, folder, watch)
+        for outcome in run_job(job, folder, watch):
+            outcomes[job.kind][outcome.name] = outcome
     return outcomes
 
 

@@ -80,7 +80,9 @@ def _estimate(name: str, estimate: Mapping[str, Any]) -> Table:
 
 def show_plans(document: Mapping[str, Any], console: Console) -> None:
     """The answer to "does it fit, and how"."""
-    table = Table(title=f"within {document['budget_bytes'] / GIB:.1f} GiB, {document['wanted_batch']} windows an update")
+    table = Table(
+        title=f"within {document['budget_bytes'] / GIB:.1f} GiB, {document['wanted_batch']} windows an update"
+    )
     for column in ("dtype", "copies on", "fits", "windows at once", "accumulation", "peak", "least device"):
         table.add_column(column)
     for plan in document["tried"]:
@@ -90,11 +92,15 @@ def show_plans(document: Mapping[str, Any], console: Console) -> None:
             "yes" if plan["batch_size"] else "no",
             str(plan["batch_size"]),
             str(plan["accumulation_steps"]),
-            _mib(plan["peak_bytes"]),
-            _mib(plan["least_budget_bytes"]),
+            _bound(plan) + _mib(plan["peak_bytes"]),
+            _bound(plan) + _mib(plan["least_budget_bytes"]),
         )
     console.print(table)
     console.print(document["answer"], markup=False)
+
+
+def _bound(plan: Mapping[str, Any]) -> str:
+    return "over " if plan["is_bound"] else ""
 
 
 def _mib(count: int | None) -> str:

@@ -37,6 +37,8 @@ class Watch:
 
     def __call__(self, job: Job, line: Mapping[str, Any]) -> None:
         """One line of a job."""
+        if line.get("kind") == "result":
+            self._console.print(f"  {line['name']} done", highlight=False, markup=False)
         if line.get("kind") != "step":
             return
         peaks = [one for one in (self._peak, line["peak_bytes"]) if one is not None]

@@ -5,7 +5,9 @@ The exit code is the error's; 7 when memory ran out.
 
 import json
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hpt.errors import HptError, OutOfMemory
@@ -40,11 +42,23 @@ def _carry_out(job: Job) -> None:
     elif job.kind == "drill":
         from hpt.validate.drills import run_drill  # noqa: PLC0415
 
-        emit({"kind": "end", **run_drill(job)})
+        _each(job, run_drill)
     else:
         from hpt.validate.estimating import estimate_job  # noqa: PLC0415
 
-        emit({"kind": "end", **estimate_job(job)})
+        _each(job, estimate_job)
+
+
+def _each(job: Job, make: Callable[[Job], dict[str, Any]]) -> None:
+    """One result after the other; an error in one is its result, and the others follow."""
+    for name in job.names:
+        one = replace(job, name=name)
+        try:
+            emit({"kind": "result", "name": name, "result": make(one)})
+        except Exception as error:  # noqa: BLE001 (whatever it is belongs to this one)
+            traceback.print_exc()
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            emit({"kind": "result", "name": name, "result": None, "message": message})
 
 
 def emit(document: dict[str, Any]) -> None:
