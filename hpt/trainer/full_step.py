@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hpt.config import UpdateConfig
 from hpt.control.clipping import AdaptiveClipper
 from hpt.errors import HptError, ModelError
+from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.numerics.tensors import norms_of, scale_
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
@@ -96,6 +97,7 @@ class FullStep:
         self._buffers = BufferGuard(model)
         self._pending: list[Any] = []
         self._losses: list[float] = []
+        self._rng: dict[str, torch.Tensor] = {}
         self.groups = _trained_groups(optimizer)
         self.clipped = _clipped(model, self.groups)
 
@@ -118,6 +120,7 @@ class FullStep:
         if not self._pending:
             self.optimizer.zero_grad(set_to_none=True)
             self._losses = []
+            self._rng = torch_rng_state() if self._guarded else {}
         self._pending.append(batch)
         self._backward(batch)
         if len(self._pending) < self._config.accumulation_steps:
@@ -127,9 +130,17 @@ class FullStep:
         return outcome
 
     def rerun(self) -> FullOutcome:
-        """Run the pending micro-batches again from the first, after one of them failed half-way."""
+        """Run the pending micro-batches again from the first, after one of them failed half-way.
+
+        Random streams start again from where the update began, and so do the model's buffers, unless the
+        optimizer had begun: then the weights were rolled back, and the buffers with them.
+        """
         batches, self._pending = self._pending, []
         self._losses = []
+        if not self.stepping:
+            self._buffers.restore()
+        if self._rng:
+            set_torch_rng_state(self._rng)
         self.stepping = False
         outcome: FullOutcome | None = None
         for batch in batches:

@@ -68,6 +68,9 @@ class Nvml:
         assert uuid == f"GPU-{UUID}".encode()
         return self._answer("handle", "gpu")
 
+    def nvmlDeviceGetMigMode(self, handle: str) -> tuple[int, int]:  # noqa: N802 (NVML's name)
+        return (1, 1) if self._failing == "sliced" else self._answer("handle", (0, 0))
+
     def nvmlDeviceGetMemoryInfo(self, handle: str) -> SimpleNamespace:  # noqa: N802 (NVML's name)
         return self._answer("memory", SimpleNamespace(used=900))
 
@@ -87,7 +90,8 @@ OWN = [(1, 111), (os.getpid(), 333)]
         ("", [(1, 111)], None, 900),  # a container: process numbers are the host's
         ("processes", OWN, None, 900),
         ("memory", OWN, 333, 700),  # the driver's total less its free memory
-        ("handle", OWN, None, 700),  # a slice of a GPU
+        ("handle", OWN, None, 700),  # a GPU that NVML does not know
+        ("sliced", OWN, 333, 700),  # the whole GPU behind a slice: its 900 bytes are not ours to report
         ("init", OWN, None, 700),  # no NVML on this machine
     ],
 )
