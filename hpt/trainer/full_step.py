@@ -100,6 +100,7 @@ class FullStep:
         self._rng: dict[str, torch.Tensor] = {}
         self.groups = _trained_groups(optimizer)
         self.clipped = _clipped(model, self.groups)
+        self._members = _places(self.groups, self.clipped)
 
     @property
     def lr(self) -> float:
@@ -212,14 +213,14 @@ class FullStep:
         clipped = [p for p in self.clipped if p.grad is not None]
         if not clipped:
             raise ModelError("no parameter received a gradient; check that loss_fn uses the model it is given")
+        complete = len(clipped) == len(self.clipped)
+        members = self._members if complete else _places(self.groups, clipped)
         grads = [_dense(p) for p in clipped]
         norms = torch.stack([norm.to(grads[0].device) for norm in norms_of(grads)])
         total = torch.linalg.vector_norm(norms)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(clipped, self.clip_norm, total)
         values = torch.cat([norms.float(), total.float().reshape(1)]).tolist()
-        place = {id(p): index for index, p in enumerate(clipped)}
-        members = [[place[id(p)] for p in group if p.grad is not None] for group in self.groups]
         by_group = tuple(math.sqrt(sum(values[i] ** 2 for i in group)) for group in members)
         if self._clipper is not None:
             self._clip_adaptively([[grads[i] for i in group] for group in members], by_group)
@@ -302,6 +303,12 @@ def _clipped(model: torch.nn.Module, groups: list[list[torch.nn.Parameter]]) -> 
     owned = [p for group in groups for p in group]
     unique = {id(p): p for p in (*model.parameters(), *owned) if p.requires_grad}
     return list(unique.values())
+
+
+def _places(groups: list[list[torch.nn.Parameter]], clipped: list[torch.nn.Parameter]) -> list[list[int]]:
+    """For each group, where its parameters stand among `clipped`."""
+    place = {id(p): index for index, p in enumerate(clipped)}
+    return [[place[id(p)] for p in group if id(p) in place] for group in groups]
 
 
 def _mean(values: Sequence[float]) -> float:

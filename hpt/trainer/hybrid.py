@@ -23,6 +23,8 @@ from hpt.trainer import cycle, memory_layers, persistence, recovery
 from hpt.trainer.full_step import FullOutcome, LossFunction
 from hpt.trainer.parts import Parts
 
+_RESULT_FIELDS = tuple(item.name for item in dataclasses.fields(StepResult))
+
 
 class HybridTrainer:
     """Trains a model, replacing some steps by predicted weight changes.
@@ -233,14 +235,13 @@ class HybridTrainer:
 
     def _emit(self, result: StepResult, lr: float) -> None:
         parts = self._parts
-        values = {item.name: getattr(result, item.name) for item in dataclasses.fields(result)}
+        values = {name: getattr(result, name) for name in _RESULT_FIELDS}
         parts.sink(StepRecord(step=self.num_updates, call=self.num_calls, lr=lr, **values))
         if result.phase is not self._stretch.phase:
             parts.sink(self._stretch)
             self._stretch = PhaseRecord(result.phase, self.num_calls, 0, 0.0)
             memory_layers.record(parts, result.phase)
-        self._stretch = dataclasses.replace(
-            self._stretch,
-            num_calls=self._stretch.num_calls + 1,
-            wall_s=self._stretch.wall_s + result.wall_s,
+        before = self._stretch
+        self._stretch = PhaseRecord(
+            before.phase, before.first_call, before.num_calls + 1, before.wall_s + result.wall_s
         )
