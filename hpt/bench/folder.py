@@ -123,7 +123,7 @@ class BenchFolder:
         Raises:
             DiskError: the disk is full.
         """
-        paths = sorted((self.path / "scenarios").glob("[!.]*.json"))
+        paths = sorted((self.path / "scenarios").glob("[!.]*.json"), key=_by_number)
         benchmarks = [one for path in paths for one in read_suite(path).get_benchmarks()]
         if benchmarks:
             the_control = control_of(benchmarks)
@@ -145,3 +145,8 @@ class BenchFolder:
 
 def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", ".", name)
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sorts horizon_5 before horizon_10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.stem)]

@@ -12,7 +12,7 @@ from hpt.bench.session import Outcome
 from hpt.bench.summary import ADVICE, LOW_VARIANCE_FRAC, Summary, low_variance
 
 _WIDE = 160  # columns where nobody tells how many there are
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"))
 
 
 def result_console() -> Console:
@@ -54,24 +54,35 @@ def outcome_table(outcome: Outcome, title: str) -> Table:
 
 def remarks(rows: tuple[Summary, ...]) -> list[str]:
     """Scaling, what units consist of, and noise, in sentences."""
-    lines = [
-        f"{one.group}: {time_text(one.slope_s)} per {one.unit} + {time_text(one.intercept_s)} a call "
-        f"(line through {one.num_sizes} scenarios, R2 {one.r_squared:.5f})"
-        for one in scalings(rows)
-    ]
-    for row in rows:
-        lines += [f"{row.name}: {_parts_text(row, name, count)}" for name, count in row.per_unit.items()]
+    lines = [*_scaling_lines(rows), *_parts_lines(rows)]
     share = low_variance(rows)
+    more = f"; not {', '.join(share['above'])}" if share["above"] else ""
     lines.append(
-        f"{share['num_below']} of {share['num_scenarios']} scenarios vary by less than {LOW_VARIANCE_FRAC:.0%}"
-        + (f"; more: {', '.join(share['above'])}" if share["above"] else "")
+        f"{share['num_below']} of {share['num_scenarios']} scenarios vary by less than {LOW_VARIANCE_FRAC:.0%}{more}"
     )
     marked = {mark for row in rows for mark in row.marks}
     return lines + [f"{mark}: {advice}" for mark, advice in ADVICE.items() if mark in marked]
 
 
-def _parts_text(row: Summary, name: str, count: float) -> str:
-    return f"{count:g} {name}s per {row.unit}, {time_text(row.unit_cost_s / count)} per {name}, all included"
+def _scaling_lines(rows: tuple[Summary, ...]) -> list[str]:
+    return [
+        f"{one.group}: {time_text(one.slope_s)} per {one.unit} + {time_text(one.intercept_s)} a call "
+        f"(line through {one.num_sizes} scenarios, R2 {one.r_squared:.5f})"
+        for one in scalings(rows)
+    ]
+
+
+def _parts_lines(rows: tuple[Summary, ...]) -> list[str]:
+    """What a unit of work consists of and costs: by the slope, once, where a group has one, else by scenario."""
+    slopes = {(one.group, one.unit): one.slope_s for one in scalings(rows)}
+    lines: dict[str, None] = {}
+    for row in rows:
+        group = row.name.partition("/")[0]
+        slope_s = slopes.get((group, row.unit))
+        name, cost_s = (row.name, row.unit_cost_s) if slope_s is None else (group, slope_s)
+        for part, count in row.per_unit.items():
+            lines[f"{name}: {count:g} {part}s per {row.unit}, {time_text(cost_s / count)} per {part}"] = None
+    return list(lines)
 
 
 def time_text(seconds: float) -> str:

@@ -105,6 +105,16 @@ def test_another_commit_does_not_go_into_the_same_folder(finished: Path, tmp_pat
         BenchFolder(tmp_path, Settings(mode=NAME))
 
 
+def test_scenarios_are_stored_in_the_order_of_their_numbers(finished: Path, tmp_path: Path) -> None:
+    """5 before 10, whatever the file system says."""
+    folder = BenchFolder(tmp_path, Settings(mode=NAME))
+    for n in (10, 5, 1):
+        text = (finished / "scenarios" / "light.sort_1.json").read_text().replace("light/sort_1", f"light/sort_{n}")
+        (tmp_path / "scenarios" / f"light.sort_{n}.json").write_text(text)
+    folder.store()
+    assert list(read_measurements(folder.suite_file)) == ["light/sort_1", "light/sort_5", "light/sort_10", "control"]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": 3, "machine": 4}'])
 def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     """Rather than overwritten."""

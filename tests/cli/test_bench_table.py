@@ -18,9 +18,10 @@ def test_times_have_three_digits_and_a_unit(seconds: float, text: str) -> None:
 
 
 def test_negative_and_tiny_times_are_written_too() -> None:
-    """An intercept may be below zero, a time below a nanosecond."""
+    """An intercept may be below zero, a multiply-add below a nanosecond."""
     assert time_text(-2.5e-6) == "-2.50 us"
-    assert time_text(1.2e-10) == "0.120 ns"
+    assert time_text(1.2e-10) == "120 ps"
+    assert time_text(3.4e-14) == "0.0340 ps"
 
 
 @pytest.mark.parametrize(("text", "share"), [("5%", 0.05), ("5", 0.05), ("0.5%", 0.005), (None, None)])
