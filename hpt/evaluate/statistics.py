@@ -106,16 +106,16 @@ def resampled_seeds(num_seeds: int, seed: int = 0) -> NDArray[np.intp]:
 def estimate(values: Sequence[float], resample: Callable[[NDArray[np.intp]], Floats] | None = None) -> Estimate:
     """Mean of one value a seed, with both intervals; the null value is zero.
 
-    A value of minus infinity (a diverged run on a log scale) makes the mean and both lower ends minus infinity.
+    An infinite value (a diverged run) makes the mean infinite and leaves no interval.
 
     Args:
         values: by seed.
         resample: statistic of each row of seed indices; None: the mean of the values.
     """
     array = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(array).all():
-        return Estimate(-math.inf, -math.inf, math.inf, -math.inf, math.inf, None, len(values))
     mean = float(array.mean())
+    if not math.isfinite(mean):
+        return Estimate(mean, -math.inf, math.inf, -math.inf, math.inf, None, len(values))
     if len(values) < 2:
         return Estimate(mean, None, None, None, None, None, len(values))
     error = standard_error(values)
@@ -139,9 +139,9 @@ def mean_over_groups(groups: Sequence[Sequence[float]]) -> Estimate:
     The t interval has Welch's variance and Satterthwaite's degrees of freedom; the bootstrap draws seeds within groups.
     """
     num_seeds = sum(len(group) for group in groups)
-    if any(not math.isfinite(value) for group in groups for value in group):
-        return Estimate(-math.inf, -math.inf, math.inf, -math.inf, math.inf, None, num_seeds)
     mean = float(np.mean([np.mean(group) for group in groups]))
+    if not math.isfinite(mean):
+        return Estimate(mean, -math.inf, math.inf, -math.inf, math.inf, None, num_seeds)
     if min(len(group) for group in groups) < 2:
         return Estimate(mean, None, None, None, None, None, num_seeds)
     parts = [(standard_error(group) / len(groups)) ** 2 for group in groups]
