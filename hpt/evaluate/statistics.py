@@ -147,7 +147,7 @@ def mean_over_groups(groups: Sequence[Sequence[float]]) -> Estimate:
     parts = [(standard_error(group) / len(groups)) ** 2 for group in groups]
     error = math.sqrt(sum(parts))
     spread = sum(part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True))
-    freedom = max(1, int(error**4 / spread)) if spread > 0.0 else 1
+    freedom = max(1, int(error**4 / spread + ROUNDING)) if spread > 0.0 else 1
     low, high = t_interval(mean, error, freedom)
     rows = [
         np.asarray(group)[resampled_seeds(len(group), seed=index)].mean(axis=1) for index, group in enumerate(groups)
