@@ -23,7 +23,7 @@ from hpt.evaluate.request import DEFAULT_BUDGET, ComparisonFolder, Request
 from hpt.evaluate.runner import Runner
 from hpt.evaluate.suite import BUDGETS, Plan
 from hpt.evaluate.summary import Circumstances, summarize
-from hpt.evaluate.tables import sentences_of, tables_of, to_csv, to_markdown
+from hpt.evaluate.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
 from hpt.evaluate.tuning import NUM_TRIALS, TuningCache
 from hpt.machine import utc_now
 
@@ -148,7 +148,8 @@ class Work:
             complete=not missing,
         )
         summary = summarize(self._plan, self._settings, readings, about)
-        self._folder.write(summary, to_markdown(tables_of(summary), sentences_of(summary)), to_csv(summary))
+        tables = [*tables_of(summary), trials_table(summary)]
+        self._folder.write(summary, to_markdown(tables, sentences_of(summary)), to_csv(summary))
         self.num_measured = sum(len(reading.arms) for reading in readings)
         if figures and self.num_measured:
             from hpt.evaluate.figures import draw_all  # noqa: PLC0415 - matplotlib takes a second to import

@@ -127,6 +127,7 @@ class Measures:
         backwards_saved_frac: the same as a share of the baseline's.
         peak_host_ratio, peak_device_ratio: largest memory over the baseline's, means over seeds.
         peak_host_bytes, peak_device_bytes: means over seeds.
+        jump_ratio: mean |jump| over |displacement of the last cycle|; the path is longer by about this much.
         worst_seed: seed with the smallest work ratio, that ratio, and its loss change.
         never_hurts: at equal work the mean loss is at most 1 % above the baseline's, and no seed's by more than 1 %
             plus twice the standard deviation of the baseline's seeds.
@@ -147,6 +148,7 @@ class Measures:
     peak_device_bytes: float | None
     peak_host_ratio: float | None
     peak_device_ratio: float | None
+    jump_ratio: float | None
     worst_seed: dict[str, float]
     never_hurts: bool | None
     num_diverged: int
@@ -254,6 +256,7 @@ def measure(arm: Arm, baseline: Baseline, results: Sequence[CellResult]) -> Meas
         peak_device_bytes=device,
         peak_host_ratio=_over(host, _peak(at_full, "peak_host_bytes")),
         peak_device_ratio=_over(device, _peak(at_full, "peak_device_bytes")),
+        jump_ratio=_mean_known([result.jump_ratio for result in results]),
         worst_seed={
             "seed": baseline.seeds[worst],
             "work_ratio": work_ratio.by_seed[worst],
@@ -291,6 +294,11 @@ def _wall_ratio(baseline: Baseline, results: Sequence[CellResult]) -> Ratio | No
 def _peak(results: Sequence[CellResult], name: str) -> float | None:
     values = [getattr(result, name) for result in results]
     return None if any(value is None for value in values) else sum(values) / len(values)
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _over(value: float | None, base: float | None) -> float | None:

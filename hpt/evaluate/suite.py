@@ -67,7 +67,7 @@ BUDGETS: dict[str, Budget] = {
             Task("byte-gpt-b16", 5000),
             Task("byte-gpt", 2500),
             Task("byte-gpt-large", 3000),
-            Task("gpt2", 1000),
+            Task("gpt2-b32", 500),
             Task("cnn", 2500),
             Task("mlp", 6000),
         ),

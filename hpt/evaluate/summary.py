@@ -13,6 +13,7 @@ Values that are not known are null, never 0. Losses are in the workload's own un
     workloads        by name:
         steps            T
         chance_loss      loss of knowing nothing but the targets' frequencies
+        problem          why the baseline is not measured, null if it is
         baseline         null if not measured, else
             lengths          [{steps, mean_loss, losses: one a seed, curve_loss: after pooling}]
             is_pooled        a longer baseline was worse than a shorter one, so neighbours were pooled
@@ -25,7 +26,8 @@ Values that are not known are null, never 0. Losses are in the workload's own un
                 steps_ratio, work_ratio, wall_ratio: {value, low, high (the wider of both intervals), t_low, t_high,
                     boot_low, boot_high, p, by_seed, bound ("above": the truth is more, "below": less, null)}
                 loss_change, loss_change_equal_gradients, loss_change_equal_work: {value, low, high, ...}
-                backwards_saved(_frac), peak_(host|device)_(bytes|ratio), worst_seed, never_hurts, num_diverged
+                backwards_saved(_frac), peak_(host|device)_(bytes|ratio), jump_ratio, worst_seed, never_hurts,
+                num_diverged
             judgement        {verdict, reason, p_holm, best_control, over_control}, null if not measured
             claim            the verdict is accelerates, the baseline's learning-rate bracket is closed, and it learned
             finds_known_ratio  for a calibration: its interval holds the known ratio
@@ -150,10 +152,17 @@ def _workload(plan: Plan, settings: Settings, reading: Reading, judgements: Mapp
     return {
         "steps": reading.task.steps,
         "chance_loss": chance,
+        "problem": _problem(reading),
         "baseline": None if reading.baseline is None else _baseline(reading.baseline, settings, name, chance),
         "baseline_curve": _curve(reading.results.get(BASELINE, {})),
         "arms": {arm.name: _arm(arm, settings, reading, judgements.get(arm.name)) for arm in others},
     }
+
+
+def _problem(reading: Reading) -> str | None:
+    if reading.baseline is not None:
+        return None
+    return "the baseline diverged at T" if reading.results.get(BASELINE) else "no baseline cell at T is done"
 
 
 def _baseline(baseline: Baseline, settings: Settings, workload: str, chance: float | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ terminal's tables are the command's business.
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -16,10 +16,11 @@ from hpt.evaluate.sentences import ratio_words
 
 HEAD = (
     *("arm", "role", "steps ratio", "work ratio", "wall ratio", "loss change", "at equal gradients"),
-    *("backwards saved", "peak memory", "worst seed", "verdict"),
+    *("backwards saved", "peak memory", "worst seed", "never hurts", "verdict"),
 )
 SHORT = ("arm", "steps ratio", "work ratio", "wall ratio", "loss change", "verdict")  # what a terminal has room for
 NOT_MEASURED = "not measured"
+YES_NO = {True: "yes", False: "no", None: "-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,16 @@ def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
 
 
 def _workload_table(name: str, values: Mapping[str, Any]) -> TextTable:
-    rows = [_baseline_row(values["baseline"], values["steps"])]
+    rows = [_baseline_row(values)]
     rows += [_arm_row(arm, found) for arm, found in values["arms"].items()]
     return TextTable(f"{name}, T = {values['steps']}", HEAD, tuple(rows))
 
 
-def _baseline_row(baseline: Mapping[str, Any] | None, steps: int) -> tuple[str, ...]:
+def _baseline_row(values: Mapping[str, Any]) -> tuple[str, ...]:
+    baseline = values["baseline"]
     if baseline is None:
-        return ("baseline", "baseline", NOT_MEASURED, *[""] * (len(HEAD) - 3))
-    loss = next(row["mean_loss"] for row in baseline["lengths"] if row["steps"] == steps)
+        return ("baseline", "baseline", f"{NOT_MEASURED}: {values['problem']}", *[""] * (len(HEAD) - 3))
+    loss = next(row["mean_loss"] for row in baseline["lengths"] if row["steps"] == values["steps"])
     spread = baseline["seed_sd"]
     text = f"loss {loss:.4f}" + ("" if spread is None else f" (sd {spread:.4f})")
     return ("baseline", "baseline", "1", "1", "1", text, *[""] * (len(HEAD) - 6))
@@ -76,6 +78,7 @@ def _arm_row(name: str, arm: Mapping[str, Any]) -> tuple[str, ...]:
         NOT_MEASURED if saved is None else f"{saved:.0f} ({saved_frac:.1%})",
         memory_cell(found),
         f"{worst['work_ratio']:.3f}x (seed {worst['seed']})",
+        YES_NO[found["never_hurts"]],
         _verdict(arm),
     )
 
@@ -112,12 +115,16 @@ def memory_cell(found: Mapping[str, Any]) -> str:
     return NOT_MEASURED
 
 
-def _settings_table(summary: Mapping[str, Any]) -> TextTable:
-    rows: list[tuple[str, ...]] = []
+def _tuned_arms(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Workload, arm and settings of the baseline and every arm with settings of its own."""
     for workload, values in summary["workloads"].items():
         arms = {"baseline": (values["baseline"] or {}).get("tuned")}
         arms |= {name: arm["tuned"] for name, arm in values["arms"].items()}
-        rows += [_settings_row(workload, name, tuned) for name, tuned in arms.items() if tuned is not None]
+        yield from ((workload, name, tuned) for name, tuned in arms.items() if tuned is not None)
+
+
+def _settings_table(summary: Mapping[str, Any]) -> TextTable:
+    rows = [_settings_row(workload, arm, tuned) for workload, arm, tuned in _tuned_arms(summary)]
     head = ("workload", "arm", "learning rate", "shape", "memory", "source", "bracket closed", "trials")
     return TextTable("settings", head, tuple(rows))
 
@@ -125,9 +132,19 @@ def _settings_table(summary: Mapping[str, Any]) -> TextTable:
 def _settings_row(workload: str, arm: str, tuned: Mapping[str, Any]) -> tuple[str, ...]:
     recipe, closed = tuned["recipe"], tuned["bracket_closed"]
     memory = "workload's" if recipe["memory"] is None else f"{recipe['memory']:g}"
-    bracket = {True: "yes", False: "no", None: "-"}[closed]
     rate = f"x {recipe['lr_factor']:.3g}"
-    return (workload, arm, rate, recipe["shape"], memory, tuned["source"], bracket, str(len(tuned["trials"])))
+    return (workload, arm, rate, recipe["shape"], memory, tuned["source"], YES_NO[closed], str(len(tuned["trials"])))
+
+
+def trials_table(summary: Mapping[str, Any]) -> TextTable:
+    """Every tuning trial: long, and for files only."""
+    rows: list[tuple[str, ...]] = []
+    for workload, arm, tuned in _tuned_arms(summary):
+        for trial in tuned["trials"]:
+            memory = "workload's" if trial["memory"] is None else f"{trial['memory']:g}"
+            loss = "diverged" if trial["loss"] is None else f"{trial['loss']:.4f}"
+            rows.append((workload, arm, f"x {trial['lr_factor']:.3g}", trial["shape"], memory, loss))
+    return TextTable("tuning trials", ("workload", "arm", "learning rate", "shape", "memory", "loss"), tuple(rows))
 
 
 def _overall_table(summary: Mapping[str, Any]) -> TextTable:

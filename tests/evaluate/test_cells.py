@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from references.known_results import make_result
@@ -47,7 +48,7 @@ def test_a_file_that_is_no_cell_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"shape": "square"}, {"lr_factor": 0.0}, {"boost": float("nan")}])
-def test_nonsense_recipes_are_refused(changes: dict[str, object]) -> None:
+def test_nonsense_recipes_are_refused(changes: dict[str, Any]) -> None:
     """At birth, with field and value."""
     with pytest.raises(UsageError, match=next(iter(changes))):
         Recipe(**changes)

@@ -1,6 +1,7 @@
 """Measures of arms whose true ratio is known, on a baseline whose loss is linear in log(length)."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_lengths_at_which_the_baseline_diverged_are_left_out() -> None:
     [({}, 0.6), ({"alone": False}, None), ({"cpu_s": 0.1}, None)],
     ids=["alone", "in company", "disturbed"],
 )
-def test_wall_ratio_comes_only_from_undisturbed_cells(changes: dict[str, object], expected: float | None) -> None:
+def test_wall_ratio_comes_only_from_undisturbed_cells(changes: dict[str, Any], expected: float | None) -> None:
     """An arm worth 1.2 T whose update takes twice as long: 0.6; nothing if it had company or lacked the processor."""
     values = {"train_s": 20.0, "cpu_s": 20.0} | changes
     found = measure(HYBRID, baseline(), worth(1.2, **values)).wall_ratio

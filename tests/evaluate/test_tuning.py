@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,8 +70,8 @@ def test_diverged_trials_count_as_the_worst() -> None:
     assert None in [trial["loss"] for trial in found.trials]
 
 
-def plan(**changes: object) -> Plan:
-    values: dict[str, object] = {"tasks": (Task("mlp", 100),), "arms": (ARMS["baseline"],), "seeds": (0, 1)}
+def plan(**changes: Any) -> Plan:
+    values: dict[str, Any] = {"tasks": (Task("mlp", 100),), "arms": (ARMS["baseline"],), "seeds": (0, 1)}
     return Plan(**(values | {"length_fracs": (0.7, 1.0)} | changes))
 
 
