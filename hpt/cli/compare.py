@@ -58,6 +58,12 @@ Examples:
 @click.option("--out", metavar="FOLDER", help="Where cells and results are kept. [default: runs/compare-<budget>]")
 @click.option("--resume", is_flag=True, help="Go on in that folder, with its own settings where none are given.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at once.")
+@click.option(
+    "--clock",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Seeds whose baseline and methods run again, alone, if they had company: for wall-clock ratios. [default: 0]",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch in a cell. [default: 1]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: the budget's]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
@@ -70,7 +76,8 @@ def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json:
     """Compare predicted training with tuned baselines and controls, and say what may be claimed.
 
     Every cell (workload, arm, seed, length) is a process of its own and is stored as it ends; Ctrl-C or a kill loses
-    none that was finished. With more than one job no cell runs alone, and wall-clock ratios are left out.
+    none that was finished. Wall-clock ratios come from cells that ran alone and undisturbed, and are left out
+    otherwise: with more than one job, give --clock.
     """
     request = _request(flags)
     folder = ComparisonFolder(Path(out or f"runs/compare-{request.budget or DEFAULT_BUDGET}"))
@@ -114,9 +121,20 @@ class Work:
                 if self._request.tune:
                     self._settings = tune(self._plan, self._folder.cells, self._run_trials, self._cache)
                 self._run_cells(self._cells(), "cells")
+                self._clock()
         except KeyboardInterrupt:
             return True
         return False
+
+    def _clock(self) -> None:
+        """Run again, alone, what has no usable time yet."""
+        recipes, cells = recipes_of(self._plan, self._settings), self._folder.cells
+        wanted = self._plan.clocked_cells(recipes, self._request.clock or 0)
+        results = [(cell, cells.load(cell)) for cell in wanted]
+        untimed = [cell for cell, result in results if result is not None and not result.is_timed]
+        if untimed:
+            with show_cells("timings", len(untimed)) as watcher:
+                self.failed |= Runner(cells, 1, watcher).run(untimed, again=True)
 
     def _cells(self) -> list[Cell]:
         return self._plan.cells(recipes_of(self._plan, self._settings))

@@ -16,8 +16,10 @@ DPI = 120
 
 
 def draw_all(summary: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write every figure for which there are numbers; returns their files."""
+    """Write every figure for which there are numbers, in place of earlier ones; returns their files."""
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("*.png"):
+        earlier.unlink()
     made = [
         _draw(_losses(values), folder / f"loss-{_file(name)}.png", f"{name}: training loss against work")
         for name, values in summary["workloads"].items()

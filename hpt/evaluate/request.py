@@ -39,6 +39,7 @@ class Request:
         device: cpu, cuda, cuda:1.
         dtype: autocast of the forward pass: none, bf16, fp16.
         threads: of torch in every cell.
+        clock: seeds that are timed alone.
         tuning_cache: folder of earlier tunings, absolute.
     """
 
@@ -52,6 +53,7 @@ class Request:
     device: str | None = None
     dtype: str | None = None
     threads: int | None = None
+    clock: int | None = None
     tuning_cache: str | None = None
 
     def over(self, stored: Self) -> Self:

@@ -75,8 +75,12 @@ class Runner:
         self._speeds = _Speeds()
         self._running: list[_Started] = []
 
-    def run(self, cells: Sequence[Cell]) -> dict[str, str]:
-        """Run those that are not done, longest first; returns why any failed, by key.
+    def run(self, cells: Sequence[Cell], *, again: bool = False) -> dict[str, str]:
+        """Run those that are not done, seed by seed; returns why any failed, by key.
+
+        Args:
+            cells: what is wanted.
+            again: run those that are done, too, and renew their times; on the CPU another loss is a failure.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; running cells are stopped, finished ones are kept.
@@ -88,9 +92,9 @@ class Runner:
             result = self._folder.load(cell)
             if result is not None:
                 self._speeds.add(cell, result)
-        waiting = self._in_order([cell for cell in unique if not self._folder.has(cell)])
+        waiting = self._in_order([cell for cell in unique if again or not self._folder.has(cell)])
         failed: dict[str, str] = {}
-        num_done = len(done)
+        num_done = 0 if again else len(done)
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self._jobs:
@@ -139,6 +143,12 @@ class Runner:
             )
             return None
         result = replace(CellResult.from_document(answer["result"]), alone=one.alone)
+        before = self._folder.load(one.cell)
+        if before is not None:
+            if one.cell.device == "cpu" and before.loss != result.loss:  # elsewhere runs do not repeat to the last bit
+                failed[one.cell.key] = f"a second run ended at loss {result.loss}, the first at {before.loss}"
+                return None
+            result = replace(before, train_s=result.train_s, cpu_s=result.cpu_s, alone=result.alone)
         self._folder.store(one.cell, result)
         self._speeds.add(one.cell, result)
         return result

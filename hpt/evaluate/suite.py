@@ -171,6 +171,17 @@ class Plan:
                     found += self.arm_cells(task, arm, settings[task.workload, arm.like]).values()
         return found
 
+    def clocked_cells(self, settings: Mapping[tuple[str, str], Recipe], num_seeds: int) -> list[Cell]:
+        """The cells that wall-clock ratios of methods need: baseline at T and methods, of the first seeds."""
+        found: list[Cell] = []
+        for task in self.tasks:
+            base = self.baseline_cells(task, settings[task.workload, BASELINE])
+            methods = [arm for arm in self.arms if arm.role == "method"]
+            pairs = [self.arm_cells(task, arm, settings[task.workload, arm.like]) for arm in methods]
+            for seed in self.seeds[:num_seeds]:
+                found += [base[task.steps, seed], *(cells[seed] for cells in pairs)]
+        return found
+
     def tuned_arms(self) -> Sequence[Arm]:
         """The arms that get tuning trials; the controls follow them."""
         return [arm for arm in self.arms if arm.is_tuned]

@@ -77,6 +77,30 @@ def test_only_what_is_missing_is_run(alone: CellFolder, tmp_path: Path) -> None:
     assert kept.final_loss == 123.0
 
 
+def test_running_again_renews_times_and_nothing_else(tmp_path: Path) -> None:
+    """Two cells that had company run again alone; their losses are what they were."""
+    wanted = cells(1)
+    folder, _, _ = run(tmp_path, wanted, jobs=2)
+    before = [outcome(folder.load(cell)) for cell in wanted]
+    assert Runner(folder, 1).run(wanted, again=True) == {}
+    assert [outcome(folder.load(cell)) for cell in wanted] == before
+    assert all(result.alone for _, result in folder.all())
+
+
+def test_another_loss_the_second_time_is_a_failure(tmp_path: Path) -> None:
+    """The first result stays."""
+    (cell, _), folder = cells(1, steps=20), CellFolder(tmp_path)
+    run(tmp_path, [cell])
+    result = folder.load(cell)
+    assert result is not None
+    folder.store(cell, replace(result, final_loss=123.0))
+    failed = Runner(folder, 1).run([cell], again=True)
+    assert "second run" in failed[cell.key]
+    kept = folder.load(cell)
+    assert kept is not None
+    assert kept.final_loss == 123.0
+
+
 def test_a_cell_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     """A workload that cannot be made; it has no result, so a resumed comparison tries again."""
     bad = Cell(workload="no_such_module:make", arm="baseline", seed=0, steps=10, recipe=Recipe())
