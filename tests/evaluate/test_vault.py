@@ -1,12 +1,14 @@
 """The validation set opens inside evaluation and nowhere else."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from references.leaky_workload import LeakyRegression
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.evaluate.cells import Cell, Recipe
-from hpt.evaluate.training import train_cell
+from hpt.evaluate.training import CellRun, train_cell
 from hpt.evaluate.vault import SealedWorkload, ValidationSealed
 from hpt.predictors.protocol import Silent
 from hpt.workloads.mlp import TeacherMLP
@@ -91,3 +93,14 @@ def test_a_cell_with_a_breach_does_not_count() -> None:
     cell = Cell(workload="references.leaky_workload:make", arm="baseline", seed=0, steps=50, recipe=Recipe())
     with pytest.raises(ValidationSealed, match="leaky"):
         train_cell(cell)
+
+
+def test_a_breach_that_was_survived_fails_the_cell_at_its_end(sealed: SealedWorkload) -> None:
+    """The run goes through, its result is refused."""
+    cell = Cell(workload="regression", arm="baseline", seed=0, steps=20, recipe=Recipe())
+    cell_run = CellRun(cell, sealed)
+    with suppress(ValidationSealed):
+        sealed.validation_batches()
+    cell_run.train(lambda: True)
+    with pytest.raises(ValidationSealed, match="does not count"):
+        cell_run.result()
