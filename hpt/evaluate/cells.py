@@ -120,7 +120,7 @@ class CellResult:
 
     Attributes:
         final_loss: mean loss on the fixed validation set after the last update; None if the run diverged.
-        diverged: a loss was not finite, or the trainer gave up.
+        diverged: a loss was not finite, the trainer gave up, or the final loss is far above that of knowing nothing.
         counters: work done, see `hpt.trainer.ledger`; `full_step_equivalents` among them.
         curve: (full-step equivalents, mean training loss since the last point) about fifty times.
         train_s: wall seconds of the loop, data included, validation excluded.

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from hpt.evaluate.arms import DISJOINT_SEEDS
 from hpt.evaluate.cells import Cell, CellFolder, CellResult
 
 POLL_S = 0.5  # how often the display may be redrawn while nothing ends
@@ -111,8 +112,8 @@ class Runner:
         return failed
 
     def _in_order(self, cells: list[Cell]) -> list[Cell]:
-        """Seed by seed, so that an early stop leaves whole comparisons; within a seed the order they came in."""
-        return sorted(cells, key=lambda cell: cell.seed)
+        """Pair by pair of seeds, so that an early stop leaves whole comparisons; within a pair as they came."""
+        return sorted(cells, key=lambda cell: cell.seed % DISJOINT_SEEDS)
 
     def _start(self, cell: Cell) -> None:
         here, there = self._context.Pipe(duplex=False)

@@ -26,6 +26,7 @@ from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
 
 CURVE_POINTS = 50
+DIVERGED_FACTOR = 10.0  # a final loss this many times that of knowing nothing is a diverged run's, finite or not
 
 
 class Abandoned(Exception):
@@ -129,9 +130,9 @@ class CellRun:
             self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
         with self._workload.opened():
             loss = self._workload.validation_loss(self._model)
-        if math.isfinite(loss):
+        if loss <= DIVERGED_FACTOR * self._workload.chance_loss:
             return loss
-        self._message = f"the validation loss is {loss}"
+        self._message = f"the validation loss is {loss}, that of knowing nothing {self._workload.chance_loss:.4g}"
         return None
 
     def result(self) -> CellResult:

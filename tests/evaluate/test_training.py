@@ -1,5 +1,7 @@
 """Cells as runs: the plain loop, recipes, divergence, read-outs."""
 
+import math
+
 import pytest
 import torch
 
@@ -47,6 +49,14 @@ def test_a_diverged_run_is_a_result() -> None:
     found = run(Recipe(lr_factor=1e30))
     assert (found.final_loss, found.diverged, found.loss) == (None, True, float("inf"))
     assert found.message is not None
+
+
+def test_a_loss_far_above_chance_is_divergence_even_if_finite() -> None:
+    """Growing without bound, but not yet out of the number format."""
+    found = run(Recipe(lr_factor=3.0), steps=60)
+    assert all(math.isfinite(loss) for _, loss in found.curve)
+    assert found.curve[-1][1] > 100 * found.chance_loss
+    assert found.diverged
 
 
 def test_learning_rate_and_memory_of_the_recipe_reach_the_optimizer() -> None:
