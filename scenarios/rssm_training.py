@@ -1,4 +1,8 @@
-"""Learning from the run: whole blocks of the shipped cadence, K observations and the replay updates that follow."""
+"""Learning from the run: whole blocks of the shipped cadence, as many cycles of K observations as share one replay.
+
+A cycle shorter than `learner.update_interval_steps` leaves its updates to a later one, so a block of fewer cycles would
+time either no update or one too many.
+"""
 
 import time
 from functools import partial
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
 
     from hpt.dynamics.forecast import ForecastModel, Vector
 
-BLOCK_STEPS = HybridConfig().cycle_steps
+_CONFIG = HybridConfig()
+_CYCLES = -(-_CONFIG.learner.update_interval_steps // _CONFIG.cycle_steps)  # from one replay to the next
+BLOCK_STEPS = _CYCLES * _CONFIG.cycle_steps
 _WARM_BLOCKS = 6  # until the replay holds whole windows with everything known
 _NUM_BLOCKS = 8  # of different steps, used in turn
 
@@ -35,14 +41,15 @@ class _Block:
         self._source: Iterator[Observation] = cycle(observations)
 
     def run(self) -> float:
-        """Take in K steps, then learn; seconds of both."""
-        block = list(islice(self._source, BLOCK_STEPS))
+        """Take in a block's cycles, learning at the end of each; seconds."""
+        cycles = [list(islice(self._source, _CONFIG.cycle_steps)) for _ in range(_CYCLES)]
         learner, trend = self.learner, self._trend
         began = time.perf_counter()
-        for features, action, loss in block:
-            trend.observe(loss)
-            learner.tick(features, action, loss, trend.level)
-        learner.learn(trend)
+        for observations in cycles:
+            for features, action, loss in observations:
+                trend.observe(loss)
+                learner.tick(features, action, loss, trend.level)
+            learner.learn(trend)
         return time.perf_counter() - began
 
 
@@ -55,24 +62,22 @@ def set_up(preset: Preset) -> Measured:
     block = _Block(chooser.models["rssm"], chooser.trend, _observations())
     for _ in range(_WARM_BLOCKS):
         block.run()
-    every = max(1, -(-config.learner.update_interval_steps // BLOCK_STEPS))  # blocks from one learning to the next
-    updates = config.learner.updates_per_cycle / (every * BLOCK_STEPS)
     return Measured(
         time_loops=lambda loops: sum(block.run() for _ in range(loops)),
         check=partial(_check, block, num_updates=config.learner.updates_per_cycle),
-        per_unit={"update": updates},
+        per_unit={"update": config.learner.updates_per_cycle / BLOCK_STEPS},
     )
 
 
 def _observations() -> list[Observation]:
     """Steps of a run that has been going on for a while, as the learner is told of them."""
-    encoder = FeatureEncoder(NUM_GROUPS, SCALES, BLOCK_STEPS)
+    encoder = FeatureEncoder(NUM_GROUPS, SCALES, _CONFIG.cycle_steps)
     observations: list[Observation] = []
     for facts in steps_of(_NUM_BLOCKS * BLOCK_STEPS):
         encoder.observe_step(facts)
         since = facts.steps_since_jump
         size = (1.0, 1.5) if since == 1 else (0.0, 0.0)
-        observations.append((encoder.vector(), action_vector(*size, since, BLOCK_STEPS), facts.loss))
+        observations.append((encoder.vector(), action_vector(*size, since, _CONFIG.cycle_steps), facts.loss))
     return observations
 
 
@@ -95,7 +100,7 @@ SCENARIOS = (
     Scenario(
         group="rssm_training",
         name="observe_gradient",
-        summary=f"A block of {BLOCK_STEPS} observed steps and the replay updates after it, per observation.",
+        summary=f"A block of {BLOCK_STEPS} observed steps with the replay updates that belong to it, per observation.",
         unit="observation",
         set_up=set_up,
         inner_loops=BLOCK_STEPS,

@@ -55,12 +55,12 @@ sys.exit("torch" in sys.modules)
 
 
 def test_units_of_work_are_stated() -> None:
-    """A horizon is that many predicted steps; a block is K observations, timed per observation."""
+    """A horizon is that many predicted steps; a block is the two cycles of 50 observations that share an update."""
     horizons = {name: one.scenario.num_units for name, one in ALL.items() if name.startswith("rssm_prediction")}
     assert horizons == {f"rssm_prediction/horizon_{n}": n for n in (1, 5, 10, 15, 25, 50, 75)}
     training = ALL["rssm_training/observe_gradient"].scenario
-    assert (training.num_units, training.inner_loops) == (1, 50)
-    assert set_up("rssm_training/observe_gradient").per_unit == {"update": 1 / 50}
+    assert (training.num_units, training.inner_loops) == (1, 100)
+    assert set_up("rssm_training/observe_gradient").per_unit == {"update": 1 / 100}
 
 
 def test_multiply_adds_are_those_of_the_layers() -> None:
