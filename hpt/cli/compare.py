@@ -29,7 +29,7 @@ from hpt.machine import utc_now
 
 FAILED = HptError.exit_code
 TUNING_FOLDER = "runs/tuning"
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 160
 EPILOG = f"""\b
 Arms: {", ".join(ARMS)};
 or the groups quick, standard, calibration, all.

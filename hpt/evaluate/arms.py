@@ -67,7 +67,7 @@ class Arm:
         return replace(changed, **self.changes)
 
     def claimed_work(self, work: float) -> float:
-        """Full-step equivalents or gradient evaluations it is charged for, given those it made."""
+        """Full-step equivalents, gradient evaluations or seconds it is charged for, given those it took."""
         return work / self.steps_frac if self.relabels else work
 
     def trained_steps(self, steps: int) -> int:

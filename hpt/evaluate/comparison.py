@@ -13,7 +13,8 @@ from importlib.util import find_spec
 
 from hpt.evaluate.arms import BASELINE, Arm
 from hpt.evaluate.cells import Cell, CellFolder, CellResult, Recipe
-from hpt.evaluate.measures import Baseline, Measures, measure
+from hpt.evaluate.measures import Measures, measure
+from hpt.evaluate.placement import Baseline
 from hpt.evaluate.suite import Plan, Task
 from hpt.evaluate.tuning import UNTUNED, Search, Tuned, TuningCache, loss_of, trial_cell
 

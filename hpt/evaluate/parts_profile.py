@@ -41,7 +41,7 @@ class PartsProfile:
         update_s: the same of the trainer's, everything included.
         cost_ratio: median over cycles of trainer over plain, with its bootstrap interval.
         part_s: seconds an update by part; they add up to the trainer's mean.
-        detail_s: seconds an update inside some of these parts.
+        detail_s: seconds an update inside some of these parts; memory probes: one reading times their number.
         phase_s: seconds an update by phase.
         jumps: kept; covered_steps: full steps they stand for.
         memory_probe_s: one reading of the memory counters; memory_probes: readings made.
@@ -147,6 +147,8 @@ class _Bench:
         times = np.asarray([self._cycle(cycle_steps, plain_first=index % 2 == 0) for index in range(cycles)])
         after, updates = self._trainer.summary(), cycles * cycle_steps
         ratios = times[:, 1] / times[:, 0]
+        one_probe_s, probes = memory_probe_s(self._workload.device), self._memory_records - records
+        details = _difference(detail, self._watch.seconds, updates)
         return PartsProfile(
             cycle_steps=cycle_steps,
             cycles=cycles,
@@ -154,12 +156,12 @@ class _Bench:
             update_s=float(np.median(times[:, 1])) / cycle_steps,
             cost_ratio=(float(np.median(ratios)), *_interval(ratios)),
             part_s=_difference(before["seconds"]["part"], after["seconds"]["part"], updates),
-            detail_s=_difference(detail, self._watch.seconds, updates),
+            detail_s=details | {"memory probe": one_probe_s * probes / updates},
             phase_s=_difference(before["seconds"]["phase"], after["seconds"]["phase"], updates),
             jumps=_count(before, after, "jumps_accepted"),
             covered_steps=_count(before, after, "steps_covered_by_jumps"),
-            memory_probe_s=memory_probe_s(self._workload.device),
-            memory_probes=self._memory_records - records,
+            memory_probe_s=one_probe_s,
+            memory_probes=probes,
             probe_forwards=_count(before, after, "probe_forwards"),
         )
 

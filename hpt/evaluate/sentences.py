@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from hpt.evaluate.arms import Arm
 from hpt.evaluate.comparison import Reading
-from hpt.evaluate.measures import Measures, Ratio
+from hpt.evaluate.measures import Measures
+from hpt.evaluate.ratios import Ratio
 from hpt.evaluate.suite import Task
 from hpt.evaluate.tuning import Tuned
 from hpt.evaluate.verdict import Judgement

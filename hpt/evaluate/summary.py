@@ -47,7 +47,8 @@ import numpy as np
 from hpt.evaluate.arms import BASELINE, Arm
 from hpt.evaluate.cells import CellResult
 from hpt.evaluate.comparison import Reading, Settings
-from hpt.evaluate.measures import Baseline, Ratio, excess
+from hpt.evaluate.placement import Baseline
+from hpt.evaluate.ratios import Ratio, excess
 from hpt.evaluate.sentences import overall_sentence, workload_sentence
 from hpt.evaluate.suite import Plan
 from hpt.evaluate.verdict import Judgement, Verdict, corrected, judge, overall

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from hpt.evaluate.measures import Measures, Ratio, log_of
+from hpt.evaluate.measures import Measures
+from hpt.evaluate.ratios import Ratio, log_of
 from hpt.evaluate.statistics import ROUNDING, holm, mean_over_groups
 
 SIGNIFICANCE = 0.05

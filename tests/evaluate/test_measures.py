@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from references.known_results import OFFSETS, SEEDS, SLOPE, T, baseline, loss_of, make_result, worth
 
 from hpt.evaluate.arms import ARMS
-from hpt.evaluate.measures import excess, measure
+from hpt.evaluate.measures import measure
+from hpt.evaluate.ratios import excess
 from hpt.evaluate.statistics import estimate
 
 HYBRID = ARMS["hybrid"]
@@ -96,9 +97,11 @@ def test_wall_ratio_comes_only_from_undisturbed_cells(changes: dict[str, Any], e
 
 
 def test_relabelled_work_is_counted_as_claimed() -> None:
-    """The planted arm trains 1.3 T and calls it T: its work ratio is 1.3, too."""
+    """The planted arm trains 1.3 T and calls it T: its work and wall-clock ratios are 1.3, too."""
     found = measure(ARMS["planted"], baseline(), worth(1.3, work=1.3 * T))
     assert found.work_ratio.value == pytest.approx(1.3)
+    assert found.wall_ratio is not None
+    assert found.wall_ratio.value == pytest.approx(1.3)
 
 
 def test_fewer_steps_gain_nothing_for_their_work() -> None:

@@ -72,7 +72,9 @@ def test_diverged_trials_count_as_the_worst() -> None:
 
 def plan(**changes: Any) -> Plan:
     values: dict[str, Any] = {"tasks": (Task("mlp", 100),), "arms": (ARMS["baseline"],), "seeds": (0, 1)}
-    return Plan(**(values | {"length_fracs": (0.7, 1.0)} | changes))
+    values["length_fracs"] = (0.7, 1.0)
+    values.update(changes)
+    return Plan(**values)
 
 
 def test_outcomes_are_cached_by_all_that_decides_them(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hpt.evaluate.measures import Ratio, excess
+from hpt.evaluate.ratios import Ratio, excess
 from hpt.evaluate.statistics import estimate
 from hpt.evaluate.verdict import Verdict, judge, overall
 
