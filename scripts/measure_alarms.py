@@ -3,8 +3,8 @@
     A/A       twenty pairs of separate runs of the same code over four scenarios; any alarm in a pair is a false one
     planted   further runs in which each of the four scenarios does 15 % more work; each must come out as regressed
 
-Runs of a pair follow one another, so that a machine that changes its mind in between shows. Every run is stored as it
-ends; the same command goes on where it was stopped. Leave the machine alone meanwhile.
+The runs of a pair follow one another, so that a machine that changes in between shows. Every run is stored as it ends;
+the same command goes on where it was stopped. It takes about half an hour; leave the machine alone meanwhile.
 
     python scripts/measure_alarms.py --out runs/alarms --result reports/evidence/alarms.json
 """

@@ -9,20 +9,14 @@ import click
 
 from hpt.bench.discovery import find_scenarios
 from hpt.cli.bench_compare import compare_command
-from hpt.cli.bench_run import run_command
+from hpt.cli.bench_run import EXAMPLES, run_command
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, HptError
 
 RUN = "run"
-EPILOG = """\b
-Examples:
-  hpt bench list
-  hpt bench all --fast
-  hpt bench rssm_prediction --preset reference --threads 1 --out runs/rollout
-  hpt bench confidence/cached --affinity 1 --json
-  hpt bench all --rigorous --save-baseline before
-  hpt bench all --rigorous --baseline before --gate 5%
-  hpt bench my_package.my_module:SCENARIOS
+EPILOG = f"""\b
+{EXAMPLES}
+  hpt bench list --json
   hpt bench compare runs/old runs/new --gate 5%
 """
 
@@ -36,7 +30,7 @@ class BenchGroup(click.Group):
         """The named command with the rest of the words, or `run` with all of them."""
         if args[0] in self.commands and args[0] != RUN:
             return super().resolve_command(ctx, args)
-        return RUN, self.commands[RUN], args
+        return "", self.commands[RUN], args  # no name, so that usage lines do not show one
 
 
 @click.group(cls=BenchGroup, epilog=EPILOG, context_settings={"ignore_unknown_options": True})

@@ -28,11 +28,21 @@ from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
 from hpt.machine import utc_now
 
+EXAMPLES = """\
+Examples:
+  hpt bench all --fast
+  hpt bench all --rigorous --preset reference --threads 1 --out runs/rollout
+  hpt bench rssm_prediction weight_delta/apply --json
+  hpt bench confidence/cached --affinity 1 --timeout 120
+  hpt bench all --save-baseline before
+  hpt bench all --baseline before --gate 5%
+  hpt bench my_package.my_module:SCENARIOS"""
 
-@click.command(hidden=True, options_metavar="[OPTIONS]")
+
+@click.command(hidden=True, epilog=f"\b\n{EXAMPLES}")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--fast", is_flag=True, help="3 processes a scenario: rough numbers of all in two minutes.")
-@click.option("--rigorous", is_flag=True, help="At least 100 values in 8 processes, each after 3 s of warm-up.")
+@click.option("--rigorous", is_flag=True, help="At least 100 values in 6 processes, each after 3 s of warm-up.")
 @click.option(
     "--preset",
     type=click.Choice([one.value for one in Preset]),
@@ -45,8 +55,15 @@ from hpt.machine import utc_now
 )
 @click.option("--affinity", metavar="CPUS", help="Processors for the workers, as in 1 or 0,2-3. [default: any]")
 @click.option("--out", metavar="FOLDER", help="Where results go; what is there is kept. [default: runs/bench-<time>]")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=1800.0, show_default=True,
-              help="Seconds after which a scenario is given up.")  # fmt: skip
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=1800.0,
+    show_default=True,
+    help="After this a scenario is given up.",
+)
 @click.option("--save-baseline", metavar="NAME", help="Keep the result under that name, in runs/baselines.")
 @click.option("--baseline", metavar="NAME", help="Compare the result with the one kept under that name.")
 @click.option("--gate", metavar="PERCENT", help="With --baseline: exit 3 if a scenario is slower by more, as in 5%.")
