@@ -66,7 +66,7 @@ def remarks(rows: tuple[Summary, ...]) -> list[str]:
 
 def _scaling_lines(rows: tuple[Summary, ...]) -> list[str]:
     return [
-        f"{one.group}: {time_text(one.slope_s)} per {one.unit} + {time_text(one.intercept_s)} a call "
+        f"{one.group}: {time_text(one.slope_s)} per {one.unit}, and {time_text(one.intercept_s)} a call besides "
         f"(line through {one.num_sizes} scenarios, R2 {one.r_squared:.5f})"
         for one in scalings(rows)
     ]
