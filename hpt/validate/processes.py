@@ -55,6 +55,8 @@ def run_job(job: Job, folder: Path, on_line: OnLine) -> list[Outcome]:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            assert process.stdout is not None, "it was asked for"
+            process.stdout.close()
         errors.seek(0)
         message = errors.read().strip()
     outcomes = _outcomes(job, lines, code, message)
