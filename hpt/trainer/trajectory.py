@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.memory.offload import wait_for
 
 OwnDirection = Callable[[int, torch.nn.Parameter], torch.Tensor]
 Kept = Callable[[torch.nn.Parameter], torch.Tensor]
@@ -137,9 +138,17 @@ class Trajectory:
 
     @torch.no_grad()
     def begin_cycle(self) -> None:
-        """Start the next cycle at the present weights."""
+        """Start the next cycle at the present weights.
+
+        Into pinned memory the copies are only queued: the next update comes after them on the same stream, and
+        `end_cycle` begins with a transfer that waits for them. Who reads the start earlier settles first.
+        """
         for start, parameter in zip(self._start, self.parameters, strict=True):
-            start.copy_(parameter.detach())
+            start.copy_(parameter.detach(), non_blocking=True)
+
+    def _settle(self) -> None:
+        """Wait until queued copies to the host have arrived."""
+        wait_for({parameter.device for parameter in self.parameters})
 
     @torch.no_grad()
     def apply(
@@ -226,6 +235,7 @@ class Trajectory:
     @torch.no_grad()
     def step_back(self, kept: Kept, factor: float) -> None:
         """Take back `factor` of the jump, from the weights and from the start of the cycle, so that d stays pure."""
+        self._settle()
         for start, parameter in zip(self._start, self.parameters, strict=True):
             jump = start - kept(parameter).to(start.device, start.dtype)
             parameter.data.sub_(jump.to(parameter.device, parameter.dtype), alpha=factor)
@@ -234,6 +244,7 @@ class Trajectory:
     @torch.no_grad()
     def move_to(self, placement: str) -> int:
         """Store the copies elsewhere or in another format from now on; returns the bytes this freed on the device."""
+        self._settle()
         before = self._device_bytes()
         self._placement = placement
         for index, parameter in enumerate(self.parameters):
@@ -257,6 +268,7 @@ class Trajectory:
 
     def state_dict(self) -> dict[str, Any]:
         """All copies and the count of cycles."""
+        self._settle()
         return {
             "num_cycles": self.num_cycles,
             "start": self._start,

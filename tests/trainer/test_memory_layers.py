@@ -327,3 +327,19 @@ def test_precision_of_the_probes_leaves_full_steps_alone() -> None:
     pairs = list(zip(expected, losses, predicted, strict=True))
     assert all(one == other for one, other, jumped in pairs if not jumped)
     assert any(one != other for one, other, jumped in pairs if jumped)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("option", [{"trajectory": {"placement": "cpu"}}, {"memory": {"offload_optimizer": True}}])
+def test_what_waits_on_the_host_comes_back_the_same(option: dict[str, Any]) -> None:
+    """On a GPU: trajectory in pinned memory, or the optimizer's state away in PREDICT, against all on the device."""
+
+    def losses_with(**settings: Any) -> Losses:
+        problem = teacher()
+        problem.model.cuda()
+        batch = problem.batch
+        problem.batch = lambda index: tuple(one.cuda() for one in batch(index))
+        return _run(problem, **settings)[0]
+
+    on_device = losses_with(trajectory={"placement": "device"})
+    assert losses_with(**({"trajectory": {"placement": "device"}} | option)) == pytest.approx(on_device, rel=1e-4)
