@@ -40,7 +40,7 @@ def _jumps(records: list[Record]) -> int:
     return sum(isinstance(one, StepRecord) and one.was_predicted for one in records)
 
 
-def _failing(problem: Problem, at: int, times: int = 1, after: Callable[[], None] = lambda: None) -> Problem:
+def _failing(problem: Problem, at: int, times: int = 1, after: Callable[[], object] = lambda: None) -> Problem:
     """Forward pass number `at`, and those that follow up to `times`, run out of memory when they are done."""
     loss_fn, calls = problem.loss_fn, 0
 
@@ -158,7 +158,7 @@ def test_a_degraded_run_continues_bit_for_bit(tmp_path: Path, saved_at: int) -> 
 
 def test_an_emergency_checkpoint_is_written_once_and_can_be_resumed(tmp_path: Path) -> None:
     """Layer 4: the file holds the state after the call that crossed the threshold, and the run goes on from it."""
-    settings = {"memory": {"checkpoint_at": LOW, "check_interval": 33}}
+    settings: dict[str, Any] = {"memory": {"checkpoint_at": LOW, "check_interval": 33}}
     settings["checkpoint"] = {"dir": str(tmp_path), "save_interval": 10**6}
     losses, records, _ = _run(teacher(), **settings)
     (saved,) = tmp_path.glob("*.safetensors")
@@ -297,7 +297,7 @@ def test_offloading_the_optimizer_changes_nothing() -> None:
 
 def test_a_rejected_jump_finds_its_optimizer_again() -> None:
     """Option: a jump that is undone is undone with the optimizer's state back in its place."""
-    tight = {"probe": {"max_rise_frac": 0.0, "batches": 1}}
+    tight: dict[str, Any] = {"probe": {"max_rise_frac": 0.0, "batches": 1}}
     expected = _run(teacher(), **tight)[0]
     assert _run(teacher(), memory={"offload_optimizer": True}, **tight)[0] == expected
 

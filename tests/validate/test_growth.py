@@ -37,7 +37,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     generator = np.random.default_rng(0)
     inside = 0
     for _ in range(400):
-        found = slope_of(range(30), 3.0 * np.arange(30) + generator.normal(size=30))
+        found = slope_of(range(30), (3.0 * np.arange(30) + generator.normal(size=30)).tolist())
         assert found is not None
         inside += found.low <= 3.0 <= found.high
     assert 0.92 <= inside / 400 <= 0.99
@@ -51,7 +51,7 @@ def test_a_wandering_series_gets_a_wider_interval_than_independent_noise() -> No
     for step in range(1, 60):
         wandering[step] = 0.9 * wandering[step - 1] + noise[step]
     wandering *= noise.std() / wandering.std()
-    independent, dependent = slope_of(range(60), noise), slope_of(range(60), wandering)
+    independent, dependent = slope_of(range(60), noise.tolist()), slope_of(range(60), wandering.tolist())
     assert independent is not None
     assert dependent is not None
     assert dependent.high - dependent.low > 2 * (independent.high - independent.low)

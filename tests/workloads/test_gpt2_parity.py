@@ -18,8 +18,19 @@ def theirs() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package's own, on import
         from transformers import GPT2Config, GPT2LMHeadModel
-    sizes = {"n_layer": SHAPE.layers, "n_head": SHAPE.heads, "n_embd": SHAPE.dim, "n_positions": SHAPE.context}
-    quiet = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0}
+    sizes: dict[str, Any] = {
+        "n_layer": SHAPE.layers,
+        "n_head": SHAPE.heads,
+        "n_embd": SHAPE.dim,
+        "n_positions": SHAPE.context,
+    }
+    quiet: dict[str, Any] = {
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
     config = GPT2Config(**sizes, **quiet, vocab_size=SHAPE.vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
