@@ -26,5 +26,5 @@ def lerp_(tensors: Sequence[torch.Tensor], ends: Sequence[torch.Tensor], weight:
 
 
 def copy_(tensors: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
-    """Overwrite every tensor by its source, across devices and formats if need be."""
-    torch._foreach_copy_(list(tensors), list(sources))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+    """Overwrite every tensor by its source, across devices and formats if need be; into pinned memory it is queued."""
+    torch._foreach_copy_(list(tensors), list(sources), non_blocking=True)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]

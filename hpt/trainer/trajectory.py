@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.memory.offload import wait_for
 from hpt.numerics.tensors import add_, copy_, lerp_
 
 OwnDirection = Callable[[int, torch.nn.Parameter], torch.Tensor]
@@ -145,8 +146,16 @@ class Trajectory:
 
     @torch.no_grad()
     def begin_cycle(self) -> None:
-        """Start the next cycle at the present weights."""
+        """Start the next cycle at the present weights.
+
+        Into pinned memory the copies are only queued: the next update comes after them on the same stream, and
+        `end_cycle` begins with a transfer that waits for them. Who reads the start earlier settles first.
+        """
         copy_(self._start, self.parameters)
+
+    def _settle(self) -> None:
+        """Wait until queued copies to the host have arrived."""
+        wait_for({parameter.device for parameter in self.parameters})
 
     @torch.no_grad()
     def apply(
@@ -249,6 +258,7 @@ class Trajectory:
     @torch.no_grad()
     def step_back(self, kept: Kept, factor: float) -> None:
         """Take back `factor` of the jump, from the weights and from the start of the cycle, so that d stays pure."""
+        self._settle()
         for start, parameter in zip(self._start, self.parameters, strict=True):
             jump = start - kept(parameter).to(start.device, start.dtype)
             parameter.data.sub_(jump.to(parameter.device, parameter.dtype), alpha=factor)
@@ -257,6 +267,7 @@ class Trajectory:
     @torch.no_grad()
     def move_to(self, placement: str) -> int:
         """Store the copies elsewhere or in another format from now on; returns the bytes this freed on the device."""
+        self._settle()
         before = self._device_bytes()
         self._placement = placement
         for index, parameter in enumerate(self.parameters):
@@ -281,6 +292,7 @@ class Trajectory:
 
     def state_dict(self) -> dict[str, Any]:
         """All copies and the count of cycles."""
+        self._settle()
         return {
             "num_cycles": self.num_cycles,
             "start": self._start,

@@ -7,6 +7,7 @@ parameter at a time.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -30,6 +31,8 @@ Peaks = dict[str, PhasePeak]
 def estimate_job(job: Job) -> dict[str, Any]:
     """The job's estimate as plain values; `job.name` is the kind of device, "host", "cuda" or "cuda-here"."""
     for_cuda = job.name != "host"
+    if job.name == "cuda" and job.context is not None:
+        job = replace(job, seq_len=job.context)
     peaks = phase_peaks(job, for_cuda=for_cuda, on_device=not for_cuda)
     plain, kept = peaks["FULL"].peak_bytes, kept_bytes(job)
     hybrid = max(one.peak_bytes for one in peaks.values())
@@ -67,7 +70,7 @@ def _worst(job: Job, dtype: str, placement: str, batch: int) -> int:
 
 
 def _resized(job: Job, dtype: str, batch: int) -> Job:
-    return Job.from_document(job.to_document() | {"dtype": dtype, "batch_size": batch})
+    return replace(job, dtype=dtype, batch_size=batch)
 
 
 def _num_trained(job: Job) -> tuple[int, int]:

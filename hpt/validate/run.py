@@ -52,14 +52,10 @@ class Request:
 
     def jobs(self) -> list[Job]:
         """Every process, in order: estimates first, since they tell whether the rest can fit."""
-        jobs = [*self._estimates(), *(replace(self.job, kind="arm", name=name) for name in self.arms)]
-        return jobs if self.drills == "none" else [*jobs, self._drill_job()]
-
-    def _estimates(self) -> list[Job]:
-        """One for the device that is here, and one of a GPU at the model's full context."""
         here = "host" if self.job.device == "cpu" else "cuda-here"
-        one = replace(self.job, kind="estimate", name=here)
-        return [one, replace(one, name="cuda", seq_len=self.estimate_seq_len)]
+        jobs = [replace(self.job, kind="estimate", name=f"{here},cuda", context=self.estimate_seq_len)]
+        jobs += [replace(self.job, kind="arm", name=name) for name in self.arms]
+        return jobs if self.drills == "none" else [*jobs, self._drill_job()]
 
     def _drill_job(self) -> Job:
         names = ",".join(plan.DRILLS)
