@@ -75,16 +75,20 @@ def _resized(job: Job, dtype: str, batch: int) -> Job:
 
 def _num_trained(job: Job) -> tuple[int, int]:
     """Trained parameters, and bytes of one of them."""
-    model, _ = _on_meta(job)
+    model, _, _ = _on_meta(job)
     trained = [one for one in model.parameters() if one.requires_grad]
     return sum(one.numel() for one in trained), trained[0].element_size()
 
 
-def _on_meta(job: Job) -> tuple[torch.nn.Module, Workload]:
-    """The model without memory, and its workload."""
-    with torch.device("meta"):
-        workload = workload_of(job, torch.device("meta"))
-        return model_of(workload, job.dtype), workload
+def _on_meta(job: Job) -> tuple[torch.nn.Module, Workload, Any]:
+    """The model without memory, its workload and a batch; a workload that cannot do without gets real memory."""
+    try:
+        with torch.device("meta"):
+            workload = workload_of(job, torch.device("meta"))
+            return model_of(workload, job.dtype), workload, workload.batch(0)
+    except (NotImplementedError, RuntimeError):  # it copies or reads values on the way
+        workload = workload_of(job, CPU)
+        return model_of(workload, job.dtype), workload, workload.batch(0)
 
 
 def kept_bytes(job: Job) -> dict[str, int]:
@@ -113,8 +117,7 @@ def phase_peaks(job: Job, *, for_cuda: bool, on_device: bool) -> Peaks:
 
 def _prepare(job: Job, *, for_cuda: bool, on_device: bool) -> Prepared:
     with unset_fake_temporarily():
-        meta, workload = _on_meta(job)
-        data = workload.batch(0)
+        meta, workload, data = _on_meta(job)
     model, batch = as_fakes(meta), tree_map_only(torch.Tensor, fake_like, data)
     optimizer = workload.build_optimizer(model)
     for group in optimizer.param_groups:

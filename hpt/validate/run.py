@@ -84,6 +84,7 @@ def validate(request: Request, folder: Path, console: Console) -> dict[str, Any]
         "finished_at": utc_now(),
         "sources": next((list(arm.start["sources"]) for arm in arms.values() if arm.start), []),
         "peak_method": next((arm.start["peak_method"] for arm in arms.values() if arm.start), None),
+        "environment": document["environment"] | _machine_of(arms),
         "arms": _summaries(arms),
         "drills": {name: dict(one.end) or {"failed": one.message} for name, one in drills.items()},
         "estimates": {name: dict(one.end) for name, one in estimates.items()},
@@ -95,6 +96,12 @@ def validate(request: Request, folder: Path, console: Console) -> dict[str, Any]
     write_csv(folder / CSV_FILE, arms)
     write_figure(folder / FIGURE_FILE, arms, f"{request.job.model}: {document['measured']}")
     return document
+
+
+def _machine_of(arms: Mapping[str, Outcome]) -> dict[str, Any]:
+    """What only a process that trained can tell: threads in use, name of the GPU."""
+    start = next((arm.start for arm in arms.values() if arm.start), {})
+    return {name: start.get(name) for name in ("threads", "device_name", "limit_bytes", "host_limit_bytes")}
 
 
 def verdict_of(checks: list[Check]) -> str:

@@ -82,6 +82,7 @@ def test_a_run_too_short_for_its_cycle_is_a_finding(tmp_path: Path, capfd: pytes
         (("--device", "cuda:7"), 6, "not available on this machine"),
         (("--device", "teapot"), 2, "torch does not know"),
         (("--arms", "plain,fancy"), 2, "choose from"),
+        (("--model", "gpt5"), 2, "choose from"),
         (("--budget-gb", "16"), 2, "--estimate"),
         (("--dtype", "fp8"), 2, "fp8"),
     ],
