@@ -1,0 +1,136 @@
+"""Targets against what was measured: one judgement each, or "not measured"."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from reports import comparisons, memory_runs, training_runs
+from reports.evidence import Evidence, Source
+from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
+from reports.numbers import NOT_MEASURED, interval, percent, plain, ratio, seconds
+from reports.timings import by_preset, horizon_line
+from reports.view import MISSED, REACHED, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was measured for a target.
+
+    Attributes:
+        value: held against the limit.
+        text: in words.
+        source: the measurement.
+        also: a further condition that must hold, e.g. an interval above 1.
+    """
+
+    value: float
+    text: str
+    source: Source
+    also: bool = True
+
+
+Finder = Callable[[Evidence], Reading | None]
+
+
+def _slope(preset: str) -> Finder:
+    def find(evidence: Evidence) -> Reading | None:
+        timings = by_preset(evidence).get(preset)
+        line = None if timings is None else horizon_line(timings)
+        return None if timings is None or line is None else Reading(line.slope_s, seconds(line.slope_s), timings.source)
+
+    return find
+
+
+def _median(name: str, preset: str = "default") -> Finder:
+    def find(evidence: Evidence) -> Reading | None:
+        timings = by_preset(evidence).get(preset)
+        value = None if timings is None else timings.unit_s(name)
+        return None if timings is None or value is None else Reading(value, seconds(value), timings.source)
+
+    return find
+
+
+def _full_overhead(evidence: Evidence) -> Reading | None:
+    source = evidence.newest(OVERHEAD)
+    if source is None:
+        return None
+    facts = source.document
+    low, high = (100.0 * (float(facts[name]) - 1.0) for name in ("ratio_low", "ratio_high"))
+    share = float(facts["ratio"]) - 1.0
+    return Reading(share, f"{percent(share)} {interval(low, high)}", source)
+
+
+def _covered_step(evidence: Evidence) -> Reading | None:
+    found = training_runs.covered_step(evidence)
+    return None if found is None else Reading(found.share, percent(found.share), found.source)
+
+
+def _memory(name: str, device: str, text: Callable[[float], str]) -> Finder:
+    def find(evidence: Evidence) -> Reading | None:
+        found = memory_runs.check_value(evidence, name, device)
+        return None if found is None else Reading(abs(found[0]), text(found[0]), found[1])
+
+    return find
+
+
+def _work(workload: str) -> Finder:
+    def find(evidence: Evidence) -> Reading | None:
+        found = comparisons.default_arm(evidence, workload)
+        if found is None:
+            return None
+        text = f"{ratio(found.value)} {interval(found.low, found.high)}"
+        return Reading(found.value, text, found.source, found.accelerates or workload in {"cnn", "regression", "mlp"})
+
+    return find
+
+
+def _mb(value: float) -> str:
+    return f"{plain(value)} MB a step"
+
+
+FINDERS: Mapping[str, tuple[Kind, Finder]] = {
+    "step_default": (TIMING, _slope("default")),
+    "step_reference": (TIMING, _slope("reference")),
+    "features": (TIMING, _median("state_encoding/compute_features")),
+    "observe": (TIMING, _median("rssm_training/observe_gradient", "reference")),
+    "confidence_cached": (TIMING, _median("confidence/cached")),
+    "confidence_uncached": (TIMING, _median("confidence/uncached")),
+    "record_step": (TIMING, _median("state_history/record_step")),
+    "apply": (TIMING, _median("weight_delta/apply")),
+    "full_overhead": (OVERHEAD, _full_overhead),
+    "covered_step": (PROFILE, _covered_step),
+    "peak_cuda": (MEMORY, _memory("peak over plain", "cuda", ratio)),
+    "peak_host": (MEMORY, _memory("peak is plain + trajectory + snapshot", "cpu", percent)),
+    "growth_host": (MEMORY, _memory("growth", "cpu", _mb)),
+    "growth_cuda": (MEMORY, _memory("growth", "cuda", _mb)),
+    **{f"work_{name}": (COMPARISON, _work(name)) for name in ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")},
+}
+
+
+def targets() -> list[dict[str, Any]]:
+    """The list of targets as stored."""
+    return tomllib.loads((files("reports") / "targets.toml").read_text(encoding="utf-8"))["targets"]
+
+
+def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> Verdict:
+    """One target held against what was measured."""
+    _, find = FINDERS[target["id"]]
+    reading = find(evidence)
+    if reading is None:
+        return Verdict(what=target["what"], threshold=target["must"], measured=NOT_MEASURED, word=NOT_MEASURED)
+    limit = float(target["limit"])
+    is_within = reading.value >= limit if target.get("at_least") else reading.value <= limit
+    return Verdict(
+        what=target["what"],
+        threshold=target["must"],
+        measured=reading.text,
+        word=REACHED if is_within and reading.also else MISSED,
+        sources=(reading.source,),
+    )
+
+
+def verdicts(evidence: Evidence, kinds: tuple[Kind, ...] = ()) -> list[Verdict]:
+    """All targets, or those that rest on some kinds of measurement."""
+    return [verdict_of(one, evidence) for one in targets() if not kinds or FINDERS[one["id"]][0] in kinds]

@@ -1,0 +1,316 @@
+"""PHASE_2_BENCHMARKING_REPORT: what the parts cost, beside the original, and where a step's time goes."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reports.achieved import verdicts
+from reports.evidence import Evidence, Source
+from reports.figures.profiles import draw_parts
+from reports.figures.timings import draw_horizons, draw_spread
+from reports.kinds import OVERHEAD, PREDICTION, PROFILE, TIMING
+from reports.markdown_text import code, harmless, table
+from reports.numbers import NOT_MEASURED, count, interval, percent, plain, ratio, seconds
+from reports.originals import claims, original
+from reports.timings import CONTROL, LOW_VARIANCE_FRAC, SCENARIOS, Line, Timings, by_preset, horizon_line, steady_share
+from reports.training_runs import cells, covered_step, part_shares, phase_rows, workload_of
+from reports.view import Figure, Links, Missing, Page, absent, counted
+
+NAME = "PHASE_2_BENCHMARKING_REPORT"
+KINDS = (TIMING, OVERHEAD, PROFILE)
+
+
+def build(evidence: Evidence, links: Links) -> Page:
+    """The report's content."""
+    runs = by_preset(evidence)
+    profiles = _by_workload(evidence.of(PROFILE))
+    paired = evidence.newest(PREDICTION)
+    overhead = evidence.newest(OVERHEAD)
+    found = [one for one in (paired, overhead) if one is not None]
+    judged = verdicts(evidence, KINDS)
+    figures = [*_figures(runs), *(draw_parts(one) for one in profiles)]
+    return Page(
+        name=NAME,
+        title="Phase 2: benchmarking report",
+        summary=_summary(runs, overhead, evidence, links, counted(judged)),
+        verdicts=judged,
+        sources=[*(one.source for one in runs.values()), *profiles, *found],
+        missing=_missing(runs, profiles, overhead, paired),
+        figures={one.name: one for one in figures},
+        values={
+            "presets": [_preset(name, one, links) for name, one in runs.items()],
+            "claims": _claim_table(runs, links),
+            "claim_list": claims(NAME),
+            "original": original(),
+            "confidence": _confidence(runs, links),
+            "overhead": None if overhead is None else _overhead(overhead, links),
+            "phases": None if paired is None else _phases(paired, links),
+            "parts": None if paired is None else _parts(paired, links),
+            "profiles": [_profile(one, links) for one in profiles],
+        },
+    )
+
+
+def _by_workload(sources: Sequence[Source]) -> list[Source]:
+    newest: dict[str, Source] = {}
+    for one in sources:
+        newest.setdefault(workload_of(one), one)
+    return [newest[name] for name in sorted(newest)]
+
+
+def _figures(runs: dict[str, Timings]) -> list[Figure]:
+    drawn = [draw_spread(one) for one in runs.values()]
+    with_lines = [one for one in runs.values() if horizon_line(one) is not None]
+    return [*([draw_horizons(with_lines)] if with_lines else []), *drawn]
+
+
+def _summary(
+    runs: dict[str, Timings], overhead: Source | None, evidence: Evidence, links: Links, tally: str
+) -> list[str]:
+    lines = [f"Targets: {tally} ({links.target})."]
+    for preset in ("default", "reference"):
+        timings = runs.get(preset)
+        line = None if timings is None else horizon_line(timings)
+        if timings is None or line is None:
+            lines.append(f"A predicted step, `{preset}` preset: {NOT_MEASURED}.")
+            continue
+        gain = original()["per_step_measured_s"] / line.slope_s
+        compared = (
+            f", {plain(gain)} times less than the original's code takes ({links.claim})"
+            if preset == "reference"
+            else ""
+        )
+        lines.append(
+            f"A predicted step, `{preset}` preset: {seconds(line.slope_s)}{compared} ({links.to(timings.source)})."
+        )
+    if overhead is None:
+        lines.append(f"Overhead of the trainer in a full step: {NOT_MEASURED}.")
+    else:
+        low, high = (100.0 * (float(overhead.document[name]) - 1.0) for name in ("ratio_low", "ratio_high"))
+        lines.append(
+            f"Overhead of the trainer in a full step of {harmless(overhead.document['workload'])}: "
+            f"{percent(float(overhead.document['ratio']) - 1.0)}, 95 % interval "
+            f"{interval(low, high)} ({links.to(overhead)})."
+        )
+    covered = covered_step(evidence)
+    lines.append(
+        f"A step that a jump covers, against a full step: {NOT_MEASURED}."
+        if covered is None
+        else f"A step that a jump covers costs {percent(covered.share)} of a full step, jump and probes included; "
+        f"whether it is worth one is another question, see {links.page('EVALUATION_REPORT', 'the evaluation')} "
+        f"({links.to(covered.source)})."
+    )
+    return lines
+
+
+def _preset(preset: str, timings: Timings, links: Links) -> dict[str, object]:
+    source = timings.source
+    line = horizon_line(timings)
+    below, total = steady_share(timings)
+    facts = source.document["facts"]
+    control = timings.median_s(CONTROL)
+    return {
+        "name": preset,
+        "table": _scenario_table(timings, links),
+        "line": None if line is None else _line_text(line, timings, links),
+        "variance": (
+            f"{below} of {total} scenarios vary by less than {plain(100 * LOW_VARIANCE_FRAC, 1)} % "
+            f"(standard deviation over mean), as the original states of all of its own "
+            f"({links.to(source)}, {links.claim})."
+        ),
+        "mode": f"Mode {harmless(facts.get('hpt_mode', 'not stored'))}, "
+        f"{count(int(facts.get('hpt_threads', 1)), 'thread')} "
+        f"({links.to(source)}).",
+        "control": None
+        if control is None
+        else f"A round of the control takes {seconds(control)} ({links.to(source)}).",
+        "spread": f"spread_{preset}",
+    }
+
+
+def _scenario_table(timings: Timings, links: Links) -> str:
+    link = links.to(timings.source)
+    names = [*SCENARIOS, *(str(name) for name in timings.rows.index if name not in {*SCENARIOS, CONTROL})]
+    rows: list[list[str]] = []
+    for name in names:
+        if name not in timings.rows.index:
+            rows.append([code(name), *[NOT_MEASURED] * 9, link])
+            continue
+        row = timings.rows.loc[name]
+        low, high = row["low_s"], row["high_s"]
+        ends = f"{seconds(low)} to {seconds(high)}" if pd.notna(low) else "no interval"
+        rows.append(
+            [
+                code(name),
+                seconds(float(row["median_s"])),
+                ends,
+                seconds(float(row["mean_s"])),
+                seconds(float(row["std_s"])) if pd.notna(row["std_s"]) else "-",
+                f"{seconds(float(row['p5_s']))} to {seconds(float(row['p95_s']))}",
+                f"{row['num_values']} in {row['num_processes']}",
+                str(row["num_outliers"]),
+                percent(float(row["cv_frac"])) if pd.notna(row["cv_frac"]) else "-",
+                f"{seconds(float(row['median_s']) / int(row['num_units']))} a {harmless(row['unit'])}",
+                link,
+            ]
+        )
+    head = ["scenario", "median", "95 % interval", "mean", "std", "5th to 95th percentile", "values in processes"]
+    return table([*head, "outliers", "variation", "unit cost", "source"], rows)
+
+
+def _line_text(line: Line, timings: Timings, links: Links) -> str:
+    source = links.to(timings.source)
+    macs = timings.rows["macs"].dropna()
+    work = f"; {plain(float(macs.iloc[0]) / 1e3)} thousand multiply-adds a predicted step" if len(macs) else ""
+    return (
+        f"One more predicted step costs {seconds(line.slope_s)} (least squares through the medians, R² = "
+        f"{plain(line.r_squared, 4)}), a call without steps {seconds(line.intercept_s)}{work} ({source})."
+    )
+
+
+def _claim_table(runs: dict[str, Timings], links: Links) -> str:
+    """Claimed, measured for the original, measured here at the same dimensions, and the ratio."""
+    timings = runs.get("reference") or runs.get("default")
+    known = original()["benchmarks"]
+    link = links.claim if timings is None else f"{links.claim}, {links.to(timings.source)}"
+    rows: list[list[str]] = []
+    for name in SCENARIOS:
+        facts = known.get(name, {})
+        here = None if timings is None else timings.unit_s(name) if "horizon" not in name else timings.median_s(name)
+        there = facts.get("measured_s")
+        gain = None if here is None or there is None else there / here
+        rows.append(
+            [
+                code(name),
+                seconds(facts["claimed_s"]) if "claimed_s" in facts else "no claim",
+                "not there" if there is None else seconds(there),
+                seconds(here),
+                "-" if gain is None else ratio(gain),
+                harmless(facts.get("note", "")),
+                link,
+            ]
+        )
+    line = None if timings is None else horizon_line(timings)
+    slope = None if line is None else line.slope_s
+    there = float(original()["per_step_measured_s"])
+    rows.append(
+        [
+            "a predicted step (slope)",
+            seconds(original()["per_step_claimed_s"]),
+            seconds(there),
+            seconds(slope),
+            "-" if slope is None else ratio(there / slope),
+            "",
+            link,
+        ]
+    )
+    head = ["scenario", "claimed by the original", "measured for the original", "measured here", "original over here"]
+    return table([*head, "note", "source"], rows)
+
+
+def _confidence(runs: dict[str, Timings], links: Links) -> str:
+    rows = [
+        [
+            preset,
+            seconds(one.median_s("confidence/cached")),
+            seconds(one.median_s("confidence/uncached")),
+            links.to(one.source),
+        ]
+        for preset, one in runs.items()
+    ]
+    return table(["preset", "cached", "computed", "source"], rows)
+
+
+def _overhead(source: Source, links: Links) -> str:
+    facts = source.document
+    return (
+        f"With everything on that a full step needs and no jump allowed, a step of the trainer takes "
+        f"{plain(float(facts['ratio']), 4)} times the plain loop's, 95 % interval "
+        f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, median of "
+        f"{facts['blocks']} paired blocks of {facts['block_steps']} steps; the plain step takes {seconds(float(facts['plain_step_s']))} "
+        f"({links.to(source)})."
+    )
+
+
+def _phases(source: Source, links: Links) -> str:
+    rows = [
+        [
+            str(row["phase"]),
+            f"{row['calls']:.0f}",
+            seconds(float(row["call_s"])),
+            percent(float(row["share"])),
+            links.to(source),
+        ]
+        for row in phase_rows(cells(source))
+    ]
+    return table(["phase", "calls", "time a call", "share of the time", "source"], rows)
+
+
+def _parts(source: Source, links: Links) -> str:
+    rows = [[harmless(name), percent(share), links.to(source)] for name, share in part_shares(cells(source)).items()]
+    return table(["part", "share of the time", "source"], rows)
+
+
+def _profile(source: Source, links: Links) -> dict[str, str]:
+    document = source.document
+    parts, speed, link = document["parts"], document["speed"], links.to(source)
+    cost = parts["cost_ratio"]
+    total = sum(parts["part_s"].values())
+    rows = [[harmless(name), seconds(value), percent(value / total), link] for name, value in parts["part_s"].items()]
+    model = [
+        [
+            "cost of an update over a plain step",
+            ratio(parts["predicted_cost_ratio"]),
+            f"{ratio(cost['value'])} {interval(cost['low'], cost['high'])}",
+            link,
+        ],
+        [
+            "wall-clock ratio to the tuned baseline",
+            ratio(speed["predicted_wall_ratio"]),
+            ratio(speed["wall_ratio"]),
+            link,
+        ],
+        ["the same if every covered step were worth a full one", ratio(speed["nominal_wall_ratio"]), "-", link],
+    ]
+    projected = (document.get("projection") or {}).get("models") or {}
+    projection = [
+        [
+            harmless(name),
+            f"{one['parameters'] / 1e6:.0f} M",
+            seconds(one["plain_step_s"]),
+            ratio(one["cost_ratio"]),
+            percent(one["jump_cost_ratio"]),
+            link,
+        ]
+        for name, one in projected.items()
+    ]
+    return {
+        "workload": harmless(workload_of(source)),
+        "figure": f"parts_{workload_of(source)}",
+        "parts": table(["part", "time an update", "share", "source"], rows),
+        "model": table(["speed-up model", "predicted from the parts", "measured", "source"], model),
+        "projection": table(["model", "weights", "plain step", "cost ratio", "covered step", "source"], projection),
+        "reduction": f"A step that a jump covers costs {percent(parts['jump_cost_ratio'])} of a plain one (jump and "
+        f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original claims a "
+        f"reduction by 70 % ({links.claim}).",
+    }
+
+
+def _missing(
+    runs: dict[str, Timings], profiles: Sequence[Source], overhead: Source | None, paired: Source | None
+) -> list[Missing]:
+    lacking = [
+        Missing(
+            f"benchmarks with the {preset} preset",
+            f"hpt bench all --rigorous --preset {preset} --threads 1 --out runs/bench-{preset}",
+        )
+        for preset in ("default", "reference")
+        if preset not in runs
+    ]
+    lacking += [absent(kind) for kind, one in ((OVERHEAD, overhead), (PREDICTION, paired)) if one is None]
+    if not profiles:
+        lacking.append(absent(PROFILE, "the speed-up model against a measurement"))
+    lacking.append(
+        Missing("the same on a GPU", "hpt profile --workload gpt2 --device cuda --out runs/profile-cuda.json")
+    )
+    return lacking

@@ -1,0 +1,331 @@
+"""EVALUATION_REPORT: does it pay? Comparisons with tuned baselines and controls, and paired runs."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from reports.achieved import verdicts
+from reports.comparisons import BUDGETS, DEFAULT_ARM, budget_of, comparisons, default_arm, measured_arms
+from reports.evidence import Evidence, Source
+from reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
+from reports.figures.style import file_name
+from reports.kinds import COMPARISON, PREDICTION, TRAINING
+from reports.markdown_text import code, harmless, table
+from reports.numbers import NOT_MEASURED, count, interval, num_bytes, percent, plain, ratio
+from reports.originals import claims
+from reports.view import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, Verdict, absent, counted
+
+NAME = "EVALUATION_REPORT"
+WORKLOADS = ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")
+WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
+
+
+def build(evidence: Evidence, links: Links) -> Page:
+    """The report's content."""
+    found = comparisons(evidence)
+    paired = evidence.newest(PREDICTION)
+    runs = evidence.of(TRAINING)
+    judged = [*verdicts(evidence, (COMPARISON,)), *(verdict for source in found for verdict in _verdicts(source))]
+    figures = [figure for source in found for figure in _figures(source)]
+    pairs = None if paired is None else _pairs(paired)
+    if paired is not None and pairs is not None and len(pairs):
+        figures.append(draw_pairs(paired, pairs))
+    return Page(
+        name=NAME,
+        title="Evaluation: does it pay?",
+        summary=_summary(evidence, found, paired, links, counted(judged)),
+        verdicts=judged,
+        sources=[*found, *([] if paired is None else [paired]), *runs],
+        missing=_missing(evidence, found, paired),
+        figures={one.name: one for one in figures},
+        values={
+            "comparisons": [_comparison(one, links) for one in found],
+            "paired": None if paired is None or pairs is None else _paired(paired, pairs, links),
+            "runs": _run_table(runs, links),
+            "claim_list": claims(NAME),
+        },
+    )
+
+
+def _verdicts(source: Source) -> list[Verdict]:
+    """The comparison's own words on every method."""
+    return [
+        Verdict(
+            what=f"{name} on {workload} ({budget_of(source)})",
+            threshold="accelerates: interval above 1 and above the best control",
+            measured=f"{ratio(arm['measures']['work_ratio']['value'])} "
+            f"{interval(arm['measures']['work_ratio']['low'], arm['measures']['work_ratio']['high'])}, "
+            f"{harmless(arm['judgement']['verdict'])}",
+            word=WORDS.get(str(arm["judgement"]["verdict"]), NOT_MEASURED),
+            sources=(source,),
+        )
+        for workload, found in source.document["workloads"].items()
+        for name, arm in measured_arms(found).items()
+        if arm["role"] == "method"
+    ]
+
+
+def _figures(source: Source) -> list[Figure]:
+    tag = file_name(source.label)
+    measured = any(measured_arms(one) for one in source.document["workloads"].values())
+    drawn = [draw_losses(source, name, tag) for name in source.document["workloads"]]
+    drawn.append(draw_reliability(source, tag))
+    return [*([draw_ratios(source, tag)] if measured else []), *(one for one in drawn if one is not None)]
+
+
+def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
+    overall = next(
+        ((one, one.document["overall"][DEFAULT_ARM]) for one in found if DEFAULT_ARM in one.document["overall"]), None
+    )
+    each = [(name, worth) for name in WORKLOADS if (worth := default_arm(evidence, name)) is not None]
+    by_word = [f"{name} {ratio(one.value)}" for name, one in each]
+    hurt = [
+        f"{workload}: {name}"
+        for source in found
+        for workload, values in source.document["workloads"].items()
+        for name, arm in measured_arms(values).items()
+        if arm["role"] == "method" and arm["judgement"]["verdict"] == "hurts"
+    ]
+    against = [f"{name} {ratio(value)}" for name, value in _controls(found)]
+    return [
+        f"Over all workloads: {NOT_MEASURED}."
+        if overall is None
+        else f"{harmless(overall[1]['sentence'])} ({links.to(overall[0])}).",
+        f"The default trainer against the tuned baseline, work ratio: {', '.join(by_word)} "
+        f"({links.every([one.source for _, one in each])})."
+        if each
+        else f"The default trainer against the tuned baseline on its workloads: {NOT_MEASURED}.",
+        f"Best control of each workload: {', '.join(against)} ({links.every(found)})."
+        if against
+        else f"Controls: {NOT_MEASURED}.",
+        f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
+        if found
+        else f"Whether it ever hurts: {NOT_MEASURED}.",
+        f"Verdicts: {tally} ({links.target}). " + _pair_line(paired, links),
+    ]
+
+
+def _controls(found: Sequence[Source]) -> list[tuple[str, float]]:
+    best: dict[str, float] = {}
+    for source in found:
+        for workload, values in source.document["workloads"].items():
+            controls = [
+                float(arm["measures"]["work_ratio"]["value"])
+                for arm in measured_arms(values).values()
+                if arm["role"] == "control"
+            ]
+            if controls and workload not in best:
+                best[workload] = max(controls)
+    return list(best.items())
+
+
+def _pair_line(paired: Source | None, links: Links) -> str:
+    if paired is None:
+        return f"Paired runs at one learning rate: {NOT_MEASURED}."
+    changes = _changes(_pairs(paired))
+    if not changes:
+        return f"Paired runs at one learning rate: {NOT_MEASURED}."
+    return (
+        f"Paired runs of {harmless(paired.document['workload'])} at one learning rate, untuned: the loss with "
+        f"prediction is {plain(abs(statistics.mean(changes)))} nats {'lower' if statistics.mean(changes) < 0 else 'higher'} "
+        f"on average over {count(len(changes), 'seed')} ({links.to(paired)})."
+    )
+
+
+def _pairs(paired: Source) -> pd.DataFrame:
+    rows = [
+        (one["seed"], one["arm"], float(one["final_loss"]))
+        for one in paired.document["cells"]
+        if one["final_loss"] is not None
+    ]
+    frame = pd.DataFrame(rows, columns=["seed", "arm", "final_loss"])
+    order = {name: place for place, name in enumerate(("plain", "default"))}
+    frame["place"] = [order.get(arm, len(order)) for arm in frame["arm"]]
+    return frame.sort_values(["place", "arm", "seed"]).drop(columns="place").reset_index(drop=True)
+
+
+def _changes(pairs: pd.DataFrame) -> list[float]:
+    """Loss with prediction minus without, by seed."""
+    by_arm = {arm: dict(zip(part["seed"], part["final_loss"], strict=True)) for arm, part in pairs.groupby("arm")}
+    plain_losses, default = by_arm.get("plain", {}), by_arm.get("default", {})
+    return [default[seed] - plain_losses[seed] for seed in sorted(set(plain_losses) & set(default))]
+
+
+def _paired(source: Source, pairs: pd.DataFrame, links: Links) -> dict[str, Any]:
+    link = links.to(source)
+    rows = [[f"seed {seed}", *_by_arm(part), link] for seed, part in pairs.groupby("seed", sort=True)]
+    forks = [
+        [
+            f"seed {cell['seed']}, {harmless(cell['arm'])}",
+            str(fork["step"]),
+            plain(float(fork["immediate"])),
+            plain(float(fork["value"])),
+            plain(float(fork["value_se"])),
+            "yes" if fork["kept_jump"] else "no",
+            link,
+        ]
+        for cell in source.document["cells"]
+        for fork in cell.get("forks") or []
+    ]
+    return {
+        "name": f"pairs_{file_name(str(source.document['workload']))}",
+        "workload": harmless(source.document["workload"]),
+        "setting": f"{source.document['steps']} updates a run, "
+        f"{count(int(source.document['threads']), 'thread')} ({link}).",
+        "table": table(["pair", "plain", "with prediction", "difference", "source"], rows),
+        "forks": table(
+            ["fork", "at update", "loss rose at once by", "loss saved later", "standard error", "jump kept", "source"],
+            forks,
+        ),
+    }
+
+
+def _by_arm(part: pd.DataFrame) -> list[str]:
+    losses = dict(zip(part["arm"], part["final_loss"], strict=True))
+    known = [losses.get(name) for name in ("plain", "default")]
+    change = None if None in known else float(losses["default"] - losses["plain"])
+    return [
+        *(NOT_MEASURED if one is None else plain(one, 5) for one in known),
+        "-" if change is None else plain(change),
+    ]
+
+
+def _comparison(source: Source, links: Links) -> dict[str, Any]:
+    settings, tag = source.document["settings"], file_name(source.label)
+    return {
+        "title": f"Budget {harmless(budget_of(source))}",
+        "setting": f"{count(len(settings['seeds']), 'seed')}, {count(int(settings['threads']), 'thread')}, device "
+        f"{harmless(settings['device'])} ({links.to(source)})."
+        + ("" if budget_of(source) in BUDGETS else " This budget tests the tool; no target is judged by it."),
+        "overall": _overall_table(source, links),
+        "ratios": f"ratios_{tag}",
+        "reliability": f"reliability_{tag}",
+        "workloads": [_workload(source, name, values, links) for name, values in source.document["workloads"].items()],
+    }
+
+
+def _overall_table(source: Source, links: Links) -> str:
+    rows = [
+        [
+            harmless(name),
+            harmless(one["role"]),
+            _ratio(one["work_ratio"]),
+            _ratio(one["steps_ratio"]),
+            harmless(one["judgement"]["verdict"]),
+            links.to(source),
+        ]
+        for name, one in source.document["overall"].items()
+    ]
+    return table(["arm, all workloads", "role", "work ratio", "steps ratio", "verdict", "source"], rows, left=2)
+
+
+def _ratio(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return NOT_MEASURED
+    bound = {"above": " or more", "below": " or less"}.get(str(found.get("bound")), "")
+    return f"{ratio(found['value'])}{bound} {interval(found['low'], found['high'])}"
+
+
+def _workload(source: Source, name: str, values: Mapping[str, Any], links: Links) -> dict[str, Any]:
+    arms = measured_arms(values)
+    return {
+        "name": harmless(name),
+        "baseline": _baseline(values, links.to(source)),
+        "sentences": [
+            f"{harmless(arm['sentence'])} ({links.to(source)})" for arm in arms.values() if arm["role"] == "method"
+        ],
+        "arms": _arm_table(arms, links.to(source)),
+        "unmeasured": [harmless(arm) for arm, found in values["arms"].items() if found["measures"] is None],
+        "figure": f"loss_{file_name(name)}_{file_name(source.label)}",
+    }
+
+
+def _baseline(values: Mapping[str, Any], link: str) -> str:
+    base = values["baseline"]
+    if base is None:
+        return f"Baseline: {NOT_MEASURED}."
+    at_full = next(one["mean_loss"] for one in base["lengths"] if one["steps"] == values["steps"])
+    tuned = base["tuned"]
+    bracket = {True: "closed", False: "open", None: "not tuned"}[tuned.get("bracket_closed")]
+    recipe = tuned["recipe"]
+    spread = "" if base["seed_sd"] is None else f", standard deviation over seeds {plain(base['seed_sd'])}"
+    return (
+        f"Tuned baseline: {values['steps']} updates, validation loss {plain(at_full, 5)}{spread}; knowing nothing "
+        f"gives {plain(values['chance_loss'], 4)}. Learning rate x {plain(recipe['lr_factor'])}, schedule "
+        f"{harmless(recipe['shape'])}, bracket {bracket}, {count(len(tuned.get('trials') or []), 'trial')} ({link})."
+    )
+
+
+def _arm_table(arms: Mapping[str, Mapping[str, Any]], link: str) -> str:
+    rows: list[list[str]] = []
+    for name, arm in arms.items():
+        found = arm["measures"]
+        change = found["loss_change"]
+        rows.append(
+            [
+                harmless(name),
+                harmless(arm["role"]),
+                _ratio(found["work_ratio"]),
+                _ratio(found["steps_ratio"]),
+                _ratio(found["wall_ratio"]),
+                f"{plain(change['value'])} {interval(change['low'], change['high'])}",
+                percent(found["backwards_saved_frac"]),
+                num_bytes(found["peak_host_bytes"]),
+                ratio(found["worst_seed"]["work_ratio"]),
+                harmless(arm["judgement"]["verdict"]),
+                link,
+            ]
+        )
+    head = ["arm", "role", "work ratio", "steps ratio", "wall-clock ratio", "loss change", "backward passes saved"]
+    return table([*head, "peak memory", "worst seed", "verdict", "source"], rows, left=2)
+
+
+def _run_table(runs: Sequence[Source], links: Links) -> str:
+    rows: list[list[str]] = []
+    for one in runs:
+        facts = one.document
+        loss = facts.get("final_loss")
+        rows.append(
+            [
+                harmless(facts["workload"]["name"]),
+                harmless(facts["config"]["predictor"]),
+                str(facts["seed"]),
+                str(facts["num_updates"]) if facts.get("num_updates") is not None else NOT_MEASURED,
+                NOT_MEASURED if not isinstance(loss, float) else plain(loss, 5),
+                plain((facts.get("counters") or {}).get("full_step_equivalents"), 5),
+                str((facts.get("counters") or {}).get("jumps_accepted", NOT_MEASURED)),
+                harmless(facts["status"]),
+                links.to(one),
+            ]
+        )
+    head = [
+        "workload",
+        "predictor",
+        "seed",
+        "updates",
+        "validation loss",
+        "full-step equivalents",
+        "jumps kept",
+        "status",
+    ]
+    return table([*head, "source"], rows, left=2)
+
+
+def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None) -> list[Missing]:
+    lacking = [
+        Missing(
+            f"the default trainer against a tuned baseline on {code(name)}",
+            f"hpt compare --workloads {name} --budget standard --tune --out runs/compare",
+        )
+        for name in WORKLOADS
+        if default_arm(evidence, name) is None
+    ]
+    if paired is None:
+        lacking.append(absent(PREDICTION))
+    if not any(str(one.document["settings"]["device"]).startswith("cuda") for one in found):
+        lacking.append(
+            Missing("a comparison on a GPU", "hpt compare --budget full --tune --device cuda --out runs/compare-full")
+        )
+    return lacking
