@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -109,6 +110,7 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
 }
 
 
+@cache
 def targets() -> list[dict[str, Any]]:
     """The list of targets as stored."""
     return tomllib.loads((files("reports") / "targets.toml").read_text(encoding="utf-8"))["targets"]

@@ -17,7 +17,7 @@ from reports.evidence import CORRUPT, Evidence, Remark, Source, gather
 from reports.html import html_page
 from reports.markdown_text import code, harmless
 from reports.pages import benchmarking, blocks, evaluation, layers, release_prep, validation
-from reports.view import Links, Page, again, counted, source_table, verdict_table
+from reports.view import Figure, Links, Page, again, counted, source_table, verdict_table
 
 DATA_FILES = ("claims.toml", "targets.toml")
 EVIDENCE_FOLDER = ("reports", "evidence")
@@ -76,7 +76,8 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
         only: which.
     """
     links, host_links = links_for(runs, out)
-    evidence = _usable(gather(runs), links)
+    drawings = Drawings()
+    evidence = _usable(gather(runs), links, drawings)
     pages = {name: make(evidence, links) for name, make in BUILDERS.items()}
     pages["phase3"] = release_prep.build(evidence, links, list(pages.values()))
     chosen = pages if only == "all" else {name: page for name, page in pages.items() if name == only}
@@ -84,7 +85,7 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
     for page in chosen.values():
         found[f"{page.name}.md"] = _markdown(f"{page.name}.md.j2", page, links).encode()
         for figure in page.figures.values():
-            found[f"figures/{figure.name}.svg"] = figure.svg
+            found[f"figures/{figure.name}.svg"] = drawings.of(figure)
             found[f"figures/{figure.name}.csv"] = figure.csv.encode()
     for name in DATA_FILES:
         found[name] = (files("reports") / name).read_bytes()
@@ -101,7 +102,21 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
     return Reports(dict(sorted(found.items())), evidence)
 
 
-def _usable(evidence: Evidence, links: Links) -> Evidence:
+class Drawings:
+    """Figures drawn so far: equal data make an equal drawing, which takes long enough to be made once."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[tuple[str, str, str], bytes] = {}
+
+    def of(self, figure: Figure) -> bytes:
+        """The figure as SVG."""
+        key = (figure.name, figure.title, figure.csv)
+        if key not in self._drawn:
+            self._drawn[key] = figure.draw()
+        return self._drawn[key]
+
+
+def _usable(evidence: Evidence, links: Links, drawings: Drawings) -> Evidence:
     """Without the files from which no page can be made; they are named."""
     kept: list[Source] = []
     remarks = list(evidence.remarks)
@@ -111,6 +126,8 @@ def _usable(evidence: Evidence, links: Links) -> Evidence:
             pages = [make(alone, links) for make in BUILDERS.values()]
             page = release_prep.build(alone, links, pages)
             blocks.readme(alone, [*pages, page], links)
+            for figure in (figure for page in pages for figure in page.figures.values()):
+                drawings.of(figure)
         except UNUSABLE as error:
             reason = f"no {source.kind.title} can be read from it: {type(error).__name__}: {error}"
             remarks.append(Remark(source.path, CORRUPT, " ".join(reason.split())))

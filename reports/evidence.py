@@ -6,6 +6,7 @@ unfinished run is named as well. What is left out never turns into a number.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ DIGEST_LETTERS = 12
 """Of a file's SHA-256 as printed."""
 BORING_FOLDERS = frozenset({"checkpoints", "scenarios", "errors", "cells", "drills"})
 """Parts of a run's folder that hold no result of their own."""
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 CORRUPT, FOREIGN, NEWER, PARTIAL = "corrupt", "foreign", "newer", "partial"
 
 
@@ -116,7 +118,16 @@ def _read(file: Path) -> dict[str, Any]:
         raise NotEvidence(CORRUPT, f"not JSON: {error}") from error
     if not isinstance(document, dict):
         raise NotEvidence(FOREIGN, "JSON, but not an object")
-    return document
+    return _numbers(document)
+
+
+def _numbers(value: Any) -> Any:
+    """With non-finite numbers as such, which strict JSON has to spell out."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 def _labelled(folder: Path, found: list[tuple[Kind, Path, dict[str, Any], Provenance]]) -> Iterator[Source]:

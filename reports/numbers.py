@@ -3,6 +3,7 @@
 import math
 
 NOT_MEASURED = "not measured"
+_ROUNDING = 1e-9
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
@@ -46,8 +47,10 @@ def ratio(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share as 12.3 %."""
-    return NOT_MEASURED if value is None else f"{plain(100.0 * value)} %"
+    """A share as 12.3 %; what only rounding left over is 0."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{plain(100.0 * value if abs(value) > _ROUNDING else 0.0)} %"
 
 
 def interval(low: float | None, high: float | None, text: str = "") -> str:

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,7 @@ def by_preset(evidence: Evidence) -> dict[str, Timings]:
     return dict(sorted(found.items()))
 
 
+@cache
 def read(source: Source, preset: str) -> Timings:
     """The values of one stored run."""
     records: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """What a page is made of: links to where numbers come from, verdicts, and what was not measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -84,7 +84,7 @@ class Figure:
         title: above the figure's number.
         alt: what it shows, in words.
         csv: its data.
-        svg: the drawing.
+        draw: makes the drawing, SVG.
         sources: of the data.
     """
 
@@ -92,7 +92,7 @@ class Figure:
     title: str
     alt: str
     csv: str
-    svg: bytes
+    draw: Callable[[], bytes]
     sources: tuple[Source, ...]
 
 
@@ -127,7 +127,7 @@ def verdict_table(verdicts: Sequence[Verdict], links: Links) -> str:
         [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
         for one in verdicts
     ]
-    return table(["check", "threshold", "measured", "verdict", "source"], rows, left=2)
+    return table(["check", "threshold", "measured", "verdict", "source"], rows, left=3)
 
 
 def source_table(sources: Sequence[Source], links: Links) -> str:

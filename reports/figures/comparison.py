@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from reports.comparisons import measured_arms
 from reports.evidence import Source
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name
+from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name, plain_log_axis
 from reports.numbers import plain
 from reports.view import Figure
 
@@ -69,7 +69,11 @@ def draw_losses(source: Source, workload: str, tag: str) -> Figure | None:
     """Training loss against work, mean and range over seeds; None without curves."""
     found = source.document["workloads"][workload]
     curves: dict[str, list[list[float]]] = {"baseline": found["baseline_curve"]}
-    curves |= {name: arm["curve"] for name, arm in measured_arms(found).items() if arm["role"] != "calibration"}
+    curves |= {
+        name: arm["curve"]
+        for name, arm in measured_arms(found).items()
+        if arm["role"] != "calibration" and not arm["measures"]["num_diverged"]
+    }
     curves = {name: rows for name, rows in list(curves.items())[: len(COLOURS)] if rows}
     if not curves:
         return None
@@ -82,6 +86,7 @@ def draw_losses(source: Source, workload: str, tag: str) -> Figure | None:
             axes.plot(work, mean, label=name, color=COLOURS[index], linestyle=DASHES[index], linewidth=1.2)
             axes.fill_between(work, low, high, color=COLOURS[index], alpha=0.12, linewidth=0)
         axes.set(xlabel="full-step equivalents", ylabel="training loss (band: range over seeds)", yscale="log")
+        plain_log_axis(axes.yaxis)
         axes.legend(ncols=2)
 
     last = ", ".join(f"{name} {plain(points[-1][1], 4)}" for name, points in curves.items())

@@ -43,7 +43,8 @@ def draw_steps(validation: Validation, frame: pd.DataFrame) -> Figure:
         shades = [
             Patch(facecolor=colour, hatch=hatch, alpha=0.5, label=phase) for phase, (colour, hatch) in SHADES.items()
         ]
-        axes.legend(handles=[*axes.get_legend_handles_labels()[0], *shades], ncols=2, loc="center right")
+        handles = [*axes.get_legend_handles_labels()[0], *shades]
+        axes.figure.legend(handles=handles, ncols=len(handles), loc="outside lower center", fontsize=7)
 
     peaks = wanted.groupby("arm", sort=False)["in_use_bytes"].max()
     said = ", ".join(f"{arm} at most {num_bytes(float(peaks[arm]))}" for arm in arms if peaks[arm] == peaks[arm])

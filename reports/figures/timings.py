@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter
 
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw
+from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, plain_log_axis
 from reports.numbers import plain, seconds
 from reports.originals import original
 from reports.timings import CONTROL, SCENARIOS, Timings, horizon_line
@@ -45,6 +45,7 @@ def draw_horizons(runs: Sequence[Timings]) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="predicted steps in a call", ylabel="time of a call, ms")
         axes.set_xticks(steps, [str(at) for at in steps])
         axes.xaxis.set_minor_formatter(NullFormatter())
+        plain_log_axis(axes.yaxis)
         axes.legend()
 
     slopes = ", ".join(
@@ -81,9 +82,7 @@ def draw_spread(timings: Timings) -> Figure:
         axes.set_yticks(range(1, len(order) + 1), order, fontsize=8)
         axes.invert_yaxis()
         axes.set(xlabel="value over the scenario's median (grey band: within 5 %)", xscale="log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(ScalarFormatter())
-        axes.tick_params(axis="x", which="minor", labelsize=7)
+        plain_log_axis(axes.xaxis)
 
     widest = str(data.loc[(data["max"] - data["min"]).idxmax(), "scenario"]) if len(data) else "none"
     largest = float(data["max"].max()) if len(data) else 0.0

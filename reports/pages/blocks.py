@@ -38,7 +38,11 @@ def readme(evidence: Evidence, pages: Sequence[Page], links: Links) -> str:
     for page in pages:
         if page.name in CHOSEN:
             lines += ["", f"**{links.page(page.name, page.title)}**", ""]
-            lines += [f"- {line}" for line in page.summary]
+            lines += [f"- {line}" for line in page.summary if not line.endswith(f": {NOT_MEASURED}.")]
+            lacking = [
+                line.removesuffix(f": {NOT_MEASURED}.") for line in page.summary if line.endswith(f": {NOT_MEASURED}.")
+            ]
+            lines += [f"- Not measured: {'; '.join(lacking)}."] if lacking else []
     measured = [one for one in (verdict_of(target, evidence) for target in targets()) if one.word != NOT_MEASURED]
     rows = [[one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources)] for one in measured]
     if rows:

@@ -1,5 +1,6 @@
 """EVALUATION_REPORT: does it pay? Comparisons with tuned baselines and controls, and paired runs."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from reports.originals import claims
 from reports.view import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, Verdict, absent, counted
 
 NAME = "EVALUATION_REPORT"
+DIVERGED = "diverged"
 WORKLOADS = ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
 
@@ -88,11 +90,11 @@ def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None,
         for name, arm in measured_arms(values).items()
         if arm["role"] == "method" and arm["judgement"]["verdict"] == "hurts"
     ]
-    against = [f"{name} {ratio(value)}" for name, value in _controls(found)]
+    against = [f"{name} {ratio(value) if value else DIVERGED}" for name, value in _controls(found)]
     return [
         f"Over all workloads: {NOT_MEASURED}."
         if overall is None
-        else f"{harmless(overall[1]['sentence'])} ({links.to(overall[0])}).",
+        else _cited(overall[1]["sentence"], overall[0], links),
         f"The default trainer against the tuned baseline, work ratio: {', '.join(by_word)} "
         f"({links.every([one.source for _, one in each])})."
         if each
@@ -105,6 +107,11 @@ def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None,
         else f"Whether it ever hurts: {NOT_MEASURED}.",
         f"Verdicts: {tally} ({links.target}). " + _pair_line(paired, links),
     ]
+
+
+def _cited(sentence: object, source: Source, links: Links) -> str:
+    """A sentence of the comparison with its source before the full stop."""
+    return f"{harmless(str(sentence).rstrip('.'))} ({links.to(source)})."
 
 
 def _controls(found: Sequence[Source]) -> list[tuple[str, float]]:
@@ -224,6 +231,8 @@ def _overall_table(source: Source, links: Links) -> str:
 def _ratio(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return NOT_MEASURED
+    if not found["value"]:
+        return DIVERGED
     bound = {"above": " or more", "below": " or less"}.get(str(found.get("bound")), "")
     return f"{ratio(found['value'])}{bound} {interval(found['low'], found['high'])}"
 
@@ -233,9 +242,7 @@ def _workload(source: Source, name: str, values: Mapping[str, Any], links: Links
     return {
         "name": harmless(name),
         "baseline": _baseline(values, links.to(source)),
-        "sentences": [
-            f"{harmless(arm['sentence'])} ({links.to(source)})" for arm in arms.values() if arm["role"] == "method"
-        ],
+        "sentences": [_cited(arm["sentence"], source, links) for arm in arms.values() if arm["role"] == "method"],
         "arms": _arm_table(arms, links.to(source)),
         "unmeasured": [harmless(arm) for arm, found in values["arms"].items() if found["measures"] is None],
         "figure": f"loss_{file_name(name)}_{file_name(source.label)}",
@@ -270,16 +277,23 @@ def _arm_table(arms: Mapping[str, Mapping[str, Any]], link: str) -> str:
                 _ratio(found["work_ratio"]),
                 _ratio(found["steps_ratio"]),
                 _ratio(found["wall_ratio"]),
-                f"{plain(change['value'])} {interval(change['low'], change['high'])}",
+                _change(change),
                 percent(found["backwards_saved_frac"]),
                 num_bytes(found["peak_host_bytes"]),
-                ratio(found["worst_seed"]["work_ratio"]),
+                ratio(found["worst_seed"]["work_ratio"]) if found["worst_seed"]["work_ratio"] else DIVERGED,
                 harmless(arm["judgement"]["verdict"]),
                 link,
             ]
         )
     head = ["arm", "role", "work ratio", "steps ratio", "wall-clock ratio", "loss change", "backward passes saved"]
     return table([*head, "peak memory", "worst seed", "verdict", "source"], rows, left=2)
+
+
+def _change(found: Mapping[str, Any]) -> str:
+    """A loss difference; a diverged run has none."""
+    if not math.isfinite(found["value"]):
+        return DIVERGED
+    return f"{plain(found['value'])} {interval(found['low'], found['high'])}"
 
 
 def _run_table(runs: Sequence[Source], links: Links) -> str:

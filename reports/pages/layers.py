@@ -10,7 +10,7 @@ from reports.markdown_text import harmless, table
 from reports.memory_runs import WORDS, Validation, validations
 from reports.numbers import NOT_MEASURED, num_bytes, seconds
 from reports.originals import claims
-from reports.view import REACHED, REPORTED, Links, Page, Verdict, absent, counted
+from reports.view import REACHED, REPORTED, Links, Missing, Page, Verdict, absent, counted
 
 NAME = "VRAM_MANAGEMENT_SUMMARY"
 
@@ -86,7 +86,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         ],
         verdicts=judged,
         sources=[one.source for one in found],
-        missing=[] if found else [absent(MEMORY, "the effect of the five layers")],
+        missing=_missing(found),
         values={
             "tally": counted(judged),
             "table": _layer_table(found, links),
@@ -95,6 +95,15 @@ def build(evidence: Evidence, links: Links) -> Page:
             "claim_list": claims(NAME),
         },
     )
+
+
+def _missing(found: Sequence[Validation]) -> list[Missing]:
+    lacking = [] if found else [absent(MEMORY, "the effect of the five layers")]
+    if not any(one.device == "cuda" for one in found):
+        lacking.append(
+            Missing("the five layers on a GPU", "hpt validate-vram --model gpt2 --device cuda --out runs/vram-cuda")
+        )
+    return lacking
 
 
 def _numeral(place: int) -> str:

@@ -91,7 +91,7 @@ def _section(one: Validation, links: Links, figures: Sequence[Figure]) -> dict[s
         "figure": drawn[0].name if drawn else None,
         "arms": _arm_table(one, link),
         "phases": _phase_table(one, link),
-        "items": _item_table(one, link),
+        "held": _item_table(one, link),
         "estimates": _estimate_table(one, link),
     }
 
