@@ -17,7 +17,7 @@ from reports.provenance import Provenance
 
 DIGEST_LETTERS = 12
 """Of a file's SHA-256 as printed."""
-BORING_FOLDERS = frozenset({"checkpoints", "scenarios", "errors", "cells", "drills"})
+BORING_FOLDERS = frozenset({"checkpoints", "scenarios", "errors", "cells", "drills", "tuning", "baselines"})
 """Parts of a run's folder that hold no result of their own."""
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 CORRUPT, FOREIGN, NEWER, PARTIAL = "corrupt", "foreign", "newer", "partial"
@@ -104,8 +104,9 @@ def gather(folder: Path) -> Evidence:
 
 def _candidates(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*.json")):
-        inner = file.relative_to(folder).parts
-        if not any(part.startswith(".") or part in BORING_FOLDERS for part in inner[:-1]) and file.name not in SIDECARS:
+        *folders, name = file.relative_to(folder).parts
+        is_hidden = any(part.startswith(".") for part in (*folders, name))
+        if not is_hidden and BORING_FOLDERS.isdisjoint(folders) and not name.endswith(SIDECARS):
             yield file
 
 

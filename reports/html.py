@@ -31,8 +31,17 @@ def _environment() -> Environment:
     return Environment(loader=PackageLoader("reports"), undefined=StrictUndefined, autoescape=True)
 
 
+@cache
+def _converter() -> markdown.Markdown:
+    """Markdown to HTML in which HTML inside the Markdown is only text: our templates have none."""
+    converter = markdown.Markdown(extensions=list(EXTENSIONS), output_format="html")
+    converter.preprocessors.deregister("html_block")
+    converter.inlinePatterns.deregister("html")
+    return converter
+
+
 def _section(name: str, text: str, pages: Mapping[str, tuple[str, str]], figures: Mapping[str, bytes]) -> str:
-    body = markdown.markdown(text, extensions=list(EXTENSIONS), output_format="html")
+    body = _converter().reset().convert(text)
     body = re.sub(r"<table>(.*?)</table>", _scrollable, body, flags=re.DOTALL)
     body = re.sub(r'src="(figures/[^"]+)"', lambda found: f'src="{_inside(found[1], figures)}"', body)
     for other in pages:

@@ -21,8 +21,8 @@ import pyperf
 
 from reports.provenance import Provenance, provenance_of
 
-SIDECARS = frozenset({"machine.json", "comparison.json"})
-"""Files beside a measurement that are read with it, or that only say what was asked for."""
+SIDECARS = ("machine.json", "comparison.json", ".done.json")
+"""Ends of the names of files beside a measurement: read with it, or saying only what was asked for or is done."""
 NUM_SCENARIOS = 16
 Document = Mapping[str, Any]
 

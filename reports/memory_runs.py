@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports.evidence import Evidence, Source
 from reports.kinds import MEMORY
+from reports.markdown_text import harmless
 from reports.numbers import NOT_MEASURED
 from reports.view import INCONCLUSIVE, MISSED, REACHED, REPORTED, Verdict
 
@@ -45,9 +46,9 @@ class Validation:
         """Its checks as verdicts of a report."""
         return [
             Verdict(
-                what=f"{one['name']} ({self.model}, {self.device})",
-                threshold=str(one["threshold"]),
-                measured=str(one["evidence"]),
+                what=harmless(f"{one['name']} ({self.model}, {self.device})"),
+                threshold=harmless(one["threshold"]),
+                measured=harmless(one["evidence"]),
                 word=WORDS.get(str(one["verdict"]), NOT_MEASURED),
                 sources=(self.source,),
             )

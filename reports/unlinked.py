@@ -4,6 +4,7 @@ A line here is what a reader takes in at once: a paragraph, a point of a list, a
 with digits in them (GPT-2, fp32) and the addresses of links are no numbers.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,4 +35,4 @@ def unlinked(text: str, folder: Path) -> Iterator[str]:
 
 
 def _leads(address: str, folder: Path) -> bool:
-    return address.endswith((".json", ".toml", ".csv")) and (folder / address).exists()
+    return address.endswith((".json", ".toml", ".csv")) and Path(os.path.normpath(folder / address)).exists()

@@ -226,9 +226,9 @@ def _overhead(source: Source, links: Links) -> str:
     return (
         f"With everything on that a full step needs and no jump allowed, a step of the trainer takes "
         f"{plain(float(facts['ratio']), 4)} times the plain loop's, 95 % interval "
-        f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, median of "
-        f"{facts['blocks']} paired blocks of {facts['block_steps']} steps; the plain step takes {seconds(float(facts['plain_step_s']))} "
-        f"({links.to(source)})."
+        f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, "
+        f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps; the plain step takes "
+        f"{seconds(float(facts['plain_step_s']))} ({links.to(source)})."
     )
 
 
@@ -291,8 +291,8 @@ def _profile(source: Source, links: Links) -> dict[str, str]:
         "model": table(["speed-up model", "predicted from the parts", "measured", "source"], model),
         "projection": table(["model", "weights", "plain step", "cost ratio", "covered step", "source"], projection),
         "reduction": f"A step that a jump covers costs {percent(parts['jump_cost_ratio'])} of a plain one (jump and "
-        f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original claims a "
-        f"reduction by 70 % ({links.claim}).",
+        f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original "
+        f"claims a reduction by 70 % ({links.claim}).",
     }
 
 

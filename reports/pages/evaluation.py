@@ -55,7 +55,7 @@ def _verdicts(source: Source) -> list[Verdict]:
     """The comparison's own words on every method."""
     return [
         Verdict(
-            what=f"{name} on {workload} ({budget_of(source)})",
+            what=harmless(f"{name} on {workload} ({budget_of(source)})"),
             threshold="accelerates: interval above 1 and above the best control",
             measured=f"{ratio(arm['measures']['work_ratio']['value'])} "
             f"{interval(arm['measures']['work_ratio']['low'], arm['measures']['work_ratio']['high'])}, "
@@ -90,7 +90,7 @@ def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None,
         for name, arm in measured_arms(values).items()
         if arm["role"] == "method" and arm["judgement"]["verdict"] == "hurts"
     ]
-    against = [f"{name} {ratio(value) if value else DIVERGED}" for name, value in _controls(found)]
+    against = [f"{harmless(name)} {ratio(value) if value else DIVERGED}" for name, value in _controls(found)]
     return [
         f"Over all workloads: {NOT_MEASURED}."
         if overall is None
@@ -134,9 +134,10 @@ def _pair_line(paired: Source | None, links: Links) -> str:
     changes = _changes(_pairs(paired))
     if not changes:
         return f"Paired runs at one learning rate: {NOT_MEASURED}."
+    mean = statistics.mean(changes)
     return (
         f"Paired runs of {harmless(paired.document['workload'])} at one learning rate, untuned: the loss with "
-        f"prediction is {plain(abs(statistics.mean(changes)))} nats {'lower' if statistics.mean(changes) < 0 else 'higher'} "
+        f"prediction is {plain(abs(mean))} nats {'lower' if mean < 0 else 'higher'} "
         f"on average over {count(len(changes), 'seed')} ({links.to(paired)})."
     )
 

@@ -41,7 +41,7 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
 def _verdicts(source: Source) -> list[Verdict]:
     return [
         Verdict(
-            what=str(step["what"]),
+            what=harmless(step["what"]),
             threshold="exit code 0",
             measured=NOT_MEASURED
             if step["exit_code"] is None
