@@ -215,6 +215,22 @@ class MemoryConfig(Knobs):
 
     max_retries: int = knob(2, "retries of a step that ran out of memory", low=0)
     record_phases: bool = knob(True, "one memory record at every change of phase")
+    cleanup_interval: int = knob(50, "updates between clean-ups of idle memory, 0 for none", unit="steps", low=0)
+    cleanup_min_bytes: int = knob(64 * 1024**2, "idle memory worth giving back", unit="bytes", low=1)
+    cleanup_min_frac: float = knob(0.25, "the same, as a share of what the allocator holds", low=0.0, high=1.0)
+    check_interval: int = knob(10, "updates between looks at the thresholds", unit="steps", low=1)
+    warn_at: float | None = knob(
+        0.9,
+        "record a warning above this use: a share of the device's memory up to 1, bytes above; None: never",
+        low=0.0,
+    )
+    degrade_at: float | None = knob(
+        None, "above this use move the trajectory, drop directions, shorten the horizon; None: never", low=0.0
+    )
+    checkpoint_at: float | None = knob(
+        0.97, "above this use write a checkpoint, where checkpoint.dir is set; None: never", low=0.0
+    )
+    offload_optimizer: bool = knob(False, "keep the optimizer's state on the host while a jump is probed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +252,10 @@ class PrecisionConfig(Knobs):
     _path = "precision."
 
     autocast: str = knob("none", "autocast dtype of forward passes", choices=("none", "bf16", "fp16"))
+    warmup: str = knob("same", "the same in WARMUP, if it is to differ", choices=("same", "none", "bf16", "fp16"))
+    full: str = knob("same", "the same in FULL", choices=("same", "none", "bf16", "fp16"))
+    predict: str = knob("same", "the same for the probes of PREDICT", choices=("same", "none", "bf16", "fp16"))
+    correct: str = knob("same", "the same in CORRECT", choices=("same", "none", "bf16", "fp16"))
     grad_scaler: bool | None = knob(None, "scale the loss; None: with fp16 only")
     initial_scale: float = knob(65536.0, "first loss scale", low=1.0, source="torch.amp.GradScaler")
 

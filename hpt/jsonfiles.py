@@ -36,12 +36,20 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         DiskError: the disk is full, or the place cannot be written.
     """
+    write_text(path, json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for any text.
+
+    Raises:
+        DiskError: the disk is full, or the place cannot be written.
+    """
     with disk_errors(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2, allow_nan=False, default=str)
-                file.write("\n")
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)  # mkstemp makes it readable by its owner alone

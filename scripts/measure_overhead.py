@@ -11,38 +11,17 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from hpt import HybridConfig, HybridTrainer
+from hpt.evaluate.plain_loop import PlainLoop
 from hpt.machine import describe_machine, utc_now
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
 
 RESAMPLES = 10_000
-
-
-class PlainLoop:
-    """The loop a user writes by hand."""
-
-    def __init__(self, workload: Workload, total: int) -> None:
-        self.workload = workload
-        self.model = workload.build_model()
-        self.optimizer = workload.build_optimizer(self.model)
-        self.scheduler = workload.build_scheduler(self.optimizer, total)
-
-    def step(self, batch: Any) -> None:
-        """Forward, backward, clip, update."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.workload.loss(self.model, batch)
-        loss.backward()
-        if self.workload.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.workload.clip_norm)
-        self.optimizer.step()
-        self.scheduler.step()
-        loss.item()
 
 
 def hybrid(workload: Workload, total: int, predictor: str) -> HybridTrainer:

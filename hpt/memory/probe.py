@@ -2,8 +2,10 @@
 
 Allocated and reserved bytes come from torch's CUDA allocator; bytes of this process and of the whole device
 from NVML, which sees the CUDA context and other tenants too: four numbers, never one under four names. NVML
-counts devices in physical order and CUDA in visible order, so they are matched by UUID. On a machine without
-a GPU the process is the host's (resident set) and the rest is unknown. Nothing is started or changed.
+counts devices in physical order and CUDA in visible order, so they are matched by UUID. A slice of a GPU
+(MIG) is asked by its own UUID; where NVML knows only the whole GPU, the driver's numbers are the slice's. On
+a machine without a GPU the process is the host's (resident set) and the rest is unknown. No process is
+started and nothing is changed.
 """
 
 import os
@@ -11,11 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-import psutil
 import pynvml  # pyright: ignore[reportMissingTypeStubs]
 import torch
 
+from hpt.memory.host import host_limit_bytes, resident_bytes
+
 _nvml = cast("Any", pynvml)
+_UUID_KINDS = ("GPU", "MIG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,16 @@ class MemoryReading:
     device_bytes: int | None
 
 
+def is_gpu(device: torch.device | str) -> bool:
+    """The device is a CUDA one and torch can use it."""
+    return torch.device(device).type == "cuda" and torch.cuda.is_available()
+
+
 def read_memory(device: torch.device | str) -> MemoryReading:
     """Read what is known of a device's memory now; kernels still queued are not waited for."""
     device = torch.device(device)
-    if device.type != "cuda" or not torch.cuda.is_available():
-        return MemoryReading(None, None, psutil.Process().memory_info().rss, None)
+    if not is_gpu(device):
+        return MemoryReading(None, None, resident_bytes(), None)
     handle = _nvml_handle(_uuid_of(device))
     return MemoryReading(
         allocated_bytes=torch.cuda.memory_allocated(device),
@@ -47,6 +56,55 @@ def read_memory(device: torch.device | str) -> MemoryReading:
         process_bytes=_process_bytes(handle),
         device_bytes=_device_bytes(handle, device),
     )
+
+
+def limit_bytes(device: torch.device | str) -> int:
+    """All the memory there is: of the GPU or its slice, or what the host lets this process have."""
+    device = torch.device(device)
+    return torch.cuda.mem_get_info(device)[1] if is_gpu(device) else host_limit_bytes()
+
+
+def used_bytes(device: torch.device | str) -> int:
+    """What counts against `limit_bytes`: on a GPU everybody's memory less what our allocator could reuse.
+
+    On the host it is this process's resident set.
+    """
+    device = torch.device(device)
+    if not is_gpu(device):
+        return resident_bytes()
+    free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    idle_bytes = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return total_bytes - free_bytes - idle_bytes
+
+
+def describe_sources(device: torch.device | str) -> list[str]:
+    """Where the numbers come from, and why those that are missing are: one sentence each, for a report."""
+    device = torch.device(device)
+    if not is_gpu(device):
+        return [
+            "host memory is measured: the resident set of this process, by psutil",
+            "GPU memory is not measured: " + _why_no_gpu(),
+        ]
+    said = ["allocated and reserved bytes are torch's CUDA allocator's"]
+    handle = _nvml_handle(_uuid_of(device))
+    if handle is None:
+        return [*said, "NVML does not know this GPU: process bytes are null, device bytes are the CUDA driver's"]
+    if _is_cut_into_slices(handle):
+        said.append("the GPU is cut into slices (MIG): device bytes are the CUDA driver's, of this slice")
+    if _process_bytes(handle) is None:
+        said.append("NVML does not list this process (a container, or a driver that keeps it back): process bytes null")
+    return said
+
+
+def _why_no_gpu() -> str:
+    """What is missing: a torch with CUDA, the driver, or a device."""
+    if not torch.backends.cuda.is_built():
+        return "this torch is built without CUDA"
+    try:
+        _nvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return f"no NVIDIA driver was found ({error})"
+    return "torch sees no CUDA device"
 
 
 def _process_bytes(handle: Any) -> int | None:
@@ -63,24 +121,34 @@ def _process_bytes(handle: Any) -> int | None:
 
 def _device_bytes(handle: Any, device: torch.device) -> int:
     """Bytes in use on the GPU by anybody, from NVML or else from the CUDA driver."""
-    if handle is not None:
+    if handle is not None and not _is_cut_into_slices(handle):
         try:
             return int(_nvml.nvmlDeviceGetMemoryInfo(handle).used)
         except pynvml.NVMLError:
-            pass  # a slice of a GPU may refuse; the driver knows its part
+            pass  # the driver knows its part
     free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     return total_bytes - free_bytes
 
 
+def _is_cut_into_slices(handle: Any) -> bool:
+    """The handle is a whole GPU in MIG mode, whose memory is not ours to report; a slice itself answers no."""
+    try:
+        return bool(_nvml.nvmlDeviceGetMigMode(handle)[0])
+    except pynvml.NVMLError:
+        return False  # this GPU, or this kind of handle, knows no slices
+
+
 def _uuid_of(device: torch.device) -> str:
-    return f"GPU-{cast('Any', torch.cuda).get_device_properties(device).uuid}"
+    return str(cast("Any", torch.cuda).get_device_properties(device).uuid)
 
 
 @cache
 def _nvml_handle(uuid: str) -> Any:
-    """NVML's name for a GPU; None without the library, the driver or that GPU in it."""
-    try:
-        _nvml.nvmlInit()
-        return _nvml.nvmlDeviceGetHandleByUUID(uuid.encode())
-    except pynvml.NVMLError:
-        return None
+    """NVML's name for a GPU or a slice of one; None without the library, the driver or that GPU in it."""
+    for kind in _UUID_KINDS:
+        try:
+            _nvml.nvmlInit()
+            return _nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}".encode())
+        except pynvml.NVMLError:
+            continue
+    return None

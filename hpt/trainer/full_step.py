@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hpt.config import UpdateConfig
 from hpt.control.clipping import AdaptiveClipper
 from hpt.errors import HptError, ModelError
+from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.numerics.tensors import norms_of, scale_
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
@@ -96,8 +97,10 @@ class FullStep:
         self._buffers = BufferGuard(model)
         self._pending: list[Any] = []
         self._losses: list[float] = []
+        self._rng: dict[str, torch.Tensor] = {}
         self.groups = _trained_groups(optimizer)
         self.clipped = _clipped(model, self.groups)
+        self._members = _places(self.groups, self.clipped)
 
     @property
     def lr(self) -> float:
@@ -118,6 +121,7 @@ class FullStep:
         if not self._pending:
             self.optimizer.zero_grad(set_to_none=True)
             self._losses = []
+            self._rng = torch_rng_state() if self._guarded else {}
         self._pending.append(batch)
         self._backward(batch)
         if len(self._pending) < self._config.accumulation_steps:
@@ -127,9 +131,17 @@ class FullStep:
         return outcome
 
     def rerun(self) -> FullOutcome:
-        """Run the pending micro-batches again from the first, after one of them failed half-way."""
+        """Run the pending micro-batches again from the first, after one of them failed half-way.
+
+        Random streams start again from where the update began, and so do the model's buffers, unless the
+        optimizer had begun: then the weights were rolled back, and the buffers with them.
+        """
         batches, self._pending = self._pending, []
         self._losses = []
+        if not self.stepping:
+            self._buffers.restore()
+        if self._rng:
+            set_torch_rng_state(self._rng)
         self.stepping = False
         outcome: FullOutcome | None = None
         for batch in batches:
@@ -201,14 +213,14 @@ class FullStep:
         clipped = [p for p in self.clipped if p.grad is not None]
         if not clipped:
             raise ModelError("no parameter received a gradient; check that loss_fn uses the model it is given")
+        complete = len(clipped) == len(self.clipped)
+        members = self._members if complete else _places(self.groups, clipped)
         grads = [_dense(p) for p in clipped]
         norms = torch.stack([norm.to(grads[0].device) for norm in norms_of(grads)])
         total = torch.linalg.vector_norm(norms)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(clipped, self.clip_norm, total)
         values = torch.cat([norms.float(), total.float().reshape(1)]).tolist()
-        place = {id(p): index for index, p in enumerate(clipped)}
-        members = [[place[id(p)] for p in group if p.grad is not None] for group in self.groups]
         by_group = tuple(math.sqrt(sum(values[i] ** 2 for i in group)) for group in members)
         if self._clipper is not None:
             self._clip_adaptively([[grads[i] for i in group] for group in members], by_group)
@@ -291,6 +303,12 @@ def _clipped(model: torch.nn.Module, groups: list[list[torch.nn.Parameter]]) -> 
     owned = [p for group in groups for p in group]
     unique = {id(p): p for p in (*model.parameters(), *owned) if p.requires_grad}
     return list(unique.values())
+
+
+def _places(groups: list[list[torch.nn.Parameter]], clipped: list[torch.nn.Parameter]) -> list[list[int]]:
+    """For each group, where its parameters stand among `clipped`."""
+    place = {id(p): index for index, p in enumerate(clipped)}
+    return [[place[id(p)] for p in group if id(p) in place] for group in groups]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,10 +18,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from hpt.config import HybridConfig
 from hpt.dynamics.facts import StepFacts
 from hpt.predictors.protocol import LossForecast, Predictor
-from hpt.records import MemoryRecord, Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
-from hpt.trainer import cycle, persistence, recovery
+from hpt.records import Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
+from hpt.trainer import cycle, memory_layers, persistence, recovery
 from hpt.trainer.full_step import FullOutcome, LossFunction
 from hpt.trainer.parts import Parts
+
+_RESULT_FIELDS = tuple(item.name for item in dataclasses.fields(StepResult))
 
 
 class HybridTrainer:
@@ -83,6 +85,7 @@ class HybridTrainer:
         """
         parts, phase = self._parts, self.phase
         parts.ledger.begin()
+        parts.precision.enter(phase)
         lr, backwards = parts.full.lr, parts.ledger.counters.backwards
         covered = parts.ledger.counters.jumps_accepted
         expected = self._expected_loss()
@@ -99,6 +102,7 @@ class HybridTrainer:
             wall_s=parts.ledger.end(phase),
         )
         self._emit(result, lr)
+        memory_layers.save_when_asked(parts, phase)
         persistence.save_when_due(parts, phase)  # after the record: a kill leaves no checkpoint ahead of the log
         return result
 
@@ -125,6 +129,7 @@ class HybridTrainer:
             return cycle.predict(self._parts, batch), None
         except Exception as error:  # noqa: BLE001 (whatever the user's loss function raises)
             recovery.probe_failed(self._parts, error)
+            self._parts.precision.enter(Phase.FULL)
             return self._full(batch, Phase.FULL)
 
     def _full(self, batch: Any, phase: Phase) -> tuple[float, float | None]:
@@ -159,7 +164,8 @@ class HybridTrainer:
         mean, scale = (None, None) if expected is None else (expected.mean, expected.scale)
         if not recovery.act_on(parts, parts.monitor.check(outcome.loss, mean, scale, outcome.grad_norm)):
             parts.ledger.lap("control")
-            cycle.after_step(parts, batches, outcome.loss)
+            memory_layers.end_step(parts, batches, outcome.loss)
+        memory_layers.after_update(parts)
         parts.ledger.lap("control")
 
     def _observe(self, outcome: FullOutcome, phase: Phase, expected: LossForecast | None) -> None:
@@ -229,22 +235,13 @@ class HybridTrainer:
 
     def _emit(self, result: StepResult, lr: float) -> None:
         parts = self._parts
-        values = {item.name: getattr(result, item.name) for item in dataclasses.fields(result)}
+        values = {name: getattr(result, name) for name in _RESULT_FIELDS}
         parts.sink(StepRecord(step=self.num_updates, call=self.num_calls, lr=lr, **values))
         if result.phase is not self._stretch.phase:
             parts.sink(self._stretch)
             self._stretch = PhaseRecord(result.phase, self.num_calls, 0, 0.0)
-            self._record_memory(result.phase)
-        self._stretch = dataclasses.replace(
-            self._stretch,
-            num_calls=self._stretch.num_calls + 1,
-            wall_s=self._stretch.wall_s + result.wall_s,
+            memory_layers.record(parts, result.phase)
+        before = self._stretch
+        self._stretch = PhaseRecord(
+            before.phase, before.first_call, before.num_calls + 1, before.wall_s + result.wall_s
         )
-
-    def _record_memory(self, phase: Phase) -> None:
-        if self.config.memory.record_phases and not self._parts.plain:
-            from hpt.memory.probe import read_memory  # noqa: PLC0415 (NVML is looked for only when it is wanted)
-
-            self._parts.sink(
-                MemoryRecord(call=self.num_calls, phase=phase, **dataclasses.asdict(read_memory(self._parts.device)))
-            )

@@ -17,6 +17,8 @@ from hpt.control.rise import RiseBound
 from hpt.dynamics.facts import CycleFacts
 from hpt.dynamics.forecast import LossTrend
 from hpt.errors import ModelError
+from hpt.memory.manager import MemoryManager
+from hpt.memory.offload import Offload
 from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import LossForecast, Predictor, Proposal
 from hpt.predictors.registry import build_predictor
@@ -24,6 +26,7 @@ from hpt.records import EventRecord, Sink
 from hpt.trainer.checkpoint import CheckpointFolder
 from hpt.trainer.correct_step import CorrectStep
 from hpt.trainer.corrector import Corrector
+from hpt.trainer.degradation import Degradation
 from hpt.trainer.fork import Fork, ForkSchedule
 from hpt.trainer.full_step import FullStep, LossFunction
 from hpt.trainer.ledger import Ledger
@@ -58,6 +61,7 @@ class Moving:
         retry_left: full steps left at the lowered learning rate.
         last_checkpoint: path of the newest checkpoint written.
         saved_at: net update of the newest automatic checkpoint.
+        save_soon: memory is so short that a checkpoint is wanted at the end of this call.
         advised: recommendations that stood at the end of the last cycle.
         slow_checkpoints: it was recorded that checkpoints take too much time.
     """
@@ -79,6 +83,7 @@ class Moving:
     last_checkpoint: str | None = None
     saved_at: int = 0
     slow_checkpoints: bool = False
+    save_soon: bool = False
     advised: list[str] = field(default_factory=list[str])
 
 
@@ -135,13 +140,21 @@ class Parts:
         self.predictor = GuardedPredictor(inner, self._retired)
         scales = tuple(sorted({*config.trajectory.scales, *inner.scales}))
         self.trajectory = Trajectory(groups, scales, inner.num_past, config.trajectory.placement)
+        self.memory = MemoryManager(config.memory, self.device, self.trajectory.parameters)
+        self.degradation = Degradation(self.trajectory, inner.scales)
         self.gate = JumpGate(config, getattr(inner, "window", DEFAULT_WINDOW))
         self.monitor = DivergenceMonitor(config.divergence)
         self.health = HealthMonitor(config.tuning)
         self.rise = RiseBound(config.probe.max_rise_frac)
         self.probe = Probe(self.full, config.probe, self.ledger)
         self.predict = PredictStep(
-            self.full, self.trajectory, self.probe, self.rise, self.ledger, config.predict.max_jump_ratio
+            self.full,
+            self.trajectory,
+            self.probe,
+            self.rise,
+            self.ledger,
+            config.predict.max_jump_ratio,
+            Offload() if config.memory.offload_optimizer else None,
         )
         self.correct = CorrectStep(config.correct_steps, config.probe.band_sigmas)
         self.corrector = Corrector(config.correct)
@@ -191,7 +204,8 @@ class Parts:
         """Collaborators with a state_dict, by name."""
         yield from (("ledger", self.ledger), ("controller", self.controller), ("full", self.full))
         if not self.plain:
-            names = "predictor trajectory gate monitor health rise probe correct corrector trend forks"
+            # degradation before the trajectory, whose storage it decides
+            names = "predictor degradation trajectory gate monitor health rise probe correct corrector trend forks"
             for name in names.split():
                 yield name, getattr(self, name)
 

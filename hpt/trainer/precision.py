@@ -3,7 +3,8 @@
 bf16 has the exponent range of fp32 and needs no scaling; fp16 gradients underflow, so the loss is multiplied
 by a scale that grows until gradients overflow, and the update that overflowed is skipped (Micikevicius et
 al., arXiv:1710.03740; torch.amp.GradScaler does the work). Such a skip belongs to the search for the scale
-and is no divergence. With autocast "none" and no scaler nothing is added to the plain loop.
+and is no divergence. With autocast "none" and no scaler nothing is added to the plain loop. Each phase may
+have a format of its own; the scaler is there as soon as one that runs a backward pass needs it.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from hpt.config import PrecisionConfig
+from hpt.records import Phase
 
 _DTYPES = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -26,12 +28,21 @@ class Precision:
 
     def __init__(self, config: PrecisionConfig, device: torch.device) -> None:
         self._device_type = device.type
-        self._dtype = _DTYPES[config.autocast]
-        scales = config.autocast == "fp16" if config.grad_scaler is None else config.grad_scaler
+        asked = {Phase.WARMUP: config.warmup, Phase.FULL: config.full, Phase.PREDICT: config.predict}
+        asked[Phase.CORRECT] = config.correct
+        names = {phase: config.autocast if name == "same" else name for phase, name in asked.items()}
+        self._dtype_in = {phase: _DTYPES[name] for phase, name in names.items()}
+        self.enter(Phase.FULL)
+        trained = {name for phase, name in names.items() if phase is not Phase.PREDICT}
+        scales = "fp16" in trained if config.grad_scaler is None else config.grad_scaler
         self.scaler: torch.amp.GradScaler | None = None
         if scales:
             self.scaler = torch.amp.GradScaler(device.type, init_scale=config.initial_scale)
         self._is_unscaled = False
+
+    def enter(self, phase: Phase) -> None:
+        """Forward passes from now on belong to this phase; a fork's replay to the phase that it ends in."""
+        self._dtype = self._dtype_in[phase]
 
     def forward_context(self) -> AbstractContextManager[Any]:
         """Context for forward pass and loss, not for the backward."""

@@ -5,6 +5,7 @@ again, and a blow-up is undone. A moderate rise is no reason to reject: good jum
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from hpt.control.rise import RiseBound
 from hpt.dynamics.facts import CycleFacts
+from hpt.memory.offload import Offload
 from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import Predictor, Proposal
 from hpt.trainer.full_step import FullStep
@@ -60,6 +62,7 @@ class PredictStep:
         rise: RiseBound,
         ledger: Ledger,
         max_ratio: float,
+        offload: Offload | None = None,
     ) -> None:
         self._full = full
         self._trajectory = trajectory
@@ -67,6 +70,7 @@ class PredictStep:
         self._rise = rise
         self._ledger = ledger
         self._max_ratio = max_ratio
+        self._offload = offload
 
     def bounded(self, proposal: Proposal, facts: CycleFacts, predictor: Predictor) -> tuple[dict[str, float], float]:
         """Coefficients shortened to |jump| <= max_ratio |d|, and the resulting |jump|."""
@@ -106,11 +110,12 @@ class PredictStep:
         paired = self._probe.affords_pair()
         batches = self._probe.batches(batch, paired=paired)
         try:
-            before = self._probe.losses(batches) if paired else None
-            self._ledger.lap("probe")
-            self.apply(proposal, coefficients, facts, predictor)
-            after = self._probe.losses(batches)
-            self._ledger.lap("probe")
+            with self._optimizer_away(coefficients):
+                before = self._probe.losses(batches) if paired else None
+                self._ledger.lap("probe")
+                self.apply(proposal, coefficients, facts, predictor)
+                after = self._probe.losses(batches)
+                self._ledger.lap("probe")
         except BaseException:
             # Also on Ctrl-C: a half-applied jump must never be left behind.
             snapshot.restore()
@@ -132,6 +137,13 @@ class PredictStep:
             kept=not reason,
             reason=reason,
         )
+
+    def _optimizer_away(self, coefficients: dict[str, float]) -> AbstractContextManager[None]:
+        """Inside, the optimizer's state is on the host, if that is asked for and no direction is made from it."""
+        if self._offload is None or coefficients.get("own"):
+            return nullcontext()
+        entries = self._full.optimizer.state.values()
+        return self._offload.away([one for entry in entries for one in entry.values() if isinstance(one, torch.Tensor)])
 
     def _objection(self, before: list[float] | None, after: list[float]) -> str:
         """Why the jump cannot stay: not finite, or a rise beyond the learned bound. Empty when it can."""

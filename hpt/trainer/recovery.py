@@ -1,6 +1,5 @@
 """What is done when something goes wrong: retry, skip, undo a jump, roll back, give up with a checkpoint's path."""
 
-import gc
 import math
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from hpt.control.divergence import Action, Level, Verdict
 from hpt.control.health import Advice, Recommendation
 from hpt.errors import OutOfMemory, TrainingDiverged
+from hpt.memory.exhaustion import is_out_of_memory
 from hpt.records import Phase
 from hpt.trainer import persistence
 from hpt.trainer.full_step import FullOutcome, SchedulerError
@@ -30,14 +30,17 @@ def run_with_retries(parts: Parts, batch: Any) -> FullOutcome:
     for attempt in range(parts.config.memory.max_retries + 1):
         try:
             return parts.full.run(batch) if attempt == 0 else parts.full.rerun()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            _free(parts, error)
         except BaseException as error:
+            if is_out_of_memory(error):
+                _free(parts, error)
+                continue
             parts.full.forget()
             parts.moving.update_batches = []
             if isinstance(error, SchedulerError):
                 _count_update(parts)
             raise
+    parts.full.forget()
+    parts.moving.update_batches = []
     raise OutOfMemory(
         f"out of memory at update {parts.controller.step} after {parts.config.memory.max_retries} retries"
         f"{_checkpoint_note(parts)}; lower the batch size or raise update.accumulation_steps"
@@ -53,13 +56,16 @@ def _count_update(parts: Parts) -> None:
 
 def _free(parts: Parts, error: BaseException) -> None:
     """Drop gradients and caches. A failed optimizer step may be half done, so the weights go back if it began."""
-    parts.event("out_of_memory", f"{str(error).splitlines()[0] if str(error) else 'no memory'}; freed, trying again")
+    parts.event("out_of_memory", f"{first_line(error)}; freed, trying again")
     if parts.full.stepping:
         roll_back(parts, "memory ran out inside the optimizer's update")
     parts.optimizer.zero_grad(set_to_none=True)
-    gc.collect()
-    if parts.device.type == "cuda":
-        torch.cuda.empty_cache()
+    parts.memory.recover(error)
+
+
+def first_line(error: BaseException) -> str:
+    """What the error says, cut to one line."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _checkpoint_note(parts: Parts) -> str:
@@ -186,6 +192,7 @@ def _count_retry(parts: Parts) -> None:
 
 def probe_failed(parts: Parts, error: Exception) -> None:
     """The loss function raised inside PREDICT: the jump is off, the weights are as before it."""
+    parts.memory.recover(error)
     parts.event("probe_failed", f"{type(error).__name__}: {error}; the jump was undone, a full step follows")
     parts.ledger.counters.jumps_rejected += 1
     parts.gate.rejected()

@@ -84,6 +84,11 @@ class Snapshot:
         """Memory held by the copies, bytes."""
         return self._copies.nbytes
 
+    @property
+    def is_whole(self) -> bool:
+        """It can be restored: its memory was not handed to a later one."""
+        return self._copies.is_whole
+
     def kept(self, parameter: torch.nn.Parameter) -> torch.Tensor:
         """The copy of one parameter; not to be changed."""
         return self._copies.by_memory[_memory_of(parameter)]

@@ -231,6 +231,30 @@ class Trajectory:
             parameter.data.sub_(jump.to(parameter.device, parameter.dtype), alpha=factor)
             start.sub_(jump, alpha=factor)
 
+    @torch.no_grad()
+    def move_to(self, placement: str) -> int:
+        """Store the copies elsewhere or in another format from now on; returns the bytes this freed on the device."""
+        before = self._device_bytes()
+        self._placement = placement
+        for index, parameter in enumerate(self.parameters):
+            like = self._copy_of(parameter)
+            self._start[index] = like.copy_(self._start[index])
+            for tensors in (*self._emas, *self._past):
+                tensors[index] = torch.empty_like(like, pin_memory=like.is_pinned()).copy_(tensors[index])
+        return before - self._device_bytes()
+
+    def keep_scales(self, scales: tuple[float, ...]) -> int:
+        """Forget the averages of all other time scales; returns the bytes they held."""
+        before = self.nbytes
+        places = [self.scales.index(mu) for mu in scales]
+        self.scales, self._emas = scales, [self._emas[place] for place in places]
+        return before - self.nbytes
+
+    def _device_bytes(self) -> int:
+        held = [self._start, *self._emas, *self._past]
+        devices = [parameter.device for parameter in self.parameters]
+        return sum(one.nbytes for row in held for one, device in zip(row, devices, strict=True) if one.device == device)
+
     def state_dict(self) -> dict[str, Any]:
         """All copies and the count of cycles."""
         return {

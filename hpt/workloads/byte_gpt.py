@@ -25,12 +25,25 @@ VALIDATION_TOKENS = 131_072
 class ByteGPTSize:
     """Sizes of a byte-level GPT and of its batch; the learning rate belongs to the sizes."""
 
+    name: str = "byte-gpt"
     dim: int = 64
     layers: int = 2
     heads: int = 4
     context: int = 32
     batch_size: int = 64
     peak_lr: float = 5.6e-3
+    default_steps: int = 600
+
+
+# A quarter of the batch, where the gradient's noise is larger; same model and learning rate.
+SMALL_BATCH = ByteGPTSize(name="byte-gpt-b16", batch_size=16, default_steps=2000)
+# Another width and context, for which nothing was tuned: a check on what was found with the default size.
+VARIANT = ByteGPTSize(name="byte-gpt-variant", dim=96, context=24, peak_lr=4e-3)
+# 25 million weights, for a GPU; the learning rate is a guess between those of the default size and of GPT-2.
+LARGE = ByteGPTSize(
+    name="byte-gpt-large", dim=512, layers=8, heads=8, context=256, batch_size=64, peak_lr=1e-3, default_steps=3000
+)
+SIZES = {size.name: size for size in (ByteGPTSize(), SMALL_BATCH, VARIANT, LARGE)}
 
 
 class ByteGPT(LanguageWorkload):
@@ -55,11 +68,11 @@ def _setup(size: ByteGPTSize) -> LanguageSetup:
         init_std=INIT_STD * math.sqrt(768 / size.dim),
     )
     return LanguageSetup(
-        name="byte-gpt",
+        name=size.name,
         shape=shape,
         batch_size=size.batch_size,
         seq_len=size.context,
         peak_lr=size.peak_lr,
         validation_tokens=VALIDATION_TOKENS,
-        default_steps=600,
+        default_steps=size.default_steps,
     )

@@ -56,6 +56,7 @@ class GPT2Text(LanguageWorkload):
         device: where the model and the batches live.
         batch_size: windows per batch.
         seq_len: predicted tokens per window, at most 1024.
+        called: name in records, if it is not that of the size.
 
     Raises:
         DataError: the data is missing, unreadable, or shorter than a few batches.
@@ -70,9 +71,10 @@ class GPT2Text(LanguageWorkload):
         device: torch.device,
         batch_size: int = 2,
         seq_len: int = 64,
+        called: str | None = None,
     ) -> None:
         setup = LanguageSetup(
-            name=name,
+            name=called or name,
             shape=SIZES[name].shape(),
             batch_size=batch_size,
             seq_len=seq_len,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from hpt.errors import HptError, UsageError
+from hpt.workloads.byte_gpt import SIZES as BYTE_SIZES
 from hpt.workloads.byte_gpt import ByteGPT
 from hpt.workloads.cnn import TemplateCNN
 from hpt.workloads.gpt2 import SIZES, GPT2Text
@@ -27,8 +28,10 @@ def _without_data(make: Callable[..., Workload], *, seed: int, data: Path | None
 
 
 _FACTORIES: dict[str, Callable[..., Workload]] = {
-    "byte-gpt": ByteGPT,
+    **{name: partial(ByteGPT, size) for name, size in BYTE_SIZES.items()},
     **{size: partial(GPT2Text, size) for size in SIZES},
+    # 8192 tokens a step, for a GPU: the default of 128 measures memory on any machine, and trains nothing.
+    "gpt2-b32": partial(GPT2Text, "gpt2", batch_size=32, seq_len=256, called="gpt2-b32"),
     "mlp": partial(_without_data, TeacherMLP),
     "cnn": partial(_without_data, TemplateCNN),
     "regression": partial(_without_data, Regression),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hpt.memory import probe
-from hpt.memory.probe import MemoryReading, read_memory
+from hpt.memory.probe import MemoryReading, describe_sources, limit_bytes, read_memory, used_bytes
 
 UUID = "12345678-9abc-def0-1234-56789abcdef0"
 
@@ -52,7 +52,8 @@ def test_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
 class Nvml:
     """NVML of a machine with one GPU, counted from the UUID; any call can be made to fail."""
 
-    def __init__(self, failing: str, processes: list[tuple[int, int | None]]) -> None:
+    def __init__(self, failing: str, processes: list[tuple[int, int | None]], kind: str = "GPU") -> None:
+        self._kind = kind
         self._failing = failing
         self._processes = processes
 
@@ -65,8 +66,14 @@ class Nvml:
         self._answer("init", None)
 
     def nvmlDeviceGetHandleByUUID(self, uuid: bytes) -> str:  # noqa: N802 (NVML's name)
-        assert uuid == f"GPU-{UUID}".encode()
+        if uuid != f"{self._kind}-{UUID}".encode():
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
         return self._answer("handle", "gpu")
+
+    def nvmlDeviceGetMigMode(self, handle: str) -> tuple[int, int]:  # noqa: N802 (NVML's name)
+        if self._kind == "MIG":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return (1, 1) if self._failing == "sliced" else self._answer("handle", (0, 0))
 
     def nvmlDeviceGetMemoryInfo(self, handle: str) -> SimpleNamespace:  # noqa: N802 (NVML's name)
         return self._answer("memory", SimpleNamespace(used=900))
@@ -87,7 +94,8 @@ OWN = [(1, 111), (os.getpid(), 333)]
         ("", [(1, 111)], None, 900),  # a container: process numbers are the host's
         ("processes", OWN, None, 900),
         ("memory", OWN, 333, 700),  # the driver's total less its free memory
-        ("handle", OWN, None, 700),  # a slice of a GPU
+        ("handle", OWN, None, 700),  # a GPU that NVML does not know
+        ("sliced", OWN, 333, 700),  # the whole GPU behind a slice: its 900 bytes are not ours to report
         ("init", OWN, None, 700),  # no NVML on this machine
     ],
 )
@@ -99,16 +107,64 @@ def test_each_number_comes_from_its_source_or_is_none(
     device_bytes: int,
 ) -> None:
     """With parts of NVML missing, the other numbers stay, and what nobody knows is None."""
+    reading = _read_on(monkeypatch, Nvml(failing, processes))
+    assert reading == MemoryReading(100, 200, process_bytes, device_bytes)
+
+
+def test_a_slice_is_asked_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where NVML knows the UUID as a slice's, the slice's own numbers are reported."""
+    assert _read_on(monkeypatch, Nvml("", OWN, "MIG")) == MemoryReading(100, 200, 333, 900)
+
+
+def _on_gpu(monkeypatch: pytest.MonkeyPatch, nvml: Nvml) -> None:
+    """A machine with one GPU behind this NVML: 1000 bytes, 300 free, 200 reserved, 100 of them allocated."""
     probe._nvml_handle.cache_clear()
-    monkeypatch.setattr(probe, "_nvml", Nvml(failing, processes))
+    monkeypatch.setattr(probe, "_nvml", nvml)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 100)
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 200)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (300, 1000))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid=UUID))
+
+
+def _read_on(monkeypatch: pytest.MonkeyPatch, nvml: Nvml) -> MemoryReading:
+    _on_gpu(monkeypatch, nvml)
     reading = read_memory(torch.device("cuda", 0))
     probe._nvml_handle.cache_clear()
-    assert reading == MemoryReading(100, 200, process_bytes, device_bytes)
+    return reading
+
+
+def test_use_counts_others_and_not_what_we_could_reuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 700 bytes in use on the device 100 are our allocator's own reserve; the limit is the device's."""
+    _on_gpu(monkeypatch, Nvml("", OWN))
+    assert used_bytes("cuda:1") == 600
+    assert limit_bytes("cuda:1") == 1000
+
+
+@pytest.mark.parametrize(
+    ("nvml", "said"),
+    [
+        (Nvml("", OWN), "CUDA allocator"),
+        (Nvml("", [(1, 111)]), "container"),
+        (Nvml("sliced", OWN), "MIG"),
+        (Nvml("init", OWN), "NVML does not know"),
+    ],
+)
+def test_missing_numbers_are_explained(monkeypatch: pytest.MonkeyPatch, nvml: Nvml, said: str) -> None:
+    """Each source that fails has its sentence."""
+    _on_gpu(monkeypatch, nvml)
+    sentences = describe_sources("cuda:0")
+    probe._nvml_handle.cache_clear()
+    assert any(said in one for one in sentences)
+
+
+def test_without_a_gpu_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No CUDA in torch, or no driver: two different sentences, both saying that nothing was measured."""
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    assert describe_sources("cpu")[-1] == "GPU memory is not measured: this torch is built without CUDA"
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(probe, "_nvml", Nvml("init", []))
+    assert "no NVIDIA driver was found" in describe_sources("cpu")[-1]
 
 
 @pytest.mark.cuda

@@ -1,0 +1,144 @@
+"""Measurements as stored: pyperf's own files, less what tells of the person, plus the facts of the machine.
+
+The timing of a scenario is a pyperf benchmark with one run a worker process. The control that every worker timed before
+its scenario becomes a benchmark of its own, `control`, spread over the whole session.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyperf
+
+from hpt.bench import control
+from hpt.errors import UsageError
+from hpt.jsonfiles import write_text
+
+SCHEMA = 1
+"""Of the metadata that begin with hpt_."""
+Metadata = Mapping[str, str | int | float]
+_PRIVATE = ("hostname", "python_executable", "python_config_args", "python_cflags", "boot_time", "uptime")
+_CONTROL = "hpt_control_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The timing of one scenario.
+
+    Attributes:
+        name: GROUP/NAME.
+        processes: seconds of the values of each worker process; processes that only calibrated are left out.
+        controls: seconds of the control in the same processes, None where it was not measured.
+        shortest_raw_s: of the intervals that were really timed.
+        warm_up_s: least time that a process spent in warm-ups.
+        metadata: what all processes have in common.
+    """
+
+    name: str
+    processes: tuple[tuple[float, ...], ...]
+    controls: tuple[float | None, ...]
+    shortest_raw_s: float
+    warm_up_s: float
+    metadata: Metadata
+
+    @property
+    def values(self) -> list[float]:
+        """All values, seconds."""
+        return [value for process in self.processes for value in process]
+
+
+def publishable(benchmark: pyperf.Benchmark, facts: Mapping[str, Any]) -> pyperf.Benchmark:
+    """The same benchmark without names and paths of this computer, and with `facts` as hpt_ metadata."""
+    added = {f"hpt_{name}": _scalar(value) for name, value in facts.items() if value not in (None, "")}
+    runs: list[pyperf.Run] = []
+    for run in benchmark.get_runs():
+        kept = {name: value for name, value in run.get_metadata().items() if name not in _PRIVATE}
+        metadata = {**kept, "hpt_schema": SCHEMA, **added}
+        runs.append(pyperf.Run(run.values, warmups=run.warmups, metadata=metadata, collect_metadata=False))
+    return pyperf.Benchmark(runs)
+
+
+def _scalar(value: Any) -> str | int | float:
+    return int(value) if isinstance(value, bool) else value
+
+
+def control_of(benchmarks: Iterable[pyperf.Benchmark]) -> pyperf.Benchmark | None:
+    """The controls of all processes, as a benchmark; None if none was measured."""
+    runs: list[pyperf.Run] = []
+    for benchmark in benchmarks:
+        for run in benchmark.get_runs():
+            metadata = run.get_metadata()
+            if run.values and _CONTROL in metadata:
+                kept = {name: value for name, value in metadata.items() if not name.startswith("hpt_per_unit_")}
+                kept |= {"name": control.NAME, "loops": 1, "hpt_unit": "round", "hpt_num_units": 1}
+                kept.pop("inner_loops", None)
+                runs.append(pyperf.Run([metadata[_CONTROL]], metadata=kept, collect_metadata=False))
+    return pyperf.Benchmark(runs) if runs else None
+
+
+def write_suite(path: Path, benchmarks: Iterable[pyperf.Benchmark]) -> None:
+    """Replace a pyperf file as a whole.
+
+    Raises:
+        DiskError: the disk is full, or the place cannot be written.
+    """
+    text = io.StringIO()
+    pyperf.BenchmarkSuite(list(benchmarks)).dump(text)
+    write_text(path, text.getvalue())
+
+
+def read_suite(path: Path) -> pyperf.BenchmarkSuite:
+    """A pyperf file.
+
+    Raises:
+        UsageError: it cannot be read, or is something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "not text"
+        raise UsageError(f"{path} cannot be read ({cause}); name the folder or the bench.json of a run") from error
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({error}); restore it or measure again") from error
+    try:
+        return pyperf.BenchmarkSuite.loads(text)
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path} is JSON, but not pyperf's ({cause}); name the bench.json of a run") from error
+
+
+def read_measurements(path: Path) -> dict[str, Measurement]:
+    """The measurements in a file of `hpt bench` by scenario, the control included.
+
+    Raises:
+        UsageError: it cannot be read, or was written by something else.
+    """
+    suite = read_suite(path)
+    benchmarks = suite.get_benchmarks()
+    if not all("hpt_schema" in benchmark.get_metadata() for benchmark in benchmarks):
+        raise UsageError(
+            f"{path} is a pyperf file, but hpt bench did not write it; use pyperf compare_to for such files"
+        )
+    newer = [one for one in benchmarks if one.get_metadata()["hpt_schema"] > SCHEMA]
+    if newer:
+        raise UsageError(f"{path} was written by a newer hpt (schema above {SCHEMA}); use that one to read it")
+    return {benchmark.get_name(): measurement_of(benchmark) for benchmark in benchmarks}
+
+
+def measurement_of(benchmark: pyperf.Benchmark) -> Measurement:
+    """The values of a benchmark by process."""
+    runs = [run for run in benchmark.get_runs() if run.values]
+    controls = [run.get_metadata().get(_CONTROL) for run in runs]
+    return Measurement(
+        name=benchmark.get_name(),
+        processes=tuple(tuple(float(value) for value in run.values) for run in runs),
+        controls=tuple(None if value is None else float(value) for value in controls),
+        shortest_raw_s=min(value * run.get_total_loops() for run in runs for value in run.values),
+        warm_up_s=min(sum(loops * value * run.get_inner_loops() for loops, value in run.warmups) for run in runs),
+        metadata=benchmark.get_metadata(),
+    )

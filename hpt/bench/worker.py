@@ -1,0 +1,121 @@
+"""The program that pyperf runs: once as manager of one scenario, and, started by it, as each worker process.
+
+pyperf's manager starts its own program again for the calibration and for every process, so this module imports next to
+nothing by itself, and only a worker sets its scenario up. It is started with -P, so that no file in the working
+directory can stand in for a module.
+
+    python -P -m hpt.bench.worker --source package.module:NAME --scenario GROUP/NAME --threads 1 [pyperf's options]
+"""
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pyperf
+
+from hpt.bench.discovery import load_source
+from hpt.bench.scenario import Measured, Preset, Scenario
+from hpt.errors import HptError
+
+PROGRAM = ("-P", "-m", "hpt.bench.worker")
+FAILED = "scenario failed: "
+"""Begins the line on stderr that says why a worker gave up."""
+PER_UNIT = "hpt_per_unit_"
+"""Begins the metadata that say what a unit of work consists of."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Manage or work, as the options say.
+
+    Raises:
+        SystemExit: 1 when a worker cannot set its scenario up or its self-check fails.
+    """
+    runner = pyperf.Runner(program_args=PROGRAM, add_cmdline_args=_pass_on)
+    runner.argparser.add_argument("--source", required=True, metavar="MODULE:NAME")
+    runner.argparser.add_argument("--scenario", required=True, metavar="GROUP/NAME")
+    runner.argparser.add_argument("--preset", required=True, choices=[one.value for one in Preset])
+    runner.argparser.add_argument("--torch-threads", required=True, type=int, metavar="N")
+    options = runner.parse_args(arguments)
+    try:
+        scenario = _find(options.source, options.scenario)
+        measured = _prepare(scenario, options) if options.worker else _nothing()
+        metadata = _metadata(scenario, measured) if options.worker else {}
+    except Exception as error:
+        text = str(error) if isinstance(error, HptError) else f"{type(error).__name__}: {error}"
+        print(FAILED + " ".join(text.split()), file=sys.stderr, flush=True)
+        raise
+    more: dict[str, Any] = {"inner_loops": scenario.inner_loops, "metadata": metadata}
+    if measured.time_loops is not None:
+        runner.bench_time_func(scenario.full_name, measured.time_loops, **more)
+    else:
+        runner.bench_func(scenario.full_name, measured.call, **more)
+    if options.worker:
+        _leave_at_once()
+
+
+def _leave_at_once() -> None:
+    """End without taking the interpreter apart, which is half a second with torch; the result has been handed over."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _pass_on(command: list[str], options: argparse.Namespace) -> None:
+    """Give a worker the options that are ours."""
+    for name in ("source", "scenario", "preset", "torch_threads"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+
+
+def _find(source: str, full_name: str) -> Scenario:
+    for scenario in load_source(source):
+        if scenario.full_name == full_name:
+            return scenario
+    raise HptError(f"{source} has no scenario {full_name}; it was renamed since it was listed")
+
+
+def _nothing() -> Measured:
+    """For the manager, which never calls it."""
+    return Measured(call=_unset, check=_unset)
+
+
+def _unset() -> None:
+    """Stands in where nothing is measured."""
+
+
+def _prepare(scenario: Scenario, options: argparse.Namespace) -> Measured:
+    """Set up and check, with the threads that were asked for."""
+    _set_threads(options.torch_threads)
+    gc.disable()  # importing torch makes many objects that all stay: a tenth of its time goes into looking for others
+    try:
+        measured = scenario.set_up(Preset(options.preset))
+    finally:
+        gc.enable()
+    _set_threads(options.torch_threads)  # set-up may have been the first to import torch
+    measured.check()
+    return measured
+
+
+def _set_threads(threads: int) -> None:
+    """Tell torch, if the scenario imported it; the other libraries were told by their environment variables."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def _metadata(scenario: Scenario, measured: Measured) -> dict[str, str | int | float]:
+    from hpt.bench.control import measure_control  # noqa: PLC0415 - numpy, which the manager does without
+
+    return {
+        "hpt_unit": scenario.unit,
+        "hpt_num_units": scenario.num_units,
+        "hpt_imports_torch": int("torch" in sys.modules),
+        **{PER_UNIT + name: float(number) for name, number in measured.per_unit.items()},
+        "hpt_control_s": measure_control(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""`hpt bench compare`: two runs, one verdict a scenario, and an exit code that a pipeline can act on."""
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from hpt.bench.baselines import load_run
+from hpt.bench.comparison import ALPHA, MIN_EFFECT_FRAC, Compared, Comparison, Verdict, compare
+from hpt.cli.bench_table import result_console, time_text
+from hpt.cli.main import debug_option
+from hpt.errors import EXIT_DONE, InconclusiveError, UsageError
+
+EXIT_FINDING = 3
+_COLOURS = {Verdict.REGRESSED: "red", Verdict.IMPROVED: "green", Verdict.INCONCLUSIVE: "yellow"}
+EPILOG = """\b
+Examples:
+  hpt bench compare runs/old runs/new
+  hpt bench compare before runs/new --gate 5%      (before: made with --save-baseline before)
+  hpt bench compare old.json new.json --min-effect 1% --strict --json
+"""
+
+
+def parse_percent(option: str, text: str | None) -> float | None:
+    """A share from "5%" or "5"; None from None.
+
+    Raises:
+        UsageError: it is no number above 0.
+    """
+    if text is None:
+        return None
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 100:
+        raise UsageError(f"{option} is {text!r}; give percent above 0, as in 5%")
+    return share
+
+
+@click.command("compare", epilog=EPILOG)
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.option("--gate", metavar="PERCENT", help="Exit 3 if a scenario is provably slower by more, as in 5%.")
+@click.option(
+    "--min-effect",
+    metavar="PERCENT",
+    default=f"{MIN_EFFECT_FRAC:.0%}",
+    show_default=True,
+    help="Differences up to this are none.",
+)
+@click.option("--strict", is_flag=True, help="Exit 4 if a scenario is inconclusive.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@debug_option
+def compare_command(*, old: str, new: str, gate: str | None, min_effect: str, strict: bool, as_json: bool) -> int:
+    """Compare two runs: folders, pyperf files of hpt bench, or names of baselines.
+
+    Verdicts: regressed, improved (by more than --min-effect, at 5 % over all scenarios together), same (the interval
+    lies within it), within noise, inconclusive. Another machine or nothing in common: exit code 5.
+    """
+    comparison = compare(
+        load_run(old),
+        load_run(new),
+        gate_frac=parse_percent("--gate", gate),
+        min_effect_frac=parse_percent("--min-effect", min_effect) or MIN_EFFECT_FRAC,
+    )
+    if as_json:
+        click.echo(json.dumps(comparison.to_document(), allow_nan=False))
+    else:
+        show_comparison(comparison, result_console())
+    return conclude(comparison, strict=strict)
+
+
+def conclude(comparison: Comparison, *, strict: bool = False) -> int:
+    """Exit code of a comparison; the reason goes to stderr."""
+    if comparison.past_gate:
+        names = ", ".join(row.name for row in comparison.past_gate)
+        click.echo(f"hpt: slower than before by more than {comparison.gate_frac:.3g}, a share: {names}", err=True)
+        return EXIT_FINDING
+    undecided = [row.name for row in comparison.rows if row.verdict == Verdict.INCONCLUSIVE]
+    if strict and undecided:
+        click.echo(f"hpt: inconclusive: {', '.join(undecided)}", err=True)
+        return InconclusiveError.exit_code
+    return EXIT_DONE
+
+
+def show_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the table and what to bear in mind."""
+    table = Table(title=f"new over old, alarms at {ALPHA:.0%} for all scenarios together")
+    table.add_column("scenario", no_wrap=True)
+    for name in ("old", "new", "ratio", "95 % interval", "control", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in comparison.rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    for line in _remarks(comparison):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _cells(row: Compared) -> list[str]:
+    interval = "-" if row.low is None or row.high is None else f"{row.low:.3f} .. {row.high:.3f}"
+    verdict = f"{row.verdict.value}{', past the gate' if row.is_past_gate else ''}"
+    colour = _COLOURS.get(row.verdict)
+    return [
+        row.name,
+        time_text(row.old_s),
+        time_text(row.new_s),
+        f"{row.ratio:.3f}",
+        interval,
+        "-" if row.control_ratio is None else f"{row.control_ratio:.3f}",
+        f"{row.p_value:.2g}",
+        verdict if colour is None else f"[{colour}]{verdict}[/]",
+    ]
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    lines = [f"{row.name}: {row.note}" for row in comparison.rows if row.note]
+    if comparison.control is None:
+        lines.append("control: not measured, so a change of the machine would look like one of the code")
+    else:
+        ratio, low, high = comparison.control
+        lines.append(f"control: {ratio:.3f} (95 % {low:.3f} .. {high:.3f}), the machine itself, new over old")
+    if comparison.changes:
+        lines.append(f"also different: {'; '.join(comparison.changes)}")
+    for which, names in (("old", comparison.only_old), ("new", comparison.only_new)):
+        if names:
+            lines.append(f"only in {which}: {', '.join(names)}")
+    return lines

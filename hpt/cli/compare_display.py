@@ -1,0 +1,109 @@
+"""How a comparison is doing, on stderr, and what it found, on stdout.
+
+On a terminal a live table shows running cells, counts and the time left; elsewhere a line marks every finished cell.
+"""
+
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hpt.cli.progress import duration
+from hpt.evaluate.cells import Cell, CellResult
+from hpt.evaluate.runner import Progress, Watcher
+from hpt.evaluate.tables import TextTable, sentences_of, tables_of
+
+SHOWN_ENDED = 8
+
+
+@contextmanager
+def show_cells(what: str, total: int) -> Generator[Watcher]:
+    """A watcher of the runner that shows progress while entered."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(what, total)
+        return
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        yield _LiveTable(what, total, live)
+
+
+class _Lines:
+    """A line whenever a cell ends."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.last is None:
+            return
+        cell, result = progress.last
+        left = f"{duration(progress.left_s)} left"
+        line = f"{self._what} {progress.done}/{self._total}  {cell.key}  {ended_text(result)}  {left}"
+        print(line, file=sys.stderr, flush=True)
+
+
+class _LiveTable:
+    """Running cells, the last ended ones, and counts."""
+
+    def __init__(self, what: str, total: int, live: Live) -> None:
+        self._what = what
+        self._total = total
+        self._live = live
+        self._ended: list[tuple[Cell, CellResult | None]] = []
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.last is not None:
+            self._ended = [*self._ended, progress.last][-SHOWN_ENDED:]
+        self._live.update(Group(self._cells(progress), self._counts(progress)), refresh=True)
+
+    def _cells(self, progress: Progress) -> Table:
+        table = Table()
+        table.add_column(self._what)
+        table.add_column("state", justify="right")
+        for cell, result in self._ended:
+            table.add_row(cell.key, ended_text(result))
+        for key, seconds in progress.running.items():
+            table.add_row(key, f"running, {seconds:.0f} s")
+        return table
+
+    def _counts(self, progress: Progress) -> Text:
+        return Text(
+            f"{progress.done} of {self._total} done, {len(progress.failed)} failed, {len(progress.running)} running, "
+            f"{progress.left} to start, {duration(progress.left_s)} left"
+        )
+
+
+def ended_text(result: CellResult | None) -> str:
+    """What a cell came to."""
+    if result is None:
+        return "failed"
+    loss = "diverged" if result.final_loss is None else f"loss {result.final_loss:.4f}"
+    return f"{loss}, {result.train_s:.1f} s"
+
+
+def show_results(summary: Mapping[str, Any], folder: Path, console: Console) -> None:
+    """Print all tables, the sentences, and where the files are."""
+    for table in tables_of(summary):
+        if table.rows:
+            console.print(_rich(table.shortened()))
+    for sentence in sentences_of(summary):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    if not summary["complete"]:
+        console.print("Not all cells are done; this is what there is.", highlight=False)
+    console.print(f"All measures: {folder}/tables.md", highlight=False, soft_wrap=True)
+
+
+def _rich(table: TextTable) -> Table:
+    shown = Table(title=table.title)
+    for name in table.head:
+        shown.add_column(name, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown

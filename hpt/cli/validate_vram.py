@@ -1,0 +1,207 @@
+"""`hpt validate-vram`: is memory what it is said to be? Measured where it can be, estimated where it cannot."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from hpt.cli.main import debug_option
+from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
+from hpt.jsonfiles import disk_errors, write_json
+from hpt.records import jsonable
+from hpt.validate.plan import ARMS, DTYPES, Job
+
+EXIT_FINDING = 3
+GIB = 1024**3
+CONTEXT = 1024
+CPU_SEQ_LEN, CPU_BATCH = 64, 1
+WANTED_BATCH = 8
+FILE_WIDTH = 160
+EPILOG = """\b
+Examples:
+  hpt validate-vram --model gpt2-nano
+  hpt validate-vram --model gpt2 --steps 50 --out runs/vram-gpt2
+  hpt validate-vram --model gpt2 --device cuda --steps 200
+  hpt validate-vram --model gpt2-xl --estimate --budget-gb 16
+"""
+
+
+@click.command("validate-vram", epilog=EPILOG)
+@click.option(
+    "--model",
+    default="gpt2",
+    show_default=True,
+    metavar="NAME",
+    help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt2-nano, or package.module:factory.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Net optimizer updates of each arm."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Windows in a batch. [default: 1; with --estimate, windows an update is to see: 8]",
+)
+@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens in a window. [default: 64 on a CPU, else 1024]")
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default="fp32",
+    show_default=True,
+    help="bf16 is autocast, bf16-weights holds weights and moments in bf16.",
+)
+@click.option("--arms", default=",".join(ARMS), show_default=True, metavar="LIST", help="Which arms to run.")
+@click.option(
+    "--drills",
+    type=click.Choice(("nano", "full", "none")),
+    default="nano",
+    show_default=True,
+    help="Drills on gpt2-nano, on the model itself, or none.",
+)
+@click.option("--estimate", "only_estimate", is_flag=True, help="Train nothing: estimate a GPU's memory only.")
+@click.option(
+    "--budget-gb", type=click.FloatRange(min=0.1), help="With --estimate: what fits a GPU of so many GiB, and how."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--strict", is_flag=True, help="Exit with 4 when a check is inconclusive.")
+@click.option("--out", metavar="FOLDER", help="Where results are kept. [default: runs/validate-vram-<model>]")
+@click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
+@debug_option
+def validate_vram(**flags: Any) -> int:
+    """Validate memory: peaks, growth, copies, what each layer does, and the estimate, against thresholds.
+
+    Every arm trains in a process of its own at equal batch, data and seed; every layer that acts only on
+    events is drilled with the layer on and off. Without a GPU host memory is measured, which is said, and a
+    GPU is estimated. A failed check exits with 3; what did not run has failed.
+    """
+    folder = Path(flags["out"] or f"runs/validate-vram-{_file_name(flags['model'])}")
+    if flags["budget_gb"] is not None and not flags["only_estimate"]:
+        raise UsageError("--budget-gb asks an estimate what fits; give --estimate with it")
+    console = Console(stderr=True)
+    if flags["only_estimate"]:
+        return _estimate(flags, folder, console)
+    request = _request(flags)
+    from hpt.validate.run import validate  # noqa: PLC0415 - brings matplotlib
+
+    document = validate(request, folder, console)
+    _print(document, as_json=flags["as_json"])
+    console.print(f"results: {folder}", highlight=False, markup=False)
+    return _exit_code(document, strict=flags["strict"])
+
+
+def _file_name(model: str) -> str:
+    return model.replace(":", "-").replace("/", "-")
+
+
+def _request(flags: dict[str, Any]) -> Any:
+    from hpt.validate.run import Request  # noqa: PLC0415 - brings matplotlib
+
+    arms = tuple(name.strip() for name in flags["arms"].split(",") if name.strip())
+    unknown = [name for name in arms if name not in ARMS]
+    if unknown or not arms:
+        raise UsageError(f"--arms is {flags['arms']!r}; choose from {', '.join(ARMS)}")
+    device = _device(flags["device"])
+    is_known = ":" not in flags["model"]
+    batch, length = (CPU_BATCH, CPU_SEQ_LEN if device == "cpu" else CONTEXT) if is_known else (None, None)
+    job = Job(
+        kind="arm",
+        name="",
+        model=flags["model"],
+        steps=flags["steps"],
+        batch_size=flags["batch_size"] or batch,
+        seq_len=flags["seq_len"] or length,
+        device=device,
+        dtype=flags["dtype"],
+        seed=flags["seed"],
+        threads=flags["threads"],
+    )
+    wide = flags["seq_len"] or (CONTEXT if is_known else None)
+    return Request(job=job, arms=arms, drills=flags["drills"], estimate_seq_len=wide, command=["hpt", *sys.argv[1:]])
+
+
+def _device(name: str | None) -> str:
+    """The device's name, found to be there.
+
+    Raises:
+        DeviceError: it is not.
+    """
+    from hpt.cli.session import find_device  # noqa: PLC0415 - imports torch
+
+    device = find_device(name)
+    if device.type not in {"cpu", "cuda"}:
+        raise DeviceError(f"--device {name} has no memory statistics here; use cpu or cuda")
+    return str(device)
+
+
+def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
+    """Only the estimate of a CUDA device, and what fits a budget."""
+    from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
+    from hpt.validate.plan_answer import answer_of  # noqa: PLC0415
+    from hpt.validate.table import show_estimate, show_plans  # noqa: PLC0415
+
+    is_known = ":" not in flags["model"]
+    budget = flags["budget_gb"]
+    batch = flags["batch_size"] or CPU_BATCH
+    job = Job(
+        kind="estimate",
+        name="cuda",
+        model=flags["model"],
+        steps=flags["steps"],
+        batch_size=batch if is_known else None,
+        seq_len=flags["seq_len"] or (CONTEXT if is_known else None),
+        device="cpu",
+        dtype=flags["dtype"],
+        seed=flags["seed"],
+    )
+    console.print(f"estimating {job.model} on a CUDA device; nothing is measured", highlight=False, markup=False)
+    document: dict[str, Any] = {"schema_version": 1, "kind": "estimate", "estimate": estimate_job(job), "plans": None}
+    if budget is not None:
+        wanted = flags["batch_size"] or WANTED_BATCH
+        plan, tried = plan_job(job, budget * GIB, wanted)
+        document["plans"] = {
+            "budget_bytes": int(budget * GIB),
+            "wanted_batch": wanted,
+            "fits": plan is not None,
+            "chosen": None if plan is None else asdict(plan),
+            "tried": [asdict(one) for one in tried],
+            "answer": answer_of(job, plan, tried),
+        }
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "estimate.json", jsonable(document))
+    if flags["as_json"]:
+        click.echo(json.dumps(jsonable(document), allow_nan=False))
+    else:
+        show_estimate(document["estimate"], _stdout())
+        if document["plans"]:
+            show_plans(document["plans"], _stdout())
+    return EXIT_FINDING if document["plans"] and not document["plans"]["fits"] else EXIT_DONE
+
+
+def _print(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(jsonable(document), allow_nan=False))
+        return
+    from hpt.validate.table import show  # noqa: PLC0415
+
+    show(document, _stdout())
+
+
+def _stdout() -> Console:
+    """The terminal at its own width; a file or a pipe gets lines wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
+
+
+def _exit_code(document: dict[str, Any], *, strict: bool) -> int:
+    if document["num_out_of_memory"]:
+        return OutOfMemory.exit_code
+    if document["verdict"] == "failed":
+        return EXIT_FINDING
+    return InconclusiveError.exit_code if strict and document["verdict"] == "inconclusive" else EXIT_DONE

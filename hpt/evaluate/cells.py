@@ -1,0 +1,241 @@
+"""A cell: one run of a comparison, named by everything that decides its result; and what came out of it.
+
+    cell    workload x arm x seed x length, with the recipe by which the arm trains
+    result  losses, work, time and memory of that run, as plain JSON values
+
+Nothing here imports torch. A cell's file is named after a hash of the cell, so a changed recipe is another cell and
+an unchanged one is never run twice.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from hpt.errors import UsageError
+from hpt.jsonfiles import write_json
+
+CELL_SCHEMA_VERSION = 1
+SHAPES = ("linear", "cosine", "wsd", "constant")
+LEAST_CPU_FRAC = 0.9  # of a cell's wall seconds; with less, other programs had the cores
+WINDOW = (0.10, 0.90)  # of progress, where the base preset jumps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an arm trains, relative to the workload's own optimizer and schedule.
+
+    Attributes:
+        lr_factor: on the workload's peak learning rate.
+        shape: schedule after the warm-up: linear to 2 %, cosine to 2 %, wsd (constant, last 30 % linear), constant.
+        memory: decay of the optimizer's longest average: beta2 of Adam's kin, momentum of SGD; None: the workload's.
+        boost: factor on the learning rate while progress lies in `WINDOW`.
+        ema_decay: the weights are read out as a moving average over updates with this decay; None: as they are.
+        optimizer: "workload", or "schedulefree" (the package of that name).
+        config: trainer settings over the defaults, nested, the predictor included.
+    """
+
+    lr_factor: float = 1.0
+    shape: str = "linear"
+    memory: float | None = None
+    boost: float = 1.0
+    ema_decay: float | None = None
+    optimizer: str = "workload"
+    config: dict[str, Any] = field(default_factory=lambda: {"predictor": "none"})
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can follow.
+
+        Raises:
+            UsageError: a factor is not positive, or the shape is unknown.
+        """
+        for name in ("lr_factor", "boost"):
+            value = getattr(self, name)
+            if not (value > 0.0 and math.isfinite(value)):
+                raise UsageError(f"recipe's {name} is {value}, it must be positive; choose another")
+        if self.shape not in SHAPES:
+            raise UsageError(f"recipe's shape is {self.shape!r}; choose from {', '.join(SHAPES)}")
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Inverse of `to_document`."""
+        return cls(**dict(document))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One run.
+
+    Attributes:
+        workload: name, or package.module:factory.
+        arm: for whom it is run; does not change the result.
+        seed: of weights, batches and trainer.
+        steps: net optimizer updates, the length of the schedule.
+        recipe: how it trains.
+        data: the user's text for the text workloads, absolute.
+        device: where; dtype: autocast of the forward pass.
+        threads: of torch.
+    """
+
+    workload: str
+    arm: str
+    seed: int
+    steps: int
+    recipe: Recipe
+    data: str | None = None
+    device: str = "cpu"
+    dtype: str = "none"
+    threads: int = 1
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Inverse of `to_document`."""
+        values: dict[str, Any] = dict(document) | {"recipe": Recipe.from_document(document["recipe"])}
+        return cls(**values)
+
+    @property
+    def key(self) -> str:
+        """File name without suffix: readable, and unique by a hash of all fields."""
+        text = json.dumps([CELL_SCHEMA_VERSION, self.to_document()], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        readable = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.workload}-{self.arm}")
+        return f"{readable}-n{self.steps}-s{self.seed}-{digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What a run came to; a value that is not known is None.
+
+    Attributes:
+        final_loss: mean loss on the fixed validation set after the last update; None if the run diverged.
+        diverged: a loss was not finite, the trainer gave up, or the final loss is far above that of knowing nothing.
+        counters: work done, see `hpt.trainer.ledger`; `full_step_equivalents` among them.
+        curve: (full-step equivalents, mean training loss since the last point) about fifty times.
+        train_s: wall seconds of the loop, data included, validation excluded.
+        cpu_s: processor seconds of the same.
+        peak_host_bytes: largest resident set of the process, imports included.
+        peak_device_bytes: largest sum of CUDA tensors; None without CUDA.
+        jump_ratio: mean |jump| over |displacement of the last cycle| of the kept jumps.
+        confidence: reliability of the predictor's confidence.
+        chance_loss: loss of knowing nothing but the targets' frequencies.
+        alone: no other cell ran at any moment of this one.
+        environment: machine and versions.
+        message: why it diverged.
+    """
+
+    final_loss: float | None
+    diverged: bool
+    counters: dict[str, float]
+    curve: list[list[float]]
+    train_s: float
+    cpu_s: float
+    peak_host_bytes: int | None
+    peak_device_bytes: int | None
+    jump_ratio: float | None
+    confidence: dict[str, Any] | None
+    chance_loss: float
+    alone: bool = False
+    environment: dict[str, Any] = field(default_factory=dict[str, Any])
+    message: str | None = None
+
+    @property
+    def loss(self) -> float:
+        """Final validation loss; infinite for a run that diverged, so that it counts as the worst."""
+        return math.inf if self.diverged or self.final_loss is None else self.final_loss
+
+    @property
+    def full_step_equivalents(self) -> float:
+        """All forward and backward work in full steps."""
+        return self.counters["full_step_equivalents"]
+
+    @property
+    def is_timed(self) -> bool:
+        """Its seconds can be compared: it ran alone, and nothing else kept it from the processor.
+
+        A CUDA cell is not judged by its processor time, which says nothing about the device.
+        """
+        return self.alone and (self.peak_device_bytes is not None or self.cpu_s >= LEAST_CPU_FRAC * self.train_s)
+
+    @property
+    def backwards(self) -> float:
+        """Gradient evaluations."""
+        return self.counters["backwards"]
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Inverse of `dataclasses.asdict`; unknown keys are left out."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in document.items() if key in known})
+
+
+class CellFolder:
+    """Finished cells, one JSON file each.
+
+    Args:
+        path: the folder; made when the first result is stored.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def file_of(self, cell: Cell) -> Path:
+        """Where its result is, or will be."""
+        return self.path / f"{cell.key}.json"
+
+    def has(self, cell: Cell) -> bool:
+        """It is done."""
+        return self.file_of(cell).exists()
+
+    def store(self, cell: Cell, result: CellResult) -> None:
+        """Keep a result; a power failure leaves it whole or absent.
+
+        Raises:
+            DiskError: the disk is full, or the place cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        document = {"schema_version": CELL_SCHEMA_VERSION, "cell": cell.to_document(), "result": asdict(result)}
+        write_json(self.file_of(cell), document)
+
+    def load(self, cell: Cell) -> CellResult | None:
+        """The result of a cell, None if it is not done."""
+        path = self.file_of(cell)
+        if not path.exists():
+            return None
+        return CellResult.from_document(_read(path)["result"])
+
+    def all(self) -> Iterator[tuple[Cell, CellResult]]:
+        """Everything that is done, by file name."""
+        for path in sorted(self.path.glob("*.json")) if self.path.is_dir() else []:
+            document = _read(path)
+            yield Cell.from_document(document["cell"]), CellResult.from_document(document["result"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """One cell's file.
+
+    Raises:
+        UsageError: it is not a cell of this schema.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({error}); delete it and run with --resume") from error
+    version = document.get("schema_version")
+    if version != CELL_SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has schema_version {version!r}, this hpt reads {CELL_SCHEMA_VERSION}; "
+            "delete it and run with --resume, or use another --out"
+        )
+    return document

@@ -1,0 +1,1 @@
+"""Validating memory: arms, drills, checks and what is said about them."""

@@ -1,0 +1,271 @@
+"""Drills: layers that act only on events are made to act, once switched on and once switched off.
+
+Each drill trains a small model on the forced cycle, provokes its event, and compares what happened with what
+must happen: an account of both runs, what was saved, what it cost, and whether the drill passed.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hpt.errors import OutOfMemory
+from hpt.memory.cleanup import free_idle
+from hpt.memory.probe import is_gpu, read_memory
+from hpt.records import MemoryRecord, StepRecord
+from hpt.validate.forced import Forced
+from hpt.validate.option_drills import OPTION_DRILLS
+from hpt.validate.plan import Job
+from hpt.workloads.workload import Workload
+
+IDLE_BYTES = 128 * 1024**2
+IDLE_BLOCK_BYTES = 64 * 1024  # below the size at which malloc maps blocks of their own
+KEPT_EVERY = 8
+LEAST_BYTES = 2.0  # any use is above a threshold of two bytes
+OOM_CALL = 12
+IMPOSSIBLE_BYTES = 1 << 46  # 64 TiB: no device has it, and no system promises it
+SHORT_STEPS = 12
+
+
+def run_drill(job: Job) -> dict[str, Any]:
+    """Carry out the drill named by the job."""
+    outcome = (DRILLS | OPTION_DRILLS)[job.name](job)
+    return {"name": job.name, "model": job.model, **outcome}
+
+
+def _in_use(device: torch.device) -> int:
+    """What the process holds on the device, idle memory of its allocator included."""
+    reading = read_memory(device)
+    held = reading.reserved_bytes if is_gpu(device) else reading.process_bytes
+    assert held is not None, "a GPU that torch uses and a living process have readings"
+    return held
+
+
+def clean_up(job: Job) -> dict[str, Any]:
+    """Layer 2: idle memory goes back to the system, and stays where it is without the layer."""
+    Forced(job).run(SHORT_STEPS)  # what libraries allocate on first use belongs to neither run
+    on, off = (_with_idle_memory(job, interval) for interval in (10, 0))
+    saved = off["held_bytes"] - on["held_bytes"]
+    return {
+        "layer": 2,
+        "passed": saved > IDLE_BYTES // 2 and on["num_cleanups"] >= 1 and off["num_cleanups"] == 0,
+        "on": on,
+        "off": off,
+        "saved_bytes": saved,
+        "cost_s": on["memory_s"] - off["memory_s"],
+        "evidence": f"{IDLE_BYTES} bytes made idle; {saved} bytes less held with the layer than without, "
+        f"{on['num_cleanups']} clean-ups",
+    }
+
+
+def _with_idle_memory(job: Job, interval: int) -> dict[str, Any]:
+    device = torch.device(job.device)
+    free_idle(device, collect=True)
+    before = _in_use(device)
+    forced = Forced(job, {"memory": {"cleanup_interval": interval, "cleanup_min_bytes": IDLE_BYTES // 4}})
+    forced.run(1)
+    holder = _make_idle(device)
+    forced.run(SHORT_STEPS)
+    held = _in_use(device) - before
+    parts = forced.trainer._parts  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    del holder
+    return {
+        "held_bytes": held,
+        "num_cleanups": parts.memory.cleaner.num_cleanups,
+        "memory_s": forced.trainer.summary()["seconds"]["part"].get("memory", 0.0),
+    }
+
+
+def _make_idle(device: torch.device) -> list[torch.Tensor]:
+    """Free IDLE_BYTES in blocks between others that stay, so that the allocator cannot give them back by itself."""
+    if is_gpu(device):
+        torch.ones(IDLE_BYTES, dtype=torch.uint8, device=device)
+        return []
+    count = IDLE_BYTES // IDLE_BLOCK_BYTES * KEPT_EVERY // (KEPT_EVERY - 1)
+    blocks = [torch.ones(IDLE_BLOCK_BYTES, dtype=torch.uint8) for _ in range(count)]
+    return blocks[::KEPT_EVERY]
+
+
+def record(job: Job) -> dict[str, Any]:
+    """Layer 3: as many readings as changes of phase, none without the layer."""
+    on, off = (_recorded(job, enabled=enabled) for enabled in (True, False))
+    return {
+        "layer": 3,
+        "passed": on["num_records"] == on["num_changes"] > 0 and on["num_read"] > 0 and off["num_records"] == 0,
+        "on": on,
+        "off": off,
+        "saved_bytes": None,
+        "cost_s": on["num_records"] * on["read_s"],
+        "evidence": f"{on['num_records']} records, {on['num_changes']} changes of phase; {off['num_records']} when off",
+    }
+
+
+def _recorded(job: Job, *, enabled: bool) -> dict[str, Any]:
+    forced = Forced(job, {"memory": {"record_phases": enabled}})
+    forced.run(job.steps)
+    phases = [one.phase for one in forced.records if isinstance(one, StepRecord)]
+    changes = sum(one is not other for one, other in pairwise(phases))
+    records = [one for one in forced.records if isinstance(one, MemoryRecord)]
+    began = time.perf_counter()
+    read_memory(job.device)
+    return {
+        "num_records": len(records),
+        "num_changes": changes,
+        "num_read": sum(bool(one.process_bytes or one.allocated_bytes) for one in records),
+        "read_s": time.perf_counter() - began,
+    }
+
+
+def degrade(job: Job) -> dict[str, Any]:
+    """Layer 4: warned once, then down the ladder; nothing without thresholds."""
+    low = {"warn_at": LEAST_BYTES, "degrade_at": LEAST_BYTES, "check_interval": 4}
+    on, off = (_degraded(job, memory) for memory in (low, {"warn_at": None, "degrade_at": None}))
+    saved = off["trajectory_bytes"] - on["trajectory_bytes"]
+    return {
+        "layer": 4,
+        "passed": on["num_warnings"] == 1
+        and on["rung"] >= 3
+        and saved > 0
+        and on["horizon_factor"] < off["horizon_factor"]
+        and off["num_warnings"] + off["rung"] == 0,
+        "on": on,
+        "off": off,
+        "saved_bytes": saved,
+        "cost_s": on["memory_s"] - off["memory_s"],
+        "evidence": f"rung {on['rung']}, trajectory {off['trajectory_bytes']} -> {on['trajectory_bytes']} bytes",
+    }
+
+
+def _degraded(job: Job, memory: Mapping[str, Any]) -> dict[str, Any]:
+    # nesterov asks for one time scale, so the second rung has something to drop
+    forced = Forced(job, {"memory": dict(memory), "predictor": "nesterov"}, rolls_back=False)
+    forced.run(SHORT_STEPS)
+    parts = forced.trainer._parts  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return {
+        "num_warnings": len(forced.events("memory_warning")),
+        "rung": parts.degradation.rung,
+        "said": forced.events("memory_degraded"),
+        "trajectory_bytes": parts.trajectory.nbytes,
+        "horizon_factor": parts.moving.horizon_factor,
+        "memory_s": forced.trainer.summary()["seconds"]["part"].get("memory", 0.0),
+    }
+
+
+def emergency(job: Job) -> dict[str, Any]:
+    """Layer 4: a checkpoint is written when use crosses its threshold, and the run goes on from it bit for bit."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        memory = {"checkpoint_at": LEAST_BYTES, "check_interval": 25}
+        whole = _saving(job, folder / "on", memory)
+        losses = whole.run(job.steps)
+        saved = sorted((folder / "on").glob("*.safetensors"))
+        without = _saving(job, folder / "off", {"checkpoint_at": None})
+        without.run(job.steps)
+        resumed = _saving(job, folder / "on", {"checkpoint_at": None})
+        same = False
+        rest: list[float] = []
+        if saved:
+            resumed.trainer.load(saved[0])
+            position = resumed.trainer.num_calls
+            rest = resumed.run(job.steps)
+            same = rest == losses[position:] and len(rest) > 0
+        size = saved[0].stat().st_size if saved else None
+        num_off = len(list((folder / "off").glob("*.safetensors")))
+    seconds = whole.trainer.summary()["seconds"]["part"].get("checkpoint", 0.0)
+    return {
+        "layer": 4,
+        "passed": len(saved) == 1 and same and num_off == 0,
+        "on": {"num_checkpoints": len(saved), "checkpoint_bytes": size, "num_calls_after_resume": len(rest)},
+        "off": {"num_checkpoints": num_off},
+        "saved_bytes": None,
+        "cost_s": seconds,
+        "evidence": f"{len(saved)} checkpoint of {size} bytes; {len(rest)} calls after it "
+        f"{'repeat' if same else 'do NOT repeat'} bit for bit",
+    }
+
+
+def _saving(job: Job, folder: Path, memory: Mapping[str, Any]) -> Forced:
+    checkpoint = {"dir": str(folder), "save_interval": 10**6}  # no periodic ones
+    return Forced(job, {"memory": dict(memory), "checkpoint": checkpoint}, rolls_back=False)
+
+
+def out_of_memory(job: Job) -> dict[str, Any]:
+    """Layer 5 on an allocation that is made to fail after the forward pass."""
+    return _exhausted(job, _fail)
+
+
+def out_of_memory_real(job: Job) -> dict[str, Any]:
+    """Layer 5 on an allocation that the device or the system itself refuses."""
+    return _exhausted(job, _ask_for_too_much)
+
+
+def _fail(device: torch.device) -> None:
+    raise torch.OutOfMemoryError(f"drill: made to fail on {device}")
+
+
+def _ask_for_too_much(device: torch.device) -> None:
+    torch.empty(IMPOSSIBLE_BYTES, dtype=torch.uint8, device=device)
+
+
+def _exhausted(job: Job, provoke: Callable[[torch.device], None]) -> dict[str, Any]:
+    undisturbed = _undisturbed(replace(job, name=""))
+    on = Forced(job, rolls_back=False)
+    _plant(on, provoke)
+    losses = tuple(on.run(job.steps))
+    off = Forced(job, {"memory": {"max_retries": 0}}, rolls_back=False)
+    _plant(off, provoke)
+    ended = ""
+    try:
+        off.run(job.steps)
+    except OutOfMemory as error:
+        ended = str(error)
+    num_events = len(on.events("out_of_memory"))
+    same = losses == undisturbed
+    return {
+        "layer": 5,
+        "passed": same and num_events == 1 and bool(ended),
+        "on": {"num_caught": num_events, "said": on.events("out_of_memory"), "same_losses": same},
+        "off": {"ended": ended},
+        "saved_bytes": None,
+        "cost_s": None,
+        "evidence": f"caught {num_events} at call {OOM_CALL}; {len(losses)} losses "
+        f"{'equal' if same else 'DIFFER FROM'} those of the run without it; without the layer: {ended or 'no error'}",
+    }
+
+
+@cache
+def _undisturbed(job: Job) -> tuple[float, ...]:
+    return tuple(Forced(job, rolls_back=False).run(job.steps))
+
+
+def _plant(forced: Forced, provoke: Callable[[torch.device], None]) -> None:
+    """The OOM_CALL-th forward pass runs out of memory, once."""
+    workload: Workload = forced.workload
+    loss_of = workload.loss
+    num_calls = 0
+
+    def loss(model: torch.nn.Module, batch: Any) -> torch.Tensor:
+        nonlocal num_calls
+        num_calls += 1
+        value = loss_of(model, batch)
+        if num_calls == OOM_CALL:
+            provoke(workload.device)
+        return value
+
+    workload.loss = loss
+
+
+DRILLS: dict[str, Callable[[Job], dict[str, Any]]] = {
+    "clean-up": clean_up,
+    "record": record,
+    "degrade": degrade,
+    "emergency": emergency,
+    "out-of-memory": out_of_memory,
+    "out-of-memory-real": out_of_memory_real,
+}

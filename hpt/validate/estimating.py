@@ -1,0 +1,170 @@
+"""Estimates for a workload: its phases on fake tensors, for the host that is here and a GPU that is not.
+
+On the host everything lies side by side: peak = training + trajectory + snapshot. For CUDA trajectory and
+snapshot are pinned on the host by default, and what is left on the device of PREDICT are copies of one
+parameter at a time.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from hpt.config import TrajectoryConfig
+from hpt.memory.budget import Plan, plan_for
+from hpt.memory.estimate import LIMITS, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like
+from hpt.trainer.precision import Precision
+from hpt.validate.forced import config_of, model_of, workload_of
+from hpt.validate.plan import DTYPES, Job
+from hpt.workloads.workload import Workload
+
+CPU = torch.device("cpu")
+COPIES = 1 + len(TrajectoryConfig().scales)  # where the cycle began, and one average a time scale
+Peaks = dict[str, PhasePeak]
+
+
+def estimate_job(job: Job) -> dict[str, Any]:
+    """The job's estimate as plain values; `job.name` is the kind of device, "host", "cuda" or "cuda-here"."""
+    for_cuda = job.name != "host"
+    peaks = phase_peaks(job, for_cuda=for_cuda, on_device=not for_cuda)
+    plain, kept = peaks["FULL"].peak_bytes, kept_bytes(job)
+    hybrid = max(one.peak_bytes for one in peaks.values())
+    return {
+        "device": job.name,
+        "phases": {name: {"peak_bytes": one.peak_bytes, **one.categories} for name, one in peaks.items()},
+        "plain_peak_bytes": plain if for_cuda else plain - sum(kept.values()),
+        "hybrid_peak_bytes": hybrid,
+        "ratio": hybrid / (plain if for_cuda else plain - sum(kept.values())),
+        "host_pinned_bytes": kept if for_cuda else None,
+        "kept_bytes": kept,
+        "batch_size": job.batch_size,
+        "seq_len": job.seq_len,
+        "dtype": job.dtype,
+        "limits": list(LIMITS),
+    }
+
+
+def plan_job(job: Job, budget_bytes: float, wanted_batch: int) -> tuple[Plan | None, list[Plan]]:
+    """What fits a CUDA device of `budget_bytes`, and all that was tried."""
+
+    @cache
+    def peak_of(dtype: str, placement: str, batch: int) -> int:
+        return _worst(job, dtype, placement, batch)
+
+    def static_of(dtype: str, placement: str) -> int:
+        return static_bytes(job, dtype, on_device=placement == "device")
+
+    return plan_for(DTYPES, peak_of, static_of, budget_bytes, wanted_batch)
+
+
+def _worst(job: Job, dtype: str, placement: str, batch: int) -> int:
+    peaks = phase_peaks(_resized(job, dtype, batch), for_cuda=True, on_device=placement == "device")
+    return max(one.peak_bytes for one in peaks.values())
+
+
+def _resized(job: Job, dtype: str, batch: int) -> Job:
+    return Job.from_document(job.to_document() | {"dtype": dtype, "batch_size": batch})
+
+
+def _num_trained(job: Job) -> tuple[int, int]:
+    """Trained parameters, and bytes of one of them."""
+    model, _ = _on_meta(job)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    return sum(one.numel() for one in trained), trained[0].element_size()
+
+
+def _on_meta(job: Job) -> tuple[torch.nn.Module, Workload]:
+    """The model without memory, and its workload."""
+    with torch.device("meta"):
+        workload = workload_of(job, torch.device("meta"))
+        return model_of(workload, job.dtype), workload
+
+
+def kept_bytes(job: Job) -> dict[str, int]:
+    """Bytes of the trajectory (never below fp32) and of a snapshot: weights and AdamW's two moments."""
+    count, size = _num_trained(job)
+    return {"trajectory": COPIES * max(4, size) * count, "snapshot": 3 * size * count}
+
+
+def static_bytes(job: Job, dtype: str, *, on_device: bool) -> int:
+    """Weights, gradients and AdamW's moments, and the copies if they are on the device."""
+    job = _resized(job, dtype, 1)
+    count, size = _num_trained(job)
+    return 4 * size * count + (sum(kept_bytes(job).values()) if on_device else 0)
+
+
+def phase_peaks(job: Job, *, for_cuda: bool, on_device: bool) -> Peaks:
+    """Peaks of FULL (CORRECT and WARMUP are the same step), CYCLE (its end) and PREDICT.
+
+    Args:
+        job: model, sizes and dtype.
+        for_cuda: as on a GPU, its optimizer by foreach and sizes in its blocks.
+        on_device: trajectory and snapshot lie beside the weights, not on another device.
+    """
+    return estimate_peaks(lambda: _prepare(job, for_cuda=for_cuda, on_device=on_device), for_cuda=for_cuda)
+
+
+def _prepare(job: Job, *, for_cuda: bool, on_device: bool) -> Prepared:
+    with unset_fake_temporarily():
+        meta, workload = _on_meta(job)
+        data = workload.batch(0)
+    model, batch = as_fakes(meta), tree_map_only(torch.Tensor, fake_like, data)
+    optimizer = workload.build_optimizer(model)
+    for group in optimizer.param_groups:
+        if for_cuda and "foreach" in group:
+            group["foreach"] = True
+    precision = Precision(config_of(job, workload, {}).precision, CPU)
+    kept = _kept(model) if on_device else []
+    full = partial(_full_step, workload, model, optimizer, precision.forward_context, batch)
+    cycle: Callable[[], None] = partial(_end_of_cycle, model, is_here=on_device)
+    phases = {"FULL": full, "CYCLE": cycle, "PREDICT": partial(_predict, workload, model, precision, batch, on_device)}
+    others = [one for one in (*tree_leaves(batch), *kept) if isinstance(one, torch.Tensor)]
+    return Prepared(model, optimizer, others, phases)
+
+
+def _kept(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Trajectory and snapshot beside the weights."""
+    trained = [one.detach() for one in model.parameters() if one.requires_grad]
+    stored = [torch.empty_like(one, dtype=torch.float32) for _ in range(COPIES) for one in trained]
+    return stored + [torch.empty_like(one) for _ in range(3) for one in trained]
+
+
+def _full_step(
+    workload: Workload,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    context: Callable[[], AbstractContextManager[Any]],
+    batch: Any,
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    with context():
+        loss = workload.loss(model, batch)
+    loss.backward()
+    if workload.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), workload.clip_norm)
+    optimizer.step()
+
+
+@torch.no_grad()
+def _end_of_cycle(model: torch.nn.Module, *, is_here: bool) -> None:
+    """The displacement of one parameter at a time, where the trajectory is."""
+    for parameter in model.parameters():
+        if is_here:
+            start = torch.empty_like(parameter, dtype=torch.float32)
+            parameter.detach().to(start.dtype).sub(start)
+
+
+@torch.no_grad()
+def _predict(workload: Workload, model: torch.nn.Module, precision: Precision, batch: Any, on_device: bool) -> None:  # noqa: FBT001
+    """The jump with its copies of one parameter at a time, and one probe."""
+    for parameter in model.parameters():
+        if not on_device:
+            target = parameter.detach().to(torch.float32, copy=True)
+            target.add_(torch.empty_like(target))
+            parameter.copy_(target)
+    with precision.forward_context():
+        workload.loss(model, batch)

@@ -1,0 +1,157 @@
+"""`hpt compare` as a user runs it: calibrations come out right, it survives a kill, and it refuses nonsense."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt.cli.main import run
+
+REGRESSION = ["--workloads", "regression=200", "--arms", "self,planted,frozen", "--budget", "quick"]
+
+
+def compare(out: Path, *arguments: str) -> int:
+    return run(["compare", "--out", str(out), "--tuning-cache", str(out / "tuning"), *arguments])
+
+
+def summary_of(out: Path) -> dict[str, Any]:
+    return json.loads((out / "summary.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seeds of a workload whose cells take a tenth of a second."""
+    out = tmp_path_factory.mktemp("calibration") / "out"
+    assert compare(out, *REGRESSION, "--seeds", "8", "--jobs", "2") == 0
+    return out
+
+
+def arm_of(out: Path, arm: str, workload: str = "regression") -> dict[str, Any]:
+    return summary_of(out)["workloads"][workload]["arms"][arm]
+
+
+def test_the_baseline_against_itself_is_one(calibrated: Path) -> None:
+    """On disjoint seeds: the interval contains 1 and is narrower than +-10 %."""
+    found = arm_of(calibrated, "self")
+    ratio = found["measures"]["work_ratio"]
+    assert found["finds_known_ratio"]
+    assert 0.9 < ratio["low"] <= 1.0 <= ratio["high"] < 1.1
+    assert found["judgement"]["verdict"] == "no difference"
+
+
+def test_a_planted_gain_is_found(calibrated: Path) -> None:
+    """30 % more steps on disjoint seeds, relabelled: 1.3 lies in the interval, and 1 does not."""
+    found = arm_of(calibrated, "planted")
+    assert found["finds_known_ratio"]
+    assert found["measures"]["work_ratio"]["low"] > 1.1
+    assert found["judgement"]["verdict"] == "accelerates"
+
+
+def test_a_calibration_is_never_a_claim(calibrated: Path) -> None:
+    """However good it looks."""
+    assert arm_of(calibrated, "planted")["claim"] is False
+
+
+def test_all_results_are_written(calibrated: Path) -> None:
+    """Summary, tables, seeds, figures; 8 seeds x (4 lengths + 3 arms) cells."""
+    files = {path.name for path in calibrated.iterdir()}
+    assert {"summary.json", "tables.md", "seeds.csv", "figures", "cells", "comparison.json"} <= files
+    assert len(list((calibrated / "cells").iterdir())) == 8 * 7
+    assert summary_of(calibrated)["complete"]
+
+
+def test_a_boosted_learning_rate_posing_as_prediction_does_not_win(tmp_path: Path) -> None:
+    """It may beat the baseline, but never the control that does openly what it does in secret."""
+    out = tmp_path / "out"
+    arguments = ["--workloads", "mlp=150", "--arms", "boost-as-method,lr-boost", "--budget", "quick", "--seeds", "3"]
+    assert compare(out, *arguments, "--no-figures") == 0
+    found = arm_of(out, "boost-as-method", "mlp")
+    assert found["measures"]["work_ratio"]["value"] > 1.0
+    assert found["judgement"]["over_control"]["value"] == pytest.approx(1.0)
+    assert found["judgement"]["verdict"] == "no difference"
+
+
+def test_tuning_spends_equal_trials_and_is_cached(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Baseline and method alike; a second comparison runs none again."""
+    arguments = ["--workloads", "regression=60", "--arms", "nesterov", "--budget", "quick", "--seeds", "1", "--tune"]
+    cache = ["--tuning-cache", str(tmp_path / "cache"), "--no-figures"]
+    assert run(["compare", "--out", str(tmp_path / "one"), *arguments, *cache]) == 0
+    assert capsys.readouterr().err.count("-trial-") == 2 * 9
+    assert run(["compare", "--out", str(tmp_path / "two"), *arguments, *cache, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "-trial-" not in shown.err
+    document = json.loads(shown.out)
+    baseline = document["workloads"]["regression"]["baseline"]["tuned"]
+    method = document["workloads"]["regression"]["arms"]["nesterov"]["tuned"]
+    assert (baseline["source"], method["source"]) == ("cached", "cached")
+    assert len(baseline["trials"]) == len(method["trials"]) == 9
+
+
+def test_a_folder_is_not_overwritten(calibrated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --resume."""
+    assert compare(calibrated, *REGRESSION) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_resume_needs_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says that there is none."""
+    assert compare(tmp_path / "none", "--resume") == 2
+    assert "no comparison" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--arms", "hybird"], ["--workloads", "mpl"], ["--budget", "tiny"], ["--seeds", "0"], ["--device", "toaster"]],
+)
+def test_nonsense_is_refused_before_anything_runs(tmp_path: Path, arguments: list[str]) -> None:
+    """Usage, exit code 2, no folder."""
+    assert compare(tmp_path / "out", *arguments) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def _stopped(out: Path, number: signal.Signals) -> int:
+    """Begin a comparison in a process, stop it after its third cell, and return its status."""
+    flags = ["--out", str(out), "--tuning-cache", str(out / "tuning"), "--no-figures"]
+    command = [sys.executable, "-m", "hpt", "compare", *REGRESSION, "--seeds", "2", *flags]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for _ in range(3):
+            process.stderr.readline()
+        os.kill(process.pid, number)
+        process.stderr.read()
+    return process.returncode
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
+def test_a_stop_loses_nothing_and_resume_ends_it(
+    calibrated: Path, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """Finished cells keep their files, only the others are run, and the losses are those of an undisturbed run."""
+    out = tmp_path / "out"
+    assert _stopped(out, number) == status
+    time.sleep(0.2)
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
+    assert 3 <= len(before) < 14
+    assert compare(out, "--resume", "--no-figures") == 0
+    after = {path.name: path for path in (out / "cells").iterdir()}
+    assert len(after) == 14
+    assert {name: after[name].stat().st_mtime_ns for name in before} == before
+    for name, path in after.items():
+        again, whole = (json.loads(one.read_text())["result"] for one in (path, calibrated / "cells" / name))
+        assert (again["final_loss"], again["curve"]) == (whole["final_loss"], whole["curve"])
+
+
+def test_a_failing_cell_is_told_and_the_status_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What could be measured is written, the rest is null."""
+    out = tmp_path / "out"
+    arguments = ["--workloads", "no_such_module:make=20", "--arms", "frozen", "--seeds", "1", "--budget", "quick"]
+    assert compare(out, *arguments) == 1
+    assert "no_such_module" in capsys.readouterr().err
+    assert summary_of(out)["workloads"]["no_such_module:make"]["baseline"] is None
+    assert not summary_of(out)["complete"]
