@@ -3,17 +3,18 @@
 Only the parts of the package that a kind of measurement exercises count: a changed help text makes no benchmark old.
 """
 
+import inspect
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hpt
-from hpt.machine import source_digests
+from hpt.machine import source_digests, utc_now
 from reports.evidence import Evidence, Source
 
 GIT_TIMEOUT_S = 10.0
-PACKAGE = Path(hpt.__file__ or "").parent
+PACKAGE = Path(inspect.getfile(utc_now)).parent
+"""Folder of the package `hpt`, which itself is not imported: it offers the trainer, and with it torch."""
 
 
 @dataclass(frozen=True, slots=True)

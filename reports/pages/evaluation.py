@@ -1,11 +1,8 @@
 """EVALUATION_REPORT: does it pay? Comparisons with tuned baselines and controls, and paired runs."""
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from reports.achieved import verdicts
 from reports.comparisons import BUDGETS, DEFAULT_ARM, budget_of, comparisons, default_arm, measured_arms
@@ -16,6 +13,7 @@ from reports.kinds import COMPARISON, PREDICTION, TRAINING
 from reports.markdown_text import code, harmless, table
 from reports.numbers import NOT_MEASURED, count, interval, num_bytes, percent, plain, ratio
 from reports.originals import claims
+from reports.pages import paired_runs
 from reports.view import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, Verdict, absent, counted
 
 NAME = "EVALUATION_REPORT"
@@ -31,9 +29,7 @@ def build(evidence: Evidence, links: Links) -> Page:
     runs = evidence.of(TRAINING)
     judged = [*verdicts(evidence, (COMPARISON,)), *(verdict for source in found for verdict in _verdicts(source))]
     figures = [figure for source in found for figure in _figures(source)]
-    pairs = None if paired is None else _pairs(paired)
-    if paired is not None and pairs is not None and len(pairs):
-        figures.append(draw_pairs(paired, pairs))
+    figures += [] if paired is None else [draw_pairs(paired, paired_runs.losses(paired))]
     return Page(
         name=NAME,
         title="Evaluation: does it pay?",
@@ -44,7 +40,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         figures={one.name: one for one in figures},
         values={
             "comparisons": [_comparison(one, links) for one in found],
-            "paired": None if paired is None or pairs is None else _paired(paired, pairs, links),
+            "paired": None if paired is None else paired_runs.section(paired, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
         },
@@ -105,7 +101,7 @@ def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None,
         f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
         if found
         else f"Whether it ever hurts: {NOT_MEASURED}.",
-        f"Verdicts: {tally} ({links.target}). " + _pair_line(paired, links),
+        f"Verdicts: {tally} ({links.target}). " + paired_runs.line(paired, links),
     ]
 
 
@@ -126,78 +122,6 @@ def _controls(found: Sequence[Source]) -> list[tuple[str, float]]:
             if controls and workload not in best:
                 best[workload] = max(controls)
     return list(best.items())
-
-
-def _pair_line(paired: Source | None, links: Links) -> str:
-    if paired is None:
-        return f"Paired runs at one learning rate: {NOT_MEASURED}."
-    changes = _changes(_pairs(paired))
-    if not changes:
-        return f"Paired runs at one learning rate: {NOT_MEASURED}."
-    mean = statistics.mean(changes)
-    return (
-        f"Paired runs of {harmless(paired.document['workload'])} at one learning rate, untuned: the loss with "
-        f"prediction is {plain(abs(mean))} nats {'lower' if mean < 0 else 'higher'} "
-        f"on average over {count(len(changes), 'seed')} ({links.to(paired)})."
-    )
-
-
-def _pairs(paired: Source) -> pd.DataFrame:
-    rows = [
-        (one["seed"], one["arm"], float(one["final_loss"]))
-        for one in paired.document["cells"]
-        if one["final_loss"] is not None
-    ]
-    frame = pd.DataFrame(rows, columns=["seed", "arm", "final_loss"])
-    order = {name: place for place, name in enumerate(("plain", "default"))}
-    frame["place"] = [order.get(arm, len(order)) for arm in frame["arm"]]
-    return frame.sort_values(["place", "arm", "seed"]).drop(columns="place").reset_index(drop=True)
-
-
-def _changes(pairs: pd.DataFrame) -> list[float]:
-    """Loss with prediction minus without, by seed."""
-    by_arm = {arm: dict(zip(part["seed"], part["final_loss"], strict=True)) for arm, part in pairs.groupby("arm")}
-    plain_losses, default = by_arm.get("plain", {}), by_arm.get("default", {})
-    return [default[seed] - plain_losses[seed] for seed in sorted(set(plain_losses) & set(default))]
-
-
-def _paired(source: Source, pairs: pd.DataFrame, links: Links) -> dict[str, Any]:
-    link = links.to(source)
-    rows = [[f"seed {seed}", *_by_arm(part), link] for seed, part in pairs.groupby("seed", sort=True)]
-    forks = [
-        [
-            f"seed {cell['seed']}, {harmless(cell['arm'])}",
-            str(fork["step"]),
-            plain(float(fork["immediate"])),
-            plain(float(fork["value"])),
-            plain(float(fork["value_se"])),
-            "yes" if fork["kept_jump"] else "no",
-            link,
-        ]
-        for cell in source.document["cells"]
-        for fork in cell.get("forks") or []
-    ]
-    return {
-        "name": f"pairs_{file_name(str(source.document['workload']))}",
-        "workload": harmless(source.document["workload"]),
-        "setting": f"{source.document['steps']} updates a run, "
-        f"{count(int(source.document['threads']), 'thread')} ({link}).",
-        "table": table(["pair", "plain", "with prediction", "difference", "source"], rows),
-        "forks": table(
-            ["fork", "at update", "loss rose at once by", "loss saved later", "standard error", "jump kept", "source"],
-            forks,
-        ),
-    }
-
-
-def _by_arm(part: pd.DataFrame) -> list[str]:
-    losses = dict(zip(part["arm"], part["final_loss"], strict=True))
-    known = [losses.get(name) for name in ("plain", "default")]
-    change = None if None in known else float(losses["default"] - losses["plain"])
-    return [
-        *(NOT_MEASURED if one is None else plain(one, 5) for one in known),
-        "-" if change is None else plain(change),
-    ]
 
 
 def _comparison(source: Source, links: Links) -> dict[str, Any]:
