@@ -165,5 +165,6 @@ def horizon_line(timings: Timings) -> Line | None:
 
 def steady_share(timings: Timings) -> tuple[int, int]:
     """Scenarios whose coefficient of variation is below 5 %, and all of them."""
-    rows = timings.rows[timings.rows.index != CONTROL]
-    return int((rows["cv_frac"] < LOW_VARIANCE_FRAC).sum()), len(rows)
+    spreads: dict[str, float] = timings.rows["cv_frac"].to_dict()
+    spreads.pop(CONTROL, None)
+    return sum(spread < LOW_VARIANCE_FRAC for spread in spreads.values()), len(spreads)

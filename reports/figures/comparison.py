@@ -151,7 +151,7 @@ def draw_pairs(source: Source, pairs: pd.DataFrame) -> Figure:
         axes.set(ylabel="validation loss, nats", xlim=(-0.4, len(arms) - 0.6))
         axes.legend()
 
-    means = pairs.groupby("arm", sort=False)["final_loss"].mean()
+    means: Any = pairs.groupby("arm", sort=False)["final_loss"].mean()
     alt = "Validation loss by arm, one line a seed. Means: " + ", ".join(
         f"{arm} {plain(float(means[arm]), 5)}" for arm in arms
     )

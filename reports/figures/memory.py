@@ -1,6 +1,7 @@
 """Figures of memory validations: memory over the calls, and peaks by arm."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,11 +19,12 @@ SHADES = {"WARMUP": ("#E9E9E9", ""), "PREDICT": ("#D55E00", "//"), "CORRECT": ("
 
 def draw_steps(validation: Validation, frame: pd.DataFrame) -> Figure:
     """Memory in use over the calls of each arm, phases of the hybrid arm shaded."""
-    wanted = frame[["arm", "call", "phase", "in_use_bytes", "peak_bytes"]]
-    arms = list(dict.fromkeys(wanted["arm"]))
+    wanted = frame.filter(items=["arm", "call", "phase", "in_use_bytes", "peak_bytes"])
+    arms = [str(arm) for arm in wanted["arm"].unique().tolist()]
 
     def paint(axes: Axes) -> None:
-        for phase, first, last in _stretches(wanted[wanted["arm"] == SHADED_ARM]):
+        shaded: Any = wanted[wanted["arm"] == SHADED_ARM]
+        for phase, first, last in _stretches(shaded):
             if phase in SHADES:
                 colour, hatch = SHADES[phase]
                 axes.axvspan(
@@ -46,7 +48,7 @@ def draw_steps(validation: Validation, frame: pd.DataFrame) -> Figure:
         handles = [*axes.get_legend_handles_labels()[0], *shades]
         axes.figure.legend(handles=handles, ncols=len(handles), loc="outside lower center", fontsize=7)
 
-    peaks = wanted.groupby("arm", sort=False)["in_use_bytes"].max()
+    peaks: Any = wanted.groupby("arm", sort=False)["in_use_bytes"].max()
     said = ", ".join(f"{arm} at most {num_bytes(float(peaks[arm]))}" for arm in arms if peaks[arm] == peaks[arm])
     alt = f"Memory in use after each call, one line an arm, phases of the hybrid arm shaded: {said}."
     name = f"memory_{file_name(validation.model)}_{validation.device}"

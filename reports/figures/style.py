@@ -58,7 +58,8 @@ def draw(
     """One pair of axes, painted when it is asked for; its data as CSV with six significant digits."""
 
     def svg() -> bytes:
-        with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}):
+        settings: Any = {**SETTINGS, "svg.hashsalt": name}
+        with mpl.rc_context(settings):
             canvas = Canvas(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
             FigureCanvasSVG(canvas)
             axes = canvas.add_subplot()

@@ -1,6 +1,7 @@
 """Figures of the benchmarks: cost over the horizon, and the spread of every scenario."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,8 @@ def draw_spread(timings: Timings) -> Figure:
     order = [name for name in (*SCENARIOS, CONTROL) if name in timings.rows.index]
     order += [str(name) for name in timings.rows.index if name not in order]
     frame = timings.values.copy()
-    frame["over_median"] = frame["value_s"] / frame["scenario"].map(timings.rows["median_s"])
+    medians: Any = timings.rows["median_s"]
+    frame["over_median"] = frame["value_s"] / frame["scenario"].map(medians)
     table = frame.groupby("scenario", sort=False)["over_median"].describe(percentiles=[0.05, 0.25, 0.5, 0.75, 0.95])
     data = table.loc[order].reset_index()[["scenario", "count", "min", "5%", "25%", "50%", "75%", "95%", "max"]]
 
