@@ -9,7 +9,8 @@ from typing import Any
 
 from reports import comparisons, memory_runs, training_runs
 from reports.evidence import Evidence, Source
-from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
+from reports.kind import Kind
+from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING
 from reports.numbers import NOT_MEASURED, interval, percent, plain, ratio, seconds
 from reports.timings import by_preset, horizon_line
 from reports.view import MISSED, REACHED, Verdict

@@ -19,87 +19,12 @@ from typing import Any
 
 import pyperf
 
+from reports.kind import TRAINER_PARTS, Document, Kind, NotEvidence, own_command
 from reports.provenance import Provenance, provenance_of
 
 SIDECARS = ("machine.json", "comparison.json", ".done.json")
 """Ends of the names of files beside a measurement: read with it, or saying only what was asked for or is done."""
 NUM_SCENARIOS = 16
-Document = Mapping[str, Any]
-
-TRAINER_PARTS = (
-    "config.py",
-    "control",
-    "dynamics",
-    "knobs.py",
-    "memory",
-    "numerics",
-    "predictors",
-    "trainer",
-    "workloads",
-)
-
-
-class NotEvidence(Exception):
-    """A file that is left out: `word` is corrupt, foreign or newer."""
-
-    def __init__(self, word: str, reason: str) -> None:
-        super().__init__(reason)
-        self.word = word
-
-
-class Kind:
-    """One kind of measurement.
-
-    Attributes:
-        name: in labels.
-        title: in tables.
-        command: makes such a measurement.
-        schema: newest version known.
-        parts: of the package `hpt` that were measured: a change in them makes the measurement old.
-    """
-
-    name = ""
-    title = ""
-    command = ""
-    schema = 1
-    parts: tuple[str, ...] = TRAINER_PARTS
-
-    def is_in(self, document: Document) -> bool:
-        """The document is of this kind."""
-        raise NotImplementedError
-
-    def complete(self, file: Path, document: Document) -> dict[str, Any]:
-        """The document with what lies beside it.
-
-        Raises:
-            NotEvidence: it is damaged or of a newer schema.
-        """
-        del file
-        version = document.get("schema_version")
-        if not isinstance(version, int) or version > self.schema:
-            raise NotEvidence("newer", f"schema_version {version!r}, this hpt reads up to {self.schema}")
-        return dict(document)
-
-    def companions(self, file: Path) -> list[Path]:
-        """Files that belong to it."""
-        del file
-        return []
-
-    def lacks(self, document: Document) -> list[str]:
-        """What is unfinished, in words."""
-        del document
-        return []
-
-    def provenance(self, document: Document) -> Provenance:
-        """Machine, commit, day, command."""
-        machine = document.get("machine")
-        return provenance_of(machine if isinstance(machine, dict) else None, self._moment(document), self.command)
-
-    def _moment(self, document: Document) -> str | None:
-        for name in ("finished_at", "written_at", "measured_at", "started_at"):
-            if isinstance(document.get(name), str):
-                return document[name]
-        return None
 
 
 class Timing(Kind):
@@ -199,7 +124,7 @@ class Memory(Kind):
     def provenance(self, document: Document) -> Provenance:
         """As stored; the command is the run's own."""
         machine = document.get("machine") or document.get("environment")
-        return provenance_of(machine, self._moment(document), _own_command(document) or self.command)
+        return provenance_of(machine, self._moment(document), own_command(document) or self.command)
 
 
 class Comparison(Kind):
@@ -223,7 +148,7 @@ class Comparison(Kind):
 
     def provenance(self, document: Document) -> Provenance:
         """As stored; the command is the run's own."""
-        return provenance_of(document.get("machine"), self._moment(document), _own_command(document) or self.command)
+        return provenance_of(document.get("machine"), self._moment(document), own_command(document) or self.command)
 
 
 class Profile(Kind):
@@ -241,7 +166,7 @@ class Profile(Kind):
     def provenance(self, document: Document) -> Provenance:
         """As stored; the command is the run's own."""
         machine = document.get("machine") or document.get("environment")
-        return provenance_of(machine, self._moment(document), _own_command(document) or self.command)
+        return provenance_of(machine, self._moment(document), own_command(document) or self.command)
 
 
 class Training(Kind):
@@ -261,9 +186,7 @@ class Training(Kind):
 
     def provenance(self, document: Document) -> Provenance:
         """The environment of the latest part."""
-        return provenance_of(
-            document.get("environment"), self._moment(document), _own_command(document) or self.command
-        )
+        return provenance_of(document.get("environment"), self._moment(document), own_command(document) or self.command)
 
 
 class Prediction(Kind):
@@ -351,10 +274,3 @@ def _rows(value: object) -> list[Mapping[str, Any]]:
     if isinstance(value, Mapping):
         return [{"name": name, **one} for name, one in value.items() if isinstance(one, Mapping)]
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
-
-
-def _own_command(document: Document) -> str | None:
-    command = document.get("command")
-    if isinstance(command, list):
-        return " ".join(str(word) for word in command)
-    return command if isinstance(command, str) else None

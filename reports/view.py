@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from reports.evidence import Evidence, Source
-from reports.kinds import Kind
+from reports.kind import Kind
 from reports.markdown_text import code, fenced, harmless, table
 from reports.numbers import NOT_MEASURED
 
