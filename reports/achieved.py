@@ -13,7 +13,7 @@ from reports.kind import Kind
 from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING
 from reports.numbers import NOT_MEASURED, interval, percent, plain, ratio, seconds
 from reports.timings import by_preset, horizon_line
-from reports.view import MISSED, REACHED, Verdict
+from reports.view import INCONCLUSIVE, MISSED, REACHED, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,21 @@ class Reading:
         text: in words.
         source: the measurement.
         also: a further condition that must hold, e.g. an interval above 1.
+        low, high: of the value, 95 %, where the limit must lie outside of them for a verdict.
+        is_steady: the measurement can carry a verdict at all.
     """
 
     value: float
     text: str
     source: Source
     also: bool = True
+    low: float | None = None
+    high: float | None = None
+    is_steady: bool = True
 
 
+LEAST_R_SQUARED = 0.98
+"""Below it the medians of a group do not lie on a line, and its slope says nothing."""
 Finder = Callable[[Evidence], Reading | None]
 
 
@@ -40,7 +47,10 @@ def _slope(preset: str) -> Finder:
     def find(evidence: Evidence) -> Reading | None:
         timings = by_preset(evidence).get(preset)
         line = None if timings is None else horizon_line(timings)
-        return None if timings is None or line is None else Reading(line.slope_s, seconds(line.slope_s), timings.source)
+        if timings is None or line is None:
+            return None
+        text = f"{seconds(line.slope_s)} (R² = {plain(line.r_squared, 4)})"
+        return Reading(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
 
     return find
 
@@ -49,7 +59,11 @@ def _median(name: str, preset: str = "default") -> Finder:
     def find(evidence: Evidence) -> Reading | None:
         timings = by_preset(evidence).get(preset)
         value = None if timings is None else timings.unit_s(name)
-        return None if timings is None or value is None else Reading(value, seconds(value), timings.source)
+        if timings is None or value is None:
+            return None
+        low, high = timings.unit_interval_s(name) or (None, None)
+        text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
+        return Reading(value, text, timings.source, low=low, high=high)
 
     return find
 
@@ -59,9 +73,9 @@ def _full_overhead(evidence: Evidence) -> Reading | None:
     if source is None:
         return None
     facts = source.document
-    low, high = (100.0 * (float(facts[name]) - 1.0) for name in ("ratio_low", "ratio_high"))
-    share = float(facts["ratio"]) - 1.0
-    return Reading(share, f"{percent(share)} {interval(low, high)}", source)
+    share, low, high = (float(facts[name]) - 1.0 for name in ("ratio", "ratio_low", "ratio_high"))
+    text = f"{percent(share)} {interval(100.0 * low, 100.0 * high)}"
+    return Reading(share, text, source, low=low, high=high)
 
 
 def _covered_step(evidence: Evidence) -> Reading | None:
@@ -118,18 +132,20 @@ def targets() -> list[dict[str, Any]]:
 
 
 def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> Verdict:
-    """One target held against what was measured."""
+    """One target held against what was measured; inconclusive where the limit lies inside the value's interval."""
     _, find = FINDERS[target["id"]]
     reading = find(evidence)
     if reading is None:
         return Verdict(what=target["what"], threshold=target["must"], measured=NOT_MEASURED, word=NOT_MEASURED)
     limit = float(target["limit"])
     is_within = reading.value >= limit if target.get("at_least") else reading.value <= limit
+    is_open = reading.low is not None and reading.high is not None and reading.low <= limit < reading.high
+    word = REACHED if is_within and reading.also else MISSED
     return Verdict(
         what=target["what"],
         threshold=target["must"],
         measured=reading.text,
-        word=REACHED if is_within and reading.also else MISSED,
+        word=INCONCLUSIVE if is_open or not reading.is_steady else word,
         sources=(reading.source,),
     )
 

@@ -1,9 +1,17 @@
 """Markdown as the reports use it: tables, and text of stored files made harmless."""
 
 import html
+import re
 from collections.abc import Sequence
 
 import pandas as pd
+
+from reports.numbers import NOT_MEASURED
+
+LONGEST_NUMBER = 40
+NO_NUMBERS = frozenset({"-", "", NOT_MEASURED, "no claim", "not there", "no interval", "diverged"})
+"""What stands in a column of numbers where there is none."""
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?x?(?:\s|$)")
 
 
 def harmless(text: object) -> str:
@@ -19,13 +27,18 @@ def code(text: object) -> str:
     return f"`{line}`" if line else ""
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A Markdown table; the first `left` columns and the last one are text, the others are numbers."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; columns of short cells that mostly begin with a number are aligned to the right."""
     if not rows:
         return ""
-    align = ["left" if index < left or index == len(columns) - 1 else "right" for index in range(len(columns))]
+    align = ["right" if _are_numbers(cells) else "left" for cells in zip(*rows, strict=True)]
     frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
     return str(frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align))
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    known = [cell for cell in cells if cell not in NO_NUMBERS]
+    return bool(known) and all(len(cell) <= LONGEST_NUMBER and _NUMBER.match(cell) for cell in known)
 
 
 def fenced(command: str) -> str:

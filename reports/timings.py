@@ -73,6 +73,13 @@ class Timings:
         median = self.median_s(name)
         return None if median is None else median / float(self.rows.loc[name, "num_units"])
 
+    def unit_interval_s(self, name: str) -> tuple[float, float] | None:
+        """95 % interval of the same; None without several processes."""
+        if name not in self.rows.index or pd.isna(self.rows.loc[name, "low_s"]):
+            return None
+        units = float(self.rows.loc[name, "num_units"])
+        return float(self.rows.loc[name, "low_s"]) / units, float(self.rows.loc[name, "high_s"]) / units
+
 
 def by_preset(evidence: Evidence) -> dict[str, Timings]:
     """The newest run of each preset, `default` first."""

@@ -127,7 +127,7 @@ def verdict_table(verdicts: Sequence[Verdict], links: Links) -> str:
         [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
         for one in verdicts
     ]
-    return table(["check", "threshold", "measured", "verdict", "source"], rows, left=3)
+    return table(["check", "threshold", "measured", "verdict", "source"], rows)
 
 
 def source_table(sources: Sequence[Source], links: Links) -> str:
@@ -144,7 +144,7 @@ def source_table(sources: Sequence[Source], links: Links) -> str:
         ]
         for one in dict.fromkeys(sources)
     ]
-    return table(["source", "what", "machine", "versions", "commit", "day", "SHA-256"], rows, left=6)
+    return table(["source", "what", "machine", "versions", "commit", "day", "SHA-256"], rows)
 
 
 def again(sources: Sequence[Source], missing: Sequence[Missing]) -> str:

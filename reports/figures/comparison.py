@@ -16,8 +16,8 @@ ROLES = {"method": 1, "control": 2, "calibration": 7}
 """Colour and marker by role."""
 
 
-def draw_ratios(source: Source, tag: str) -> Figure:
-    """Work ratio of every arm on every workload, with its 95 % interval."""
+def draw_ratios(source: Source, tag: str) -> Figure | None:
+    """Work ratio of every arm on every workload, with its 95 % interval; None if there is none to draw."""
     rows = [
         (f"{workload}: {name}", arm["role"], arm["measures"]["work_ratio"])
         for workload, found in source.document["workloads"].items()
@@ -26,6 +26,10 @@ def draw_ratios(source: Source, tag: str) -> Figure:
     rows += [
         (f"all workloads: {name}", arm["role"], arm["work_ratio"]) for name, arm in source.document["overall"].items()
     ]
+    lost = [name for name, _, found in rows if not found["value"]]
+    rows = [row for row in rows if row[2]["value"]]
+    if not rows:
+        return None
     data = pd.DataFrame(
         [(name, role, found["value"], found["low"], found["high"]) for name, role, found in rows],
         columns=["arm", "role", "work_ratio", "low", "high"],
@@ -50,9 +54,10 @@ def draw_ratios(source: Source, tag: str) -> Figure:
         axes.legend()
 
     best = max(rows, key=lambda row: row[2]["value"])
+    unseen = f" Not drawn, because a run diverged: {', '.join(lost)}." if lost else ""
     alt = (
         f"Work ratios with 95 % intervals of {len(rows)} arms; a line marks 1, no difference. Largest: {best[0]} at "
-        f"{plain(float(best[2]['value']))}."
+        f"{plain(float(best[2]['value']))}.{unseen}"
     )
     return draw(
         f"ratios_{tag}",

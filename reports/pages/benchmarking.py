@@ -18,6 +18,9 @@ from reports.view import Figure, Links, Missing, Page, absent, counted
 
 NAME = "PHASE_2_BENCHMARKING_REPORT"
 KINDS = (TIMING, OVERHEAD, PROFILE)
+REFERENCE = "reference"
+WITHOUT_MODEL = frozenset({"state_encoding", "weight_delta", "state_history"})
+"""Groups that take equally long whatever the model's size."""
 
 
 def build(evidence: Evidence, links: Links) -> Page:
@@ -150,7 +153,7 @@ def _scenario_table(timings: Timings, links: Links) -> str:
                 f"{row['num_values']} in {row['num_processes']}",
                 str(row["num_outliers"]),
                 percent(float(row["cv_frac"])) if pd.notna(row["cv_frac"]) else "-",
-                f"{seconds(float(row['median_s']) / int(row['num_units']))} a {harmless(row['unit'])}",
+                f"{seconds(float(row['median_s']) / int(row['num_units']))} per {harmless(row['unit'])}",
                 link,
             ]
         )
@@ -170,13 +173,13 @@ def _line_text(line: Line, timings: Timings, links: Links) -> str:
 
 def _claim_table(runs: dict[str, Timings], links: Links) -> str:
     """Claimed, measured for the original, measured here at the same dimensions, and the ratio."""
-    timings = runs.get("reference") or runs.get("default")
+    timings = runs.get(REFERENCE) or runs.get("default")
     known = original()["benchmarks"]
     link = links.claim if timings is None else f"{links.claim}, {links.to(timings.source)}"
     rows: list[list[str]] = []
     for name in SCENARIOS:
         facts = known.get(name, {})
-        here = None if timings is None else timings.unit_s(name) if "horizon" not in name else timings.median_s(name)
+        here = None if timings is None or not _has_same_dimensions(name, timings) else timings.median_s(name)
         there = facts.get("measured_s")
         gain = None if here is None or there is None else there / here
         rows.append(
@@ -190,7 +193,7 @@ def _claim_table(runs: dict[str, Timings], links: Links) -> str:
                 link,
             ]
         )
-    line = None if timings is None else horizon_line(timings)
+    line = None if timings is None or timings.preset != REFERENCE else horizon_line(timings)
     slope = None if line is None else line.slope_s
     there = float(original()["per_step_measured_s"])
     rows.append(
@@ -206,6 +209,11 @@ def _claim_table(runs: dict[str, Timings], links: Links) -> str:
     )
     head = ["scenario", "claimed by the original", "measured for the original", "measured here", "original over here"]
     return table([*head, "note", "source"], rows)
+
+
+def _has_same_dimensions(name: str, timings: Timings) -> bool:
+    """The original's model and ours are of one size, or the scenario has no model in it."""
+    return timings.preset == REFERENCE or name.partition("/")[0] in WITHOUT_MODEL
 
 
 def _confidence(runs: dict[str, Timings], links: Links) -> str:

@@ -46,7 +46,7 @@ def readme(evidence: Evidence, pages: Sequence[Page], links: Links) -> str:
     measured = [one for one in (verdict_of(target, evidence) for target in targets()) if one.word != NOT_MEASURED]
     rows = [[one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources)] for one in measured]
     if rows:
-        lines += ["", table(["target", "must", "measured", "verdict", "evidence"], rows, left=2)]
+        lines += ["", table(["target", "must", "measured", "verdict", "evidence"], rows)]
     aims = [verdict_of(target, evidence) for target in targets()]
     lines += ["", f"Targets: {counted(aims)} ({links.target})."]
     return "\n".join(lines) + "\n"
@@ -71,4 +71,4 @@ def engineering_spec(evidence: Evidence, links: Links) -> str:
             ]
         )
     head = ["target", "original", "must", "and then", "achieved", "verdict", "measured on", "evidence"]
-    return table(head, rows, left=4) + "\n"
+    return table(head, rows) + "\n"

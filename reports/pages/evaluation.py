@@ -67,10 +67,9 @@ def _verdicts(source: Source) -> list[Verdict]:
 
 def _figures(source: Source) -> list[Figure]:
     tag = file_name(source.label)
-    measured = any(measured_arms(one) for one in source.document["workloads"].values())
     drawn = [draw_losses(source, name, tag) for name in source.document["workloads"]]
-    drawn.append(draw_reliability(source, tag))
-    return [*([draw_ratios(source, tag)] if measured else []), *(one for one in drawn if one is not None)]
+    drawn += [draw_ratios(source, tag), draw_reliability(source, tag)]
+    return [one for one in drawn if one is not None]
 
 
 def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
@@ -150,7 +149,7 @@ def _overall_table(source: Source, links: Links) -> str:
         ]
         for name, one in source.document["overall"].items()
     ]
-    return table(["arm, all workloads", "role", "work ratio", "steps ratio", "verdict", "source"], rows, left=2)
+    return table(["arm, all workloads", "role", "work ratio", "steps ratio", "verdict", "source"], rows)
 
 
 def _ratio(found: Mapping[str, Any] | None) -> str:
@@ -211,7 +210,7 @@ def _arm_table(arms: Mapping[str, Mapping[str, Any]], link: str) -> str:
             ]
         )
     head = ["arm", "role", "work ratio", "steps ratio", "wall-clock ratio", "loss change", "backward passes saved"]
-    return table([*head, "peak memory", "worst seed", "verdict", "source"], rows, left=2)
+    return table([*head, "peak memory", "worst seed", "verdict", "source"], rows)
 
 
 def _change(found: Mapping[str, Any]) -> str:
@@ -249,7 +248,7 @@ def _run_table(runs: Sequence[Source], links: Links) -> str:
         "jumps kept",
         "status",
     ]
-    return table([*head, "source"], rows, left=2)
+    return table([*head, "source"], rows)
 
 
 def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None) -> list[Missing]:

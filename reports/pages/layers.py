@@ -152,7 +152,7 @@ def _layer_table(found: Sequence[Validation], links: Links) -> str:
                 links.every([one.source for one, _ in grounds]) or "-",
             ]
         )
-    return table(["layer", "mechanism", "trigger", "measured effect", "cost in the drill", "source"], rows, left=5)
+    return table(["layer", "mechanism", "trigger", "measured effect", "cost in the drill", "source"], rows)
 
 
 def _drills(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation, str]]:
@@ -173,7 +173,7 @@ def _drill_table(one: Validation, links: Links) -> dict[str, str]:
         if name not in OPTIONS
     ]
     head = ["drill", "model", "outcome", "saved", "what happened", "source"]
-    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(head, rows, left=5)}
+    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(head, rows)}
 
 
 def _option_table(one: Validation, links: Links) -> str:
@@ -188,4 +188,4 @@ def _option_table(one: Validation, links: Links) -> str:
         for name in OPTIONS
         if name in one.drills
     ]
-    return table(["option", "same result", "saved", "what happened", "source"], rows, left=4)
+    return table(["option", "same result", "saved", "what happened", "source"], rows)

@@ -91,7 +91,7 @@ def _checklist(source: Source, links: Links) -> str:
         ]
         for step in source.document["steps"]
     ]
-    return table(["step", "command", "exit code", "duration", "outcome", "source"], rows, left=2)
+    return table(["step", "command", "exit code", "duration", "outcome", "source"], rows)
 
 
 def _with_tests(source: Source) -> list[Mapping[str, Any]]:
@@ -121,12 +121,12 @@ def _index(aims: Sequence[Verdict], links: Links) -> str:
         [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
         for one in aims
     ]
-    return table(["aim", "must", "measured", "verdict", "evidence"], rows, left=2)
+    return table(["aim", "must", "measured", "verdict", "evidence"], rows)
 
 
 def _original_index(links: Links) -> str:
     rows = [[one["claim"], one["shown"], f"{links.page(one['page'], 'report')}, {links.claim}"] for one in claims()]
-    return table(["claim of the original", "what its code or records show", "ours"], rows, left=2)
+    return table(["claim of the original", "what its code or records show", "ours"], rows)
 
 
 def _gaps(others: Sequence[Page]) -> list[str]:
