@@ -52,7 +52,9 @@ def test_every_direct_requirement_is_pinned_within_its_bounds() -> None:
         assert need.specifier.contains(known[canonicalize_name(need.name)]), text
 
 
-@pytest.mark.parametrize("script", ["scripts/hpt", "scripts/check", "scripts/environment.sh", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["scripts/hpt", "scripts/check", "scripts/environment.sh", "scripts/validate_vram.sh", ".ci/run"]
+)
 def test_scripts_parse_and_name_no_place_of_this_machine(script: str) -> None:
     """They run anywhere: valid bash, no package index, no absolute path but the interpreter's."""
     path = ROOT / script

@@ -107,7 +107,7 @@ def _request(flags: dict[str, Any]) -> Any:
     if unknown or not arms:
         raise UsageError(f"--arms is {flags['arms']!r}; choose from {', '.join(ARMS)}")
     device = _device(flags["device"])
-    is_known = ":" not in flags["model"]
+    is_known = _has_sizes(flags["model"])
     batch, length = (CPU_BATCH, CPU_SEQ_LEN if device == "cpu" else CONTEXT) if is_known else (None, None)
     job = Job(
         kind="arm",
@@ -139,13 +139,27 @@ def _device(name: str | None) -> str:
     return str(device)
 
 
+def _has_sizes(model: str) -> bool:
+    """The model takes a batch size and a sequence length; others bring their own.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    from hpt.workloads.gpt2 import SIZES  # noqa: PLC0415 - imports torch
+    from hpt.workloads.registry import WORKLOADS  # noqa: PLC0415
+
+    if ":" not in model and model not in WORKLOADS:
+        raise UsageError(f"--model is {model!r}; choose from {', '.join(WORKLOADS)}, or package.module:factory")
+    return model in SIZES
+
+
 def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
     """Only the estimate of a CUDA device, and what fits a budget."""
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
     from hpt.validate.plan_answer import answer_of  # noqa: PLC0415
     from hpt.validate.table import show_estimate, show_plans  # noqa: PLC0415
 
-    is_known = ":" not in flags["model"]
+    is_known = _has_sizes(flags["model"])
     budget = flags["budget_gb"]
     batch = flags["batch_size"] or CPU_BATCH
     job = Job(

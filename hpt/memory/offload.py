@@ -38,7 +38,7 @@ class Offload:
         kept = [(body, self._place_for(body, spare)) for body in bodies]
         for body, place in kept:
             place.copy_(body, non_blocking=True)
-        _wait_for({body.device for body in bodies})
+        wait_for({body.device for body in bodies})
         try:
             for body in bodies:
                 body.untyped_storage().resize_(0)
@@ -67,8 +67,8 @@ def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)  # pyright: ignore[reportArgumentType]
 
 
-def _wait_for(devices: Iterable[torch.device]) -> None:
-    """The copies to the host must have arrived before their sources are given up."""
+def wait_for(devices: Iterable[torch.device]) -> None:
+    """Return when what was queued on these devices' streams is done, copies to the host included."""
     for device in devices:
         if device.type == "cuda":
             torch.cuda.current_stream(device).synchronize()

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 
 from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.memory.offload import wait_for
+from hpt.numerics.tensors import add_, copy_, lerp_
 
 OwnDirection = Callable[[int, torch.nn.Parameter], torch.Tensor]
 Kept = Callable[[torch.nn.Parameter], torch.Tensor]
@@ -48,10 +50,17 @@ class Trajectory:
         self.parameters = [parameter for group in groups for parameter in group]
         self._group_of = [index for index, group in enumerate(groups) for _ in group]
         self._num_groups = len(groups)
+        self._members = [[i for i, of in enumerate(self._group_of) if of == group] for group in range(len(groups))]
         self._placement = placement
         self._start = [self._copy_of(parameter) for parameter in self.parameters]
         self._emas = [[torch.zeros_like(start) for start in self._start] for _ in scales]
         self._past: list[list[torch.Tensor]] = []
+        self._is_direct = self._stored_like_parameters()
+
+    def _stored_like_parameters(self) -> bool:
+        """No copy lies elsewhere or in another format than its parameter, so they can be added as they are."""
+        pairs = zip(self._start, self.parameters, strict=True)
+        return all(start.device == one.device and start.dtype == one.dtype for start, one in pairs)
 
     def _copy_of(self, parameter: torch.nn.Parameter) -> torch.Tensor:
         on_cuda = parameter.device.type == "cuda"
@@ -137,9 +146,16 @@ class Trajectory:
 
     @torch.no_grad()
     def begin_cycle(self) -> None:
-        """Start the next cycle at the present weights."""
-        for start, parameter in zip(self._start, self.parameters, strict=True):
-            start.copy_(parameter.detach())
+        """Start the next cycle at the present weights.
+
+        Into pinned memory the copies are only queued: the next update comes after them on the same stream, and
+        `end_cycle` begins with a transfer that waits for them. Who reads the start earlier settles first.
+        """
+        copy_(self._start, self.parameters)
+
+    def _settle(self) -> None:
+        """Wait until queued copies to the host have arrived."""
+        wait_for({parameter.device for parameter in self.parameters})
 
     @torch.no_grad()
     def apply(
@@ -155,10 +171,26 @@ class Trajectory:
             own: makes the direction "own" for one parameter.
             group_factors: factor per parameter group, empty for 1.
         """
-        for index, parameter in enumerate(self.parameters):
-            factor = group_factors[self._group_of[index]] if group_factors else 1.0
-            if factor != 0.0:
-                self._move(index, parameter, {k: factor * c for k, c in coefficients.items() if c}, own)
+        if not group_factors:
+            self._move_all(coefficients, own)
+            return
+        for places, factor in zip(self._members, group_factors, strict=True):
+            scaled = {name: factor * c for name, c in coefficients.items() if factor * c}
+            for index in places if scaled else ():
+                self._move(index, self.parameters[index], scaled, own)
+
+    def _move_all(self, coefficients: Mapping[str, float], own: OwnDirection | None) -> None:
+        """All parameters alike: one call a direction where the copies can be added as they are."""
+        if not self._is_direct or "own" in coefficients:
+            for index, parameter in enumerate(self.parameters):
+                self._move(index, parameter, coefficients, own)
+            return
+        if coefficients.get("d"):
+            lerp_(self.parameters, self._start, -coefficients["d"])
+        for name, factor in coefficients.items():
+            if name != "d" and factor:
+                directions, debias = self._directions(name)
+                add_(self.parameters, directions, factor * debias)
 
     def _move(
         self,
@@ -172,23 +204,23 @@ class Trajectory:
         # Where storage differs from the parameter, the sum is made in the wider type and rounded once.
         target = parameter.data if direct else parameter.data.to(_compute_dtype(start.dtype), copy=True)
         made = own(index, parameter) if own is not None and "own" in coefficients else None
-        if "d" in coefficients:
+        if coefficients.get("d"):
             target.lerp_(start.to(target.device, target.dtype), -coefficients["d"])
         for name, factor in coefficients.items():
             if name == "own" and made is not None:
                 target.add_(made.to(target.device, target.dtype), alpha=factor)
             elif name != "d":
-                direction, debias = self._direction(name, index)
-                target.add_(direction.to(target.device, target.dtype), alpha=factor * debias)
+                directions, debias = self._directions(name)
+                target.add_(directions[index].to(target.device, target.dtype), alpha=factor * debias)
         if not direct:
             parameter.data.copy_(target)
 
-    def _direction(self, name: str, index: int) -> tuple[torch.Tensor, float]:
+    def _directions(self, name: str) -> tuple[list[torch.Tensor], float]:
+        """A direction of all parameters as it is stored, and the factor that frees it of start-up bias."""
         if name.startswith("E"):
             mu = float(name[1:])
-            scale = self.scales.index(mu)
-            return self._emas[scale][index], 1.0 / (1.0 - mu**self.num_cycles)
-        return self._past[int(name[1:])][index], 1.0
+            return self._emas[self.scales.index(mu)], 1.0 / (1.0 - mu**self.num_cycles)
+        return self._past[int(name[1:])], 1.0
 
     def norm_of(self, coefficients: Mapping[str, float], facts: CycleFacts, own: OwnDirection | None) -> float:
         """|sum of coefficient x direction|, from inner products where they are known.
@@ -226,6 +258,7 @@ class Trajectory:
     @torch.no_grad()
     def step_back(self, kept: Kept, factor: float) -> None:
         """Take back `factor` of the jump, from the weights and from the start of the cycle, so that d stays pure."""
+        self._settle()
         for start, parameter in zip(self._start, self.parameters, strict=True):
             jump = start - kept(parameter).to(start.device, start.dtype)
             parameter.data.sub_(jump.to(parameter.device, parameter.dtype), alpha=factor)
@@ -234,6 +267,7 @@ class Trajectory:
     @torch.no_grad()
     def move_to(self, placement: str) -> int:
         """Store the copies elsewhere or in another format from now on; returns the bytes this freed on the device."""
+        self._settle()
         before = self._device_bytes()
         self._placement = placement
         for index, parameter in enumerate(self.parameters):
@@ -241,6 +275,7 @@ class Trajectory:
             self._start[index] = like.copy_(self._start[index])
             for tensors in (*self._emas, *self._past):
                 tensors[index] = torch.empty_like(like, pin_memory=like.is_pinned()).copy_(tensors[index])
+        self._is_direct = self._stored_like_parameters()
         return before - self._device_bytes()
 
     def keep_scales(self, scales: tuple[float, ...]) -> int:
@@ -257,6 +292,7 @@ class Trajectory:
 
     def state_dict(self) -> dict[str, Any]:
         """All copies and the count of cycles."""
+        self._settle()
         return {
             "num_cycles": self.num_cycles,
             "start": self._start,

@@ -41,6 +41,7 @@ def run_arm(job: Job, emit: Emit) -> None:
             "limit_bytes": limit_bytes(device),
             "host_limit_bytes": host_limit_bytes(),
             "threads": torch.get_num_threads(),
+            "device_name": torch.cuda.get_device_name(device) if is_gpu(device) else None,
         }
     )
     arm = _HybridArm(job, meter) if job.is_hybrid else _PlainArm(job, device)

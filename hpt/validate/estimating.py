@@ -7,6 +7,7 @@ parameter at a time.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -30,6 +31,8 @@ Peaks = dict[str, PhasePeak]
 def estimate_job(job: Job) -> dict[str, Any]:
     """The job's estimate as plain values; `job.name` is the kind of device, "host", "cuda" or "cuda-here"."""
     for_cuda = job.name != "host"
+    if job.name == "cuda" and job.context is not None:
+        job = replace(job, seq_len=job.context)
     peaks = phase_peaks(job, for_cuda=for_cuda, on_device=not for_cuda)
     plain, kept = peaks["FULL"].peak_bytes, kept_bytes(job)
     hybrid = max(one.peak_bytes for one in peaks.values())
@@ -67,21 +70,25 @@ def _worst(job: Job, dtype: str, placement: str, batch: int) -> int:
 
 
 def _resized(job: Job, dtype: str, batch: int) -> Job:
-    return Job.from_document(job.to_document() | {"dtype": dtype, "batch_size": batch})
+    return replace(job, dtype=dtype, batch_size=batch)
 
 
 def _num_trained(job: Job) -> tuple[int, int]:
     """Trained parameters, and bytes of one of them."""
-    model, _ = _on_meta(job)
+    model, _, _ = _on_meta(job)
     trained = [one for one in model.parameters() if one.requires_grad]
     return sum(one.numel() for one in trained), trained[0].element_size()
 
 
-def _on_meta(job: Job) -> tuple[torch.nn.Module, Workload]:
-    """The model without memory, and its workload."""
-    with torch.device("meta"):
-        workload = workload_of(job, torch.device("meta"))
-        return model_of(workload, job.dtype), workload
+def _on_meta(job: Job) -> tuple[torch.nn.Module, Workload, Any]:
+    """The model without memory, its workload and a batch; a workload that cannot do without gets real memory."""
+    try:
+        with torch.device("meta"):
+            workload = workload_of(job, torch.device("meta"))
+            return model_of(workload, job.dtype), workload, workload.batch(0)
+    except (NotImplementedError, RuntimeError):  # it copies or reads values on the way
+        workload = workload_of(job, CPU)
+        return model_of(workload, job.dtype), workload, workload.batch(0)
 
 
 def kept_bytes(job: Job) -> dict[str, int]:
@@ -110,8 +117,7 @@ def phase_peaks(job: Job, *, for_cuda: bool, on_device: bool) -> Peaks:
 
 def _prepare(job: Job, *, for_cuda: bool, on_device: bool) -> Prepared:
     with unset_fake_temporarily():
-        meta, workload = _on_meta(job)
-        data = workload.batch(0)
+        meta, workload, data = _on_meta(job)
     model, batch = as_fakes(meta), tree_map_only(torch.Tensor, fake_like, data)
     optimizer = workload.build_optimizer(model)
     for group in optimizer.param_groups:

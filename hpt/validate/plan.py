@@ -49,6 +49,7 @@ class Job:
         dtype: one of DTYPES.
         seed: of weights and batches.
         threads: of torch; None for torch's choice.
+        context: tokens a window in the estimate of a GPU; None for `seq_len`.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Job:
     dtype: str = "fp32"
     seed: int = 0
     threads: int | None = None
+    context: int | None = None
 
     @property
     def names(self) -> list[str]:

@@ -52,14 +52,10 @@ class Request:
 
     def jobs(self) -> list[Job]:
         """Every process, in order: estimates first, since they tell whether the rest can fit."""
-        jobs = [*self._estimates(), *(replace(self.job, kind="arm", name=name) for name in self.arms)]
-        return jobs if self.drills == "none" else [*jobs, self._drill_job()]
-
-    def _estimates(self) -> list[Job]:
-        """One for the device that is here, and one of a GPU at the model's full context."""
         here = "host" if self.job.device == "cpu" else "cuda-here"
-        one = replace(self.job, kind="estimate", name=here)
-        return [one, replace(one, name="cuda", seq_len=self.estimate_seq_len)]
+        jobs = [replace(self.job, kind="estimate", name=f"{here},cuda", context=self.estimate_seq_len)]
+        jobs += [replace(self.job, kind="arm", name=name) for name in self.arms]
+        return jobs if self.drills == "none" else [*jobs, self._drill_job()]
 
     def _drill_job(self) -> Job:
         names = ",".join(plan.DRILLS)
@@ -88,6 +84,7 @@ def validate(request: Request, folder: Path, console: Console) -> dict[str, Any]
         "finished_at": utc_now(),
         "sources": next((list(arm.start["sources"]) for arm in arms.values() if arm.start), []),
         "peak_method": next((arm.start["peak_method"] for arm in arms.values() if arm.start), None),
+        "environment": document["environment"] | _machine_of(arms),
         "arms": _summaries(arms),
         "drills": {name: dict(one.end) or {"failed": one.message} for name, one in drills.items()},
         "estimates": {name: dict(one.end) for name, one in estimates.items()},
@@ -99,6 +96,12 @@ def validate(request: Request, folder: Path, console: Console) -> dict[str, Any]
     write_csv(folder / CSV_FILE, arms)
     write_figure(folder / FIGURE_FILE, arms, f"{request.job.model}: {document['measured']}")
     return document
+
+
+def _machine_of(arms: Mapping[str, Outcome]) -> dict[str, Any]:
+    """What only a process that trained can tell: threads in use, name of the GPU."""
+    start = next((arm.start for arm in arms.values() if arm.start), {})
+    return {name: start.get(name) for name in ("threads", "device_name", "limit_bytes", "host_limit_bytes")}
 
 
 def verdict_of(checks: list[Check]) -> str:

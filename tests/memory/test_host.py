@@ -4,6 +4,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from references.spike import spike
 
 from hpt.memory.host import host_limit_bytes, peak_bytes, read_heap, reset_peak, resident_bytes, trim_heap
 
@@ -13,8 +14,7 @@ BLOCK = 64 * 1024
 
 def test_a_reset_peak_forgets_what_was_freed() -> None:
     """64 MiB freed before the reset are in the old high-water mark and not in the new one."""
-    block = torch.ones(64 * MIB, dtype=torch.uint8)
-    del block
+    spike(64 * MIB)
     before = peak_bytes()
     assert reset_peak()
     after = peak_bytes()
@@ -28,8 +28,7 @@ def test_a_peak_is_kept_after_the_memory_is_gone() -> None:
     """What was in use for a moment after the reset stays in the mark."""
     reset_peak()
     start = resident_bytes()
-    block = torch.ones(64 * MIB, dtype=torch.uint8)
-    del block
+    spike(64 * MIB)
     peak = peak_bytes()
     assert peak is not None
     assert peak - start > 60 * MIB

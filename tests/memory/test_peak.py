@@ -1,9 +1,8 @@
 """The peak meter finds a peak that is over when it looks, by either of its methods on the host."""
 
-import time
-
 import pytest
 import torch
+from references.spike import spike
 
 from hpt.memory import peak
 from hpt.memory.host import resident_bytes
@@ -11,12 +10,7 @@ from hpt.memory.peak import PeakMeter
 
 CPU = torch.device("cpu")
 BYTES = 48 * 1024**2
-
-
-def _spike() -> None:
-    block = torch.ones(BYTES, dtype=torch.uint8)
-    time.sleep(0.05)  # long enough for a sampler
-    del block
+HELD_S = 0.05  # long enough for a sampler
 
 
 @pytest.mark.parametrize("can_reset", [True, False])
@@ -28,7 +22,7 @@ def test_a_spike_between_start_and_stop_is_seen(monkeypatch: pytest.MonkeyPatch,
     assert meter.method == ("VmHWM, reset" if can_reset else "resident set, sampled")
     before = resident_bytes()
     meter.start()
-    _spike()
+    spike(BYTES, HELD_S)
     found = meter.stop()
     assert found is not None
     assert 0.9 * BYTES < found - before < 1.5 * BYTES
@@ -38,7 +32,7 @@ def test_a_split_starts_anew_and_the_whole_keeps_the_highest() -> None:
     """The peak of the second half does not see the first half's; the whole does."""
     meter = PeakMeter(CPU)
     meter.start()
-    _spike()
+    spike(BYTES, HELD_S)
     first = meter.split()
     second = meter.split()
     assert first is not None

@@ -83,7 +83,7 @@ class Nvml:
         return self._answer("processes", rows)
 
 
-OWN = [(1, 111), (os.getpid(), 333)]
+OWN: list[tuple[int, int | None]] = [(1, 111), (os.getpid(), 333)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""`hpt validate-vram` end to end: what it prints, keeps and returns."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt.cli.main import run
+from hpt.validate.plan import ARMS, DRILLS
+
+SMALL = ("--model", "gpt2-nano", "--device", "cpu", "--threads", "1", "--seq-len", "8")
+
+
+@pytest.fixture(scope="module")
+def two_arms(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """Exit code and folder of a validation with two arms and no drills."""
+    folder = tmp_path_factory.mktemp("vram") / "out"
+    flags = ("--arms", "plain,hybrid", "--drills", "none", "--out", str(folder))
+    return run(["validate-vram", *SMALL, *flags]), folder
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_two_arms_pass(two_arms: tuple[int, Path]) -> None:
+    """Exit 0; every check that was judged passed, with its evidence."""
+    code, folder = two_arms
+    document = _stored(folder)
+    judged = {check["name"]: check["verdict"] for check in document["checks"] if check["verdict"] != "reported"}
+    assert set(judged.values()) == {"passed"}, document["checks"]
+    assert {"copies", "growth", "forced cycle: hybrid", "peak is plain + trajectory + snapshot"} <= set(judged)
+    assert (code, document["status"], document["verdict"]) == (0, "done", "passed")
+
+
+def test_the_record_says_that_it_is_host_memory(two_arms: tuple[int, Path]) -> None:
+    """In the first sentence, in the sources and in what each reading is: no GPU number anywhere."""
+    document = _stored(two_arms[1])
+    assert document["measures"].startswith("hpt validate-vram gpt2-nano: measuring host memory, not VRAM")
+    assert any("GPU memory is not measured" in one for one in document["sources"])
+    assert document["peak_method"] in {"VmHWM, reset", "resident set, sampled"}
+    assert document["schema_version"] == 1
+
+
+def test_a_row_a_call_with_empty_cells_for_what_was_not_read(two_arms: tuple[int, Path]) -> None:
+    """All calls of both arms are in the table; GPU columns are empty, never 0."""
+    folder = two_arms[1]
+    rows = list(csv.DictReader((folder / "steps.csv").read_text().splitlines()))
+    calls = {name: arm["num_calls"] for name, arm in _stored(folder)["arms"].items()}
+    assert len(rows) == sum(calls.values())
+    assert {row["allocated_bytes"] for row in rows} == {""}
+    assert all(int(row["peak_bytes"]) >= int(row["process_bytes"]) - 2**20 for row in rows)
+    assert {row["phase"] for row in rows} == {"WARMUP", "FULL", "PREDICT", "CORRECT"}
+
+
+def test_the_picture_is_a_png(two_arms: tuple[int, Path]) -> None:
+    """With the signature of the format."""
+    assert (two_arms[1] / "memory.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_finished_folder_is_not_written_again(two_arms: tuple[int, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    """The second run into it is a usage error that names the ways out."""
+    assert run(["validate-vram", *SMALL, "--out", str(two_arms[1])]) == 2
+    assert "already holds a validation (done)" in capfd.readouterr().err
+
+
+def test_a_run_too_short_for_its_cycle_is_a_finding(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Three steps know no jump: exit 3, one JSON document on stdout, everything else on stderr."""
+    flags = ("--arms", "hybrid", "--drills", "none", "--steps", "3", "--json", "--out", str(tmp_path))
+    assert run(["validate-vram", *SMALL, *flags]) == 3
+    document = json.loads(capfd.readouterr().out)
+    verdicts = {check["name"]: check["verdict"] for check in document["checks"]}
+    assert verdicts["forced cycle: hybrid"] == "failed"
+    assert document["arms"]["hybrid"]["ratio"] is None  # there is no plain arm to compare with
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (("--device", "cuda:7"), 6, "not available on this machine"),
+        (("--device", "teapot"), 2, "torch does not know"),
+        (("--arms", "plain,fancy"), 2, "choose from"),
+        (("--model", "gpt5"), 2, "choose from"),
+        (("--budget-gb", "16"), 2, "--estimate"),
+        (("--dtype", "fp8"), 2, "fp8"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], flags: tuple[str, ...], code: int, said: str
+) -> None:
+    """Before anything runs, with the exit code of its kind."""
+    out = tmp_path / "out"
+    assert run(["validate-vram", "--model", "gpt2-nano", "--out", str(out), *flags]) == code
+    assert said in capfd.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("budget", "code"), [("2", 0), ("0.6", 3)])
+def test_an_estimate_answers_whether_it_fits(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], budget: str, code: int
+) -> None:
+    """2 GiB hold the tiny model in fp32; 0.6 GiB are the context alone, and nothing fits."""
+    flags = ("--seq-len", "8", "--batch-size", "2", "--estimate", "--budget-gb", budget, "--json")
+    assert run(["validate-vram", "--model", "gpt2-nano", *flags, "--out", str(tmp_path)]) == code
+    document = json.loads(capfd.readouterr().out)
+    assert document["plans"]["fits"] == (code == 0)
+    assert document["estimate"]["ratio"] <= 1.10
+    expected = "gpt2-nano fits at sequence 8: in fp32" if code == 0 else "gpt2-nano does not fit"
+    assert document["plans"]["answer"].startswith(expected)
+
+
+@pytest.mark.slow
+def test_the_whole_validation_of_the_tiny_model_passes(tmp_path: Path) -> None:
+    """All arms and all drills."""
+    code = run(["validate-vram", "--model", "gpt2-nano", "--device", "cpu", "--threads", "1", "--out", str(tmp_path)])
+    document = _stored(tmp_path)
+    assert set(document["arms"]) == set(ARMS)
+    assert set(document["drills"]) == set(DRILLS)
+    assert [check for check in document["checks"] if check["verdict"] in {"failed", "inconclusive"}] == []
+    assert code == 0

@@ -1,0 +1,49 @@
+"""Drills find a layer that does not work, not only one that does."""
+
+from typing import Any
+
+import pytest
+
+from hpt.validate import drills
+from hpt.validate.drills import run_drill
+from hpt.validate.plan import DRILLS, Job
+
+
+def _job(name: str, steps: int = 12) -> Job:
+    return Job(
+        kind="drill", name=name, model="gpt2-nano", steps=steps, batch_size=1, seq_len=4, device="cpu", threads=1
+    )
+
+
+def test_every_planned_drill_exists() -> None:
+    """The plan's list and the functions agree."""
+    assert set(DRILLS) == set(drills.DRILLS | drills.OPTION_DRILLS)
+
+
+def test_degrading_passes_and_its_absence_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the ladder doing nothing, the drill fails."""
+    assert run_drill(_job("degrade"))["passed"]
+    from hpt.trainer.degradation import Degradation
+
+    def nothing(self: Any) -> str:
+        return ""
+
+    monkeypatch.setattr(Degradation, "step_down", nothing)
+    assert not run_drill(_job("degrade"))["passed"]
+
+
+def test_recovery_passes_and_its_absence_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer that loses the batch instead of repeating the step is found out."""
+    assert run_drill(_job("out-of-memory", 14))["passed"]
+    from hpt.trainer.full_step import FullStep
+
+    original = FullStep.rerun
+
+    def half(self: Any) -> Any:
+        self._rng = {}
+        for parameter in self.model.parameters():
+            parameter.data.mul_(1.001)
+        return original(self)
+
+    monkeypatch.setattr(FullStep, "rerun", half)
+    assert not run_drill(_job("out-of-memory", 14))["passed"]
