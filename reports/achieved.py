@@ -83,10 +83,15 @@ def _covered_step(evidence: Evidence) -> Reading | None:
     return None if found is None else Reading(found.share, percent(found.share), found.source)
 
 
-def _memory(name: str, device: str, text: Callable[[float], str]) -> Finder:
+def _memory(name: str, device: str, text: Callable[[float], str], held: Callable[[float], float] = float) -> Finder:
+    """A check of the memory validation; `held` of its number is held against the limit."""
+
     def find(evidence: Evidence) -> Reading | None:
         found = memory_runs.check_value(evidence, name, device)
-        return None if found is None else Reading(abs(found[0]), text(found[0]), found[1])
+        if found is None:
+            return None
+        value, decides, source = found
+        return Reading(held(value), text(value), source, is_steady=decides)
 
     return find
 
@@ -118,7 +123,7 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
     "full_overhead": (OVERHEAD, _full_overhead),
     "covered_step": (PROFILE, _covered_step),
     "peak_cuda": (MEMORY, _memory("peak over plain", "cuda", ratio)),
-    "peak_host": (MEMORY, _memory("peak is plain + trajectory + snapshot", "cpu", percent)),
+    "peak_host": (MEMORY, _memory("peak is plain + trajectory + snapshot", "cpu", percent, abs)),
     "growth_host": (MEMORY, _memory("growth", "cpu", _mb)),
     "growth_cuda": (MEMORY, _memory("growth", "cuda", _mb)),
     **{f"work_{name}": (COMPARISON, _work(name)) for name in ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")},

@@ -79,13 +79,13 @@ def _read(source: Source) -> Validation:
     )
 
 
-def check_value(evidence: Evidence, name: str, device: str, model: str = "gpt2") -> tuple[float, Source] | None:
-    """The number of one check on one kind of device, of the model that targets speak of."""
+def check_value(evidence: Evidence, name: str, device: str, model: str = "gpt2") -> tuple[float, bool, Source] | None:
+    """The number of one check on one kind of device, of the model that targets speak of, and whether it decides."""
     for one in validations(evidence):
         if one.device == device and one.model == model:
             for check in one.checks:
                 if check["name"] == name and check["value"] is not None:
-                    return float(check["value"]), one.source
+                    return float(check["value"]), check["verdict"] != "inconclusive", one.source
     return None
 
 
