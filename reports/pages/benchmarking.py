@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from reports import regression
 from reports.achieved import verdicts
 from reports.evidence import Evidence, Source
 from reports.figures.profiles import draw_parts
@@ -42,6 +43,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         figures={one.name: one for one in figures},
         values={
             "presets": [_preset(name, one, links) for name, one in runs.items()],
+            "changes": _changes(evidence, runs, links),
             "claims": _claim_table(runs, links),
             "claim_list": claims(NAME),
             "original": original(),
@@ -129,6 +131,16 @@ def _preset(preset: str, timings: Timings, links: Links) -> dict[str, object]:
         else f"A round of the control takes {seconds(control)} ({links.to(source)}).",
         "spread": f"spread_{preset}",
     }
+
+
+def _changes(evidence: Evidence, runs: dict[str, Timings], links: Links) -> list[dict[str, str]]:
+    """Against the run before, for presets that were measured more than once."""
+    pairs = ((name, one.source, regression.before(evidence, one.source)) for name, one in runs.items())
+    return [
+        {"name": name, "table": regression.section(old, new, links), "link": links.every([old, new])}
+        for name, new, old in pairs
+        if old is not None
+    ]
 
 
 def _scenario_table(timings: Timings, links: Links) -> str:

@@ -103,6 +103,11 @@ def _missing(found: Sequence[Validation]) -> list[Missing]:
         lacking.append(
             Missing("the five layers on a GPU", "hpt validate-vram --model gpt2 --device cuda --out runs/vram-cuda")
         )
+    lacking.append(
+        Missing(
+            "what fits into devices of several sizes", "hpt validate-vram --model gpt2-xl --estimate --budget-gb 16"
+        )
+    )
     return lacking
 
 

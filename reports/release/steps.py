@@ -103,7 +103,7 @@ def steps_of(root: Path, work: Path) -> list[Step]:
             name="bench",
             what="all benchmarks, fast",
             command=[str(fresh / "hpt"), "bench", "all", "--fast", "--out", str(runs / "bench")],
-            limit_s=4 * MINUTE_S,
+            limit_s=5 * MINUTE_S,
             needs=("install",),
         ),
         Step(

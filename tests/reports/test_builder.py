@@ -13,6 +13,8 @@ import pyperf
 import pytest
 from references.stored_runs import write_timings
 
+from hpt.bench.comparison import compare
+from hpt.bench.measurement import read_measurements
 from reports.builder import Reports, build
 from reports.timings import SCENARIOS
 from reports.unlinked import unlinked
@@ -205,3 +207,27 @@ def test_building_never_imports_torch(stored: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_two_runs_of_a_preset_are_compared_as_the_command_does(tmp_path: Path) -> None:
+    """Ratio, interval and verdict of every scenario, equal to those of `hpt bench compare`."""
+    names = (*SCENARIOS[:2], "control")
+    old = write_timings(tmp_path / "runs" / "a-old", names=names)
+    new = write_timings(tmp_path / "runs" / "b-new", names=names)
+    text = text_of(build(tmp_path / "runs", tmp_path / "out"), "PHASE_2_BENCHMARKING_REPORT")
+    section = text.split("## Against the benchmarks before")[1].split("\n## ")[0]
+    expected = compare(read_measurements(old), read_measurements(new))
+    assert len(expected.rows) == 2
+    for row in expected.rows:
+        cells = next(rows_of(section, row.name))
+        assert float(cells[3].split("x")[0]) == pytest.approx(row.ratio, rel=5e-3)
+        assert cells[4].strip("* ") == row.verdict
+
+
+def test_runs_of_two_machines_are_not_compared(tmp_path: Path) -> None:
+    """The reason stands where the table would."""
+    for name, cpu in (("a-old", "one processor"), ("b-new", "another processor")):
+        file = write_timings(tmp_path / "runs" / name, names=("state_history/record_step",))
+        file.write_text(file.read_text().replace('"hpt_schema":1', f'"hpt_cpu_model":"{cpu}","hpt_schema":1'))
+    text = text_of(build(tmp_path / "runs", tmp_path / "out"), "PHASE_2_BENCHMARKING_REPORT")
+    assert "Not comparable with" in text.split("## Against the benchmarks before")[1].split("\n## ")[0]
