@@ -21,7 +21,8 @@ from reports.view import Figure, Links, Page, again, counted, source_table, verd
 
 DATA_FILES = ("claims.toml", "targets.toml")
 EVIDENCE_FOLDER = ("reports", "evidence")
-"""Where a checkout keeps the runs that its committed reports are built from."""
+GENERATED_FOLDER = ("reports", "generated")
+"""Where a checkout keeps the runs that its committed reports are built from, and these reports."""
 BUILDERS: Mapping[str, Callable[[Evidence, Links], Page]] = {
     "phase1": validation.build,
     "phase2": benchmarking.build,

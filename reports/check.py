@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpt.errors import UsageError
 from reports.blocks_in_pages import block_of
-from reports.builder import Reports
+from reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
 from reports.pages.blocks import HOSTS
 from reports.unlinked import unlinked
 
@@ -38,11 +38,19 @@ def findings(built: Reports, out: Path, root: Path | None, *, only: str) -> Iter
             yield from _block_differs(root / host.path, built.files[f"blocks/{host.name}.md"].decode())
     for name, content in built.files.items():
         if name.endswith(".md"):
-            places = {f"blocks/{host.name}.md": root / host.path for host in HOSTS} if root is not None else {}
-            folder = places.get(name, out / name).parent
+            folder = _place(name, built.evidence.folder, out).parent
             yield from (
                 f"{name}: a number without evidence: {line.strip()}" for line in unlinked(content.decode(), folder)
             )
+
+
+def _place(name: str, runs: Path, out: Path) -> Path:
+    """Where a page's links count from: in a checkout its committed place, wherever this copy goes."""
+    if not is_checkout_evidence(runs):
+        return out / name
+    root = runs.resolve().parents[len(EVIDENCE_FOLDER) - 1]
+    hosts = {f"blocks/{host.name}.md": root / host.path for host in HOSTS}
+    return hosts.get(name, root.joinpath(*GENERATED_FOLDER, name))
 
 
 def draws_alike(constraints: Path | None) -> bool:

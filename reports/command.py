@@ -15,6 +15,7 @@ USER_RUNS, USER_OUT = Path("runs"), Path("out/reports")
 REPORTS = ("phase1", "phase2", "phase3", "vram", "evaluation", "readme", "all")
 SCHEMA_VERSION = 1
 EXIT_FINDING = 3
+MOST_SHOWN = 30
 EPILOG = """\b
 Examples:
   hpt report all --runs runs --out out/reports      everything from your own runs
@@ -123,8 +124,10 @@ def _problems(built: "object", out: Path, root: Path | None, name: str, *, fresh
 
 
 def _say(written: list[str], problems: list[str], out: Path, *, check: bool, count: int) -> None:
-    for problem in problems:
+    for problem in problems[:MOST_SHOWN]:
         click.echo(problem, err=True)
+    if len(problems) > MOST_SHOWN:
+        click.echo(f"... and {len(problems) - MOST_SHOWN} more (--json has them all)", err=True)
     if not check:
         click.echo("\n".join(written))
     elif problems:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from reports.blocks_in_pages import with_block
-from reports.builder import EVIDENCE_FOLDER, Reports, is_checkout_evidence
+from reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
 from reports.pages.blocks import HOSTS
 
-GENERATED_FOLDER = ("reports", "generated")
 FORMS = {"md": (".md", ".svg", ".csv", ".toml"), "html": (".html",)}
 
 
