@@ -58,7 +58,11 @@ class GuardedPredictor:
         """See `Predictor`; the step may be handed on later."""
         self._waiting.append(facts)
         if len(self._waiting) >= _MOST_WAITING:
-            self._call(lambda: None, None)
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Hand on every step so far."""
+        self._call(lambda: None, None)
 
     def end_cycle(self, facts: CycleFacts) -> None:
         """See `Predictor`."""
@@ -95,7 +99,7 @@ class GuardedPredictor:
 
     def state_dict(self) -> dict[str, Any]:
         """See `Predictor`."""
-        self._call(lambda: None, None)
+        self.catch_up()
         return {"failed": self.failed, "inner": self.inner.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -37,6 +37,8 @@ def _end_cycle(parts: Parts, batches: list[Any]) -> None:
         recovery.roll_back(parts, "weights are not finite at the end of a cycle")
         return
     _conclude_jump(parts)
+    parts.predictor.catch_up()
+    parts.ledger.lap("predictor")
     parts.predictor.end_cycle(facts)
     parts.ledger.lap("learning")
     _assess_health(parts)

@@ -31,7 +31,7 @@ def workload_of(job: Job, device: torch.device) -> Workload:
         UsageError: the model is unknown, or a size was given that it does not take.
     """
     sizes = {"batch_size": job.batch_size, "seq_len": job.seq_len}
-    given = {name: value for name, value in sizes.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
     if job.model in SIZES:
         return GPT2Text(job.model, seed=job.seed, data=None, device=device, **given)
     if given:

@@ -20,7 +20,9 @@ def go(name: str, result: Path, settings: Settings = SETTINGS, timeout_s: float 
 
 
 def children() -> list[str]:
-    return [" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True) if one.status() != "zombie"]
+    """Command lines of managers and workers; other tests of this session may have left helpers of their own."""
+    alive = [one for one in psutil.Process().children(recursive=True) if one.status() != "zombie"]
+    return [line for line in (" ".join(one.cmdline()) for one in alive) if "hpt.bench.worker" in line]
 
 
 def test_from_a_hostile_folder_the_result_is_pyperfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ def features() -> np.ndarray:
         before = trainer.num_updates
         trainer.step(workload.batch(trainer.num_calls))
         if trainer.num_updates > before:
+            trainer._parts.predictor.catch_up()
             rows.append(np.array(chooser.encoder.raw(), dtype=np.float64))
     assert trainer.summary()["counters"]["jumps_accepted"] >= 5
     return np.array(rows)

@@ -115,7 +115,7 @@ def test_a_real_failed_allocation_is_told_apart() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(MemoryError())
     with pytest.raises(RuntimeError) as other:
-        torch.ones(2, 3) @ torch.ones(2, 3)
+        torch.mm(torch.ones(2, 3), torch.ones(2, 3))
     assert not is_out_of_memory(other.value)
 
 
