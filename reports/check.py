@@ -38,19 +38,18 @@ def findings(built: Reports, out: Path, root: Path | None, *, only: str) -> Iter
             yield from _block_differs(root / host.path, built.files[f"blocks/{host.name}.md"].decode())
     for name, content in built.files.items():
         if name.endswith(".md"):
-            folder = _place(name, built.evidence.folder, out).parent
-            yield from (
-                f"{name}: a number without evidence: {line.strip()}" for line in unlinked(content.decode(), folder)
-            )
+            folders = [place.parent for place in _places(name, built.evidence.folder, out)]
+            lines = unlinked(content.decode(), *folders)
+            yield from (f"{name}: a number without evidence: {line.strip()}" for line in lines)
 
 
-def _place(name: str, runs: Path, out: Path) -> Path:
-    """Where a page's links count from: in a checkout its committed place, wherever this copy goes."""
+def _places(name: str, runs: Path, out: Path) -> list[Path]:
+    """Where a page's links may count from: where it goes, and for a checkout's evidence its committed place."""
     if not is_checkout_evidence(runs):
-        return out / name
+        return [out / name]
     root = runs.resolve().parents[len(EVIDENCE_FOLDER) - 1]
     hosts = {f"blocks/{host.name}.md": root / host.path for host in HOSTS}
-    return hosts.get(name, root.joinpath(*GENERATED_FOLDER, name))
+    return [out / name, hosts.get(name, root.joinpath(*GENERATED_FOLDER, name))]
 
 
 def draws_alike(constraints: Path | None) -> bool:

@@ -18,19 +18,21 @@ _RULES = re.compile(r"95 % (?:interval|bound)|5th (?:and|to) 95th percentile|R²
 """Fixed words of statistics, not results."""
 
 
-def unlinked(text: str, folder: Path) -> Iterator[str]:
+def unlinked(text: str, *folders: Path) -> Iterator[str]:
     """Lines with a number whose links lead to no file.
 
     Args:
         text: Markdown of a report.
-        folder: where the report lies, from which its links count.
+        folders: where the report lies, from which its links count.
     """
     for line in _FENCE.sub("", text).splitlines():
         if line.startswith("#"):
             continue
         bare = _RULES.sub("", _NAMES.sub("", _CODE.sub("", line)))
         words = _LINK.sub("", bare.replace("![", "["))
-        if _NUMBER.search(words) and not any(_leads(found, folder) for found in _LINK.findall(bare)):
+        if _NUMBER.search(words) and not any(
+            _leads(found, folder) for found in _LINK.findall(bare) for folder in folders
+        ):
             yield line
 
 

@@ -263,6 +263,7 @@ def test_the_page_of_a_checkout_without_marks_is_refused(checkout: Path, capsys:
 
 def test_a_number_that_a_template_makes_up_is_a_finding(checkout: Path) -> None:
     """Even in a report that says what the evidence gives: the sentence has no run behind it."""
+    assert run(["report", "all"]) == 0
     evidence, out = Path("reports/evidence"), Path("out/reports")
     built = build(evidence, out)
     page = "VRAM_MANAGEMENT_SUMMARY.md"
