@@ -151,7 +151,8 @@ def median_interval(processes: Sequence[np.ndarray]) -> tuple[float, float] | No
     places = (draw.random((*chosen.shape, counts.max())) * counts[chosen][..., None]).astype(np.intp)
     drawn = padded[chosen[..., None], places]
     drawn[np.arange(counts.max()) >= counts[chosen][..., None]] = math.nan  # as many values as the process has
-    medians = np.nanmedian(drawn.reshape(RESAMPLES, -1), axis=1)
+    median = np.median if counts.min() == counts.max() else np.nanmedian  # the latter takes ten times as long
+    medians = median(drawn.reshape(RESAMPLES, -1), axis=1)
     low, high = np.percentile(medians, (2.5, 97.5))
     return float(low), float(high)
 

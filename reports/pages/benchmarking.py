@@ -13,8 +13,9 @@ from reports.kinds import OVERHEAD, PREDICTION, PROFILE, TIMING
 from reports.markdown_text import code, harmless, table
 from reports.numbers import NOT_MEASURED, count, interval, percent, plain, ratio, seconds
 from reports.originals import claims, original
+from reports.pages import step_time
 from reports.timings import CONTROL, LOW_VARIANCE_FRAC, SCENARIOS, Line, Timings, by_preset, horizon_line, steady_share
-from reports.training_runs import cells, covered_step, part_shares, phase_rows, workload_of
+from reports.training_runs import covered_step
 from reports.view import Figure, Links, Missing, Page, absent, counted
 
 NAME = "PHASE_2_BENCHMARKING_REPORT"
@@ -27,7 +28,7 @@ WITHOUT_MODEL = frozenset({"state_encoding", "weight_delta", "state_history"})
 def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     runs = by_preset(evidence)
-    profiles = _by_workload(evidence.of(PROFILE))
+    profiles = step_time.by_workload(evidence.of(PROFILE))
     paired = evidence.newest(PREDICTION)
     overhead = evidence.newest(OVERHEAD)
     found = [one for one in (paired, overhead) if one is not None]
@@ -48,19 +49,12 @@ def build(evidence: Evidence, links: Links) -> Page:
             "claim_list": claims(NAME),
             "original": original(),
             "confidence": _confidence(runs, links),
-            "overhead": None if overhead is None else _overhead(overhead, links),
-            "phases": None if paired is None else _phases(paired, links),
-            "parts": None if paired is None else _parts(paired, links),
-            "profiles": [_profile(one, links) for one in profiles],
+            "overhead": None if overhead is None else step_time.overhead(overhead, links),
+            "phases": None if paired is None else step_time.phases(paired, links),
+            "parts": None if paired is None else step_time.parts(paired, links),
+            "profiles": [step_time.profile(one, links) for one in profiles],
         },
     )
-
-
-def _by_workload(sources: Sequence[Source]) -> list[Source]:
-    newest: dict[str, Source] = {}
-    for one in sources:
-        newest.setdefault(workload_of(one), one)
-    return [newest[name] for name in sorted(newest)]
 
 
 def _figures(runs: dict[str, Timings]) -> list[Figure]:
@@ -239,81 +233,6 @@ def _confidence(runs: dict[str, Timings], links: Links) -> str:
         for preset, one in runs.items()
     ]
     return table(["preset", "cached", "computed", "source"], rows)
-
-
-def _overhead(source: Source, links: Links) -> str:
-    facts = source.document
-    return (
-        f"With everything on that a full step needs and no jump allowed, a step of the trainer takes "
-        f"{plain(float(facts['ratio']), 4)} times the plain loop's, 95 % interval "
-        f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, "
-        f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps; the plain step takes "
-        f"{seconds(float(facts['plain_step_s']))} ({links.to(source)})."
-    )
-
-
-def _phases(source: Source, links: Links) -> str:
-    rows = [
-        [
-            str(row["phase"]),
-            f"{row['calls']:.0f}",
-            seconds(float(row["call_s"])),
-            percent(float(row["share"])),
-            links.to(source),
-        ]
-        for row in phase_rows(cells(source))
-    ]
-    return table(["phase", "calls", "time a call", "share of the time", "source"], rows)
-
-
-def _parts(source: Source, links: Links) -> str:
-    rows = [[harmless(name), percent(share), links.to(source)] for name, share in part_shares(cells(source)).items()]
-    return table(["part", "share of the time", "source"], rows)
-
-
-def _profile(source: Source, links: Links) -> dict[str, str]:
-    document = source.document
-    parts, speed, link = document["parts"], document["speed"], links.to(source)
-    cost = parts["cost_ratio"]
-    total = sum(parts["part_s"].values())
-    rows = [[harmless(name), seconds(value), percent(value / total), link] for name, value in parts["part_s"].items()]
-    model = [
-        [
-            "cost of an update over a plain step",
-            ratio(parts["predicted_cost_ratio"]),
-            f"{ratio(cost['value'])} {interval(cost['low'], cost['high'])}",
-            link,
-        ],
-        [
-            "wall-clock ratio to the tuned baseline",
-            ratio(speed["predicted_wall_ratio"]),
-            ratio(speed["wall_ratio"]),
-            link,
-        ],
-        ["the same if every covered step were worth a full one", ratio(speed["nominal_wall_ratio"]), "-", link],
-    ]
-    projected = (document.get("projection") or {}).get("models") or {}
-    projection = [
-        [
-            harmless(name),
-            f"{one['parameters'] / 1e6:.0f} M",
-            seconds(one["plain_step_s"]),
-            ratio(one["cost_ratio"]),
-            percent(one["jump_cost_ratio"]),
-            link,
-        ]
-        for name, one in projected.items()
-    ]
-    return {
-        "workload": harmless(workload_of(source)),
-        "figure": f"parts_{workload_of(source)}",
-        "parts": table(["part", "time an update", "share", "source"], rows),
-        "model": table(["speed-up model", "predicted from the parts", "measured", "source"], model),
-        "projection": table(["model", "weights", "plain step", "cost ratio", "covered step", "source"], projection),
-        "reduction": f"A step that a jump covers costs {percent(parts['jump_cost_ratio'])} of a plain one (jump and "
-        f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original "
-        f"claims a reduction by 70 % ({links.claim}).",
-    }
 
 
 def _missing(
