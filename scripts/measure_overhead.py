@@ -17,7 +17,7 @@ import torch
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.evaluate.plain_loop import PlainLoop
-from hpt.machine import describe_machine
+from hpt.machine import describe_machine, utc_now
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
 
@@ -84,6 +84,7 @@ def main() -> None:
         "ratio_total": float(times[:, 1].sum() / times[:, 0].sum()),
         "plain_step_s": float(np.median(times[:, 0]) / block_steps),
         "description": workload.description,
+        "measured_at": utc_now(),
         "machine": describe_machine(device="cpu", threads=arguments.threads),
     }
     text = json.dumps(result, indent=1)

@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from hpt.machine import utc_now
+
 SETTINGS = {
     "unlearned": "[learner]\nenabled = false\n",
     "first-jump": "[predict]\nwindow_start_frac = 0.333\n[fork]\nat_fracs = [0.3333]\n",
@@ -109,6 +111,7 @@ def main() -> None:
         cells = list(pool.map(lambda cell: run_cell(cell[0], cell[1], arguments), todo))
     document = {
         "what": "paired runs at the same learning rate and data; loss is validation loss in nats",
+        "measured_at": utc_now(),
         "workload": arguments.workload,
         "steps": arguments.steps,
         "jobs": arguments.jobs,

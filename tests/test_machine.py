@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpt.machine import code_version, cpu_model, describe_machine, package_version, utc_now
+from hpt.machine import code_version, cpu_model, describe_machine, package_version, source_digests, utc_now
 
 ON_ONE_CORE = """
 import json, os, sys
@@ -75,3 +75,19 @@ def test_code_version_tells_tracked_from_merely_nearby(tmp_path: Path) -> None:
     assert is_dirty is False
     source.write_text("x = 2\n")
     assert code_version(source) == (commit, True)
+
+
+def test_sources_are_told_apart_member_by_member(tmp_path: Path) -> None:
+    """An edit shows in its own member alone; data files and folders without code do not count."""
+    for name in ("trainer", "cli", "assets"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "trainer" / "one.py").write_text("a = 1\n")
+    (tmp_path / "cli" / "two.py").write_text("b = 1\n")
+    (tmp_path / "errors.py").write_text("")
+    (tmp_path / "assets" / "note.txt").write_text("x")
+    before = source_digests.__wrapped__(tmp_path)
+    (tmp_path / "trainer" / "one.py").write_text("a = 2\n")
+    after = source_digests.__wrapped__(tmp_path)
+    assert set(before) == {"trainer", "cli", "errors.py"}
+    assert {name for name in before if before[name] != after[name]} == {"trainer"}
+    assert describe_machine(device="cpu", threads=1)["sources"]["trainer"]

@@ -1,0 +1,160 @@
+"""Targets against what was measured: one judgement each, or "not measured"."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from reports import comparisons, memory_runs, training_runs
+from reports.evidence import Evidence, Source
+from reports.kind import Kind
+from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING
+from reports.numbers import NOT_MEASURED, interval, percent, plain, ratio, seconds
+from reports.timings import by_preset, horizon_line
+from reports.view import INCONCLUSIVE, MISSED, REACHED, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was measured for a target.
+
+    Attributes:
+        value: held against the limit.
+        text: in words.
+        source: the measurement.
+        also: a further condition that must hold, e.g. an interval above 1.
+        low, high: of the value, 95 %, where the limit must lie outside of them for a verdict.
+        is_steady: the measurement can carry a verdict at all.
+    """
+
+    value: float
+    text: str
+    source: Source
+    also: bool = True
+    low: float | None = None
+    high: float | None = None
+    is_steady: bool = True
+
+
+LEAST_R_SQUARED = 0.98
+"""Below it the medians of a group do not lie on a line, and its slope says nothing."""
+Finder = Callable[[Evidence], Reading | None]
+
+
+def _slope(preset: str) -> Finder:
+    def find(evidence: Evidence) -> Reading | None:
+        timings = by_preset(evidence).get(preset)
+        line = None if timings is None else horizon_line(timings)
+        if timings is None or line is None:
+            return None
+        text = f"{seconds(line.slope_s)} (R² = {plain(line.r_squared, 4)})"
+        return Reading(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
+
+    return find
+
+
+def _median(name: str, preset: str = "default") -> Finder:
+    def find(evidence: Evidence) -> Reading | None:
+        timings = by_preset(evidence).get(preset)
+        value = None if timings is None else timings.unit_s(name)
+        if timings is None or value is None:
+            return None
+        low, high = timings.unit_interval_s(name) or (None, None)
+        text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
+        return Reading(value, text, timings.source, low=low, high=high)
+
+    return find
+
+
+def _full_overhead(evidence: Evidence) -> Reading | None:
+    source = evidence.newest(OVERHEAD)
+    if source is None:
+        return None
+    facts = source.document
+    share, low, high = (float(facts[name]) - 1.0 for name in ("ratio", "ratio_low", "ratio_high"))
+    text = f"{percent(share)} {interval(100.0 * low, 100.0 * high)}"
+    return Reading(share, text, source, low=low, high=high)
+
+
+def _covered_step(evidence: Evidence) -> Reading | None:
+    found = training_runs.covered_step(evidence)
+    return None if found is None else Reading(found.share, percent(found.share), found.source)
+
+
+def _memory(name: str, device: str, text: Callable[[float], str], held: Callable[[float], float] = float) -> Finder:
+    """A check of the memory validation; `held` of its number is held against the limit."""
+
+    def find(evidence: Evidence) -> Reading | None:
+        found = memory_runs.check_value(evidence, name, device)
+        if found is None:
+            return None
+        value, decides, source = found
+        return Reading(held(value), text(value), source, is_steady=decides)
+
+    return find
+
+
+def _work(workload: str) -> Finder:
+    def find(evidence: Evidence) -> Reading | None:
+        found = comparisons.default_arm(evidence, workload)
+        if found is None:
+            return None
+        text = f"{ratio(found.value)} {interval(found.low, found.high)}"
+        return Reading(found.value, text, found.source, found.accelerates or workload in {"cnn", "regression", "mlp"})
+
+    return find
+
+
+def _mb(value: float) -> str:
+    return f"{plain(value)} MB a step"
+
+
+FINDERS: Mapping[str, tuple[Kind, Finder]] = {
+    "step_default": (TIMING, _slope("default")),
+    "step_reference": (TIMING, _slope("reference")),
+    "features": (TIMING, _median("state_encoding/compute_features")),
+    "observe": (TIMING, _median("rssm_training/observe_gradient", "reference")),
+    "confidence_cached": (TIMING, _median("confidence/cached")),
+    "confidence_uncached": (TIMING, _median("confidence/uncached")),
+    "record_step": (TIMING, _median("state_history/record_step")),
+    "apply": (TIMING, _median("weight_delta/apply")),
+    "full_overhead": (OVERHEAD, _full_overhead),
+    "covered_step": (PROFILE, _covered_step),
+    "peak_cuda": (MEMORY, _memory("peak over plain", "cuda", ratio)),
+    "peak_host": (MEMORY, _memory("peak is plain + trajectory + snapshot", "cpu", percent, abs)),
+    "growth_host": (MEMORY, _memory("growth", "cpu", _mb)),
+    "growth_cuda": (MEMORY, _memory("growth", "cuda", _mb)),
+    **{f"work_{name}": (COMPARISON, _work(name)) for name in ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")},
+}
+
+
+@cache
+def targets() -> list[dict[str, Any]]:
+    """The list of targets as stored."""
+    return tomllib.loads((files("reports") / "targets.toml").read_text(encoding="utf-8"))["targets"]
+
+
+def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> Verdict:
+    """One target held against what was measured; inconclusive where the limit lies inside the value's interval."""
+    _, find = FINDERS[target["id"]]
+    reading = find(evidence)
+    if reading is None:
+        return Verdict(what=target["what"], threshold=target["must"], measured=NOT_MEASURED, word=NOT_MEASURED)
+    limit = float(target["limit"])
+    is_within = reading.value >= limit if target.get("at_least") else reading.value <= limit
+    is_open = reading.low is not None and reading.high is not None and reading.low <= limit < reading.high
+    word = REACHED if is_within and reading.also else MISSED
+    return Verdict(
+        what=target["what"],
+        threshold=target["must"],
+        measured=reading.text,
+        word=INCONCLUSIVE if is_open or not reading.is_steady else word,
+        sources=(reading.source,),
+    )
+
+
+def verdicts(evidence: Evidence, kinds: tuple[Kind, ...] = ()) -> list[Verdict]:
+    """All targets, or those that rest on some kinds of measurement."""
+    return [verdict_of(one, evidence) for one in targets() if not kinds or FINDERS[one["id"]][0] in kinds]

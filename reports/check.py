@@ -1,0 +1,109 @@
+"""Do the committed reports say what the evidence gives? Every byte is compared, every number must have a source.
+
+Images are compared only where the pinned versions draw them, since another version of matplotlib may place a line a
+hair elsewhere; the page that holds them is compared without them then. Their data are compared always.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from hpt.errors import UsageError
+from reports.blocks_in_pages import block_of
+from reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
+from reports.pages.blocks import HOSTS
+from reports.unlinked import unlinked
+
+DRAWN_BY = ("matplotlib", "numpy", "fonttools", "contourpy")
+_IMAGE = re.compile(rb'src="data:image/svg\+xml;base64,[^"]*"')
+
+
+def findings(built: Reports, out: Path, root: Path | None, *, only: str) -> Iterator[str]:
+    """What is wrong, a line each; nothing if all is well.
+
+    Args:
+        built: what the evidence gives.
+        out: the committed reports.
+        root: of the checkout whose pages hold blocks; None if there is none.
+        only: "all", or the one report that was asked for.
+    """
+    compare_images = draws_alike(None if root is None else root / "constraints.txt")
+    for name, content in built.files.items():
+        yield from _differs(out / name, content, images=compare_images)
+    if only == "all":
+        yield from _left_over(built.files, out)
+    if root is not None and only in {"all", "readme"}:
+        for host in HOSTS:
+            yield from _block_differs(root / host.path, built.files[f"blocks/{host.name}.md"].decode())
+    for name, content in built.files.items():
+        if name.endswith(".md"):
+            folders = [place.parent for place in _places(name, built.evidence.folder, out)]
+            lines = unlinked(content.decode(), *folders)
+            yield from (f"{name}: a number without evidence: {line.strip()}" for line in lines)
+
+
+def _places(name: str, runs: Path, out: Path) -> list[Path]:
+    """Where a page's links may count from: where it goes, and for a checkout's evidence its committed place."""
+    if not is_checkout_evidence(runs):
+        return [out / name]
+    root = runs.resolve().parents[len(EVIDENCE_FOLDER) - 1]
+    hosts = {f"blocks/{host.name}.md": root / host.path for host in HOSTS}
+    return [out / name, hosts.get(name, root.joinpath(*GENERATED_FOLDER, name))]
+
+
+def draws_alike(constraints: Path | None) -> bool:
+    """The installed versions of what draws are the pinned ones."""
+    if constraints is None or not constraints.exists():
+        return False
+    pins = dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)$", constraints.read_text(encoding="utf-8"), re.MULTILINE))
+    return all(_version(name) == pins.get(name) for name in DRAWN_BY)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _differs(file: Path, content: bytes, *, images: bool) -> Iterator[str]:
+    try:
+        there = file.read_bytes()
+    except FileNotFoundError:
+        yield f"{file}: missing; the evidence gives it"
+        return
+    except OSError as error:
+        yield f"{file}: cannot be read ({error.strerror})"
+        return
+    if not images:
+        if file.suffix == ".svg":
+            return
+        there, content = (_IMAGE.sub(b"", one) for one in (there, content))
+    if there != content:
+        yield f"{file}: differs from what the evidence gives, first in line {_first_difference(there, content)}"
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    pairs = zip(one.splitlines(), other.splitlines(), strict=False)
+    return next(
+        (place for place, (a, b) in enumerate(pairs, start=1) if a != b), min(one.count(b"\n"), other.count(b"\n")) + 1
+    )
+
+
+def _left_over(files: Mapping[str, bytes], out: Path) -> Iterator[str]:
+    there = (file for file in sorted(out.rglob("*")) if file.is_file())
+    for file in there:
+        if file.relative_to(out).as_posix() not in files:
+            yield f"{file}: left over; no evidence gives it"
+
+
+def _block_differs(page: Path, text: str) -> Iterator[str]:
+    try:
+        there = block_of(page)
+    except UsageError as error:
+        yield str(error)
+        return
+    if there != text:
+        line = _first_difference(there.encode(), text.encode())
+        yield f"{page}: its measured block differs from what the evidence gives, first in its line {line}"

@@ -1,0 +1,1 @@
+"""Drawings of stored measurements: one look, readable in print and without colour."""

@@ -1,0 +1,164 @@
+"""Figures of comparisons: ratios with intervals, loss against work, honesty of the confidence, paired runs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reports.comparisons import measured_arms
+from reports.evidence import Source
+from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name, plain_log_axis
+from reports.numbers import plain
+from reports.view import Figure
+
+ROLES = {"method": 1, "control": 2, "calibration": 7}
+"""Colour and marker by role."""
+
+
+def draw_ratios(source: Source, tag: str) -> Figure | None:
+    """Work ratio of every arm on every workload, with its 95 % interval; None if there is none to draw."""
+    rows = [
+        (f"{workload}: {name}", arm["role"], arm["measures"]["work_ratio"])
+        for workload, found in source.document["workloads"].items()
+        for name, arm in measured_arms(found).items()
+    ]
+    rows += [
+        (f"all workloads: {name}", arm["role"], arm["work_ratio"]) for name, arm in source.document["overall"].items()
+    ]
+    lost = [name for name, _, found in rows if not found["value"]]
+    rows = [row for row in rows if row[2]["value"]]
+    if not rows:
+        return None
+    data = pd.DataFrame(
+        [(name, role, found["value"], found["low"], found["high"]) for name, role, found in rows],
+        columns=["arm", "role", "work_ratio", "low", "high"],
+    )
+
+    def paint(axes: Axes) -> None:
+        shown: set[str] = set()
+        for place, (_, role, found) in enumerate(rows):
+            index = ROLES.get(role, 0)
+            label = "" if role in shown else role
+            shown.add(role)
+            axes.plot(found["value"], place, MARKERS[index], color=COLOURS[index], label=label)
+            if found["low"] is not None and found["high"] is not None:
+                axes.plot([found["low"], found["high"]], [place, place], color=COLOURS[index], linewidth=1.2)
+        axes.axvline(1.0, color=GREY, linestyle="--", linewidth=1)
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows], fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlabel(
+            "full-step equivalents of the tuned baseline to the same loss, over the arm's\n"
+            "(above 1: the arm needs less)"
+        )
+        axes.legend()
+
+    best = max(rows, key=lambda row: row[2]["value"])
+    unseen = f" Not drawn, because a run diverged: {', '.join(lost)}." if lost else ""
+    alt = (
+        f"Work ratios with 95 % intervals of {len(rows)} arms; a line marks 1, no difference. Largest: {best[0]} at "
+        f"{plain(float(best[2]['value']))}.{unseen}"
+    )
+    return draw(
+        f"ratios_{tag}",
+        "Work ratio to the tuned baseline",
+        alt,
+        data,
+        paint,
+        (source,),
+        height_inches=0.24 * len(rows) + 1.4,
+    )
+
+
+def draw_losses(source: Source, workload: str, tag: str) -> Figure | None:
+    """Training loss against work, mean and range over seeds; None without curves."""
+    found = source.document["workloads"][workload]
+    curves: dict[str, list[list[float]]] = {"baseline": found["baseline_curve"]}
+    curves |= {
+        name: arm["curve"]
+        for name, arm in measured_arms(found).items()
+        if arm["role"] != "calibration" and not arm["measures"]["num_diverged"]
+    }
+    curves = {name: rows for name, rows in list(curves.items())[: len(COLOURS)] if rows}
+    if not curves:
+        return None
+    rows = [(name, *row) for name, points in curves.items() for row in points]
+    data = pd.DataFrame(rows, columns=["arm", "full_step_equivalents", "mean_loss", "lowest", "highest"])
+
+    def paint(axes: Axes) -> None:
+        for index, (name, points) in enumerate(curves.items()):
+            work, mean, low, high = zip(*points, strict=True)
+            axes.plot(work, mean, label=name, color=COLOURS[index], linestyle=DASHES[index], linewidth=1.2)
+            axes.fill_between(work, low, high, color=COLOURS[index], alpha=0.12, linewidth=0)
+        axes.set(xlabel="full-step equivalents", ylabel="training loss (band: range over seeds)", yscale="log")
+        plain_log_axis(axes.yaxis)
+        axes.legend(ncols=2)
+
+    last = ", ".join(f"{name} {plain(points[-1][1], 4)}" for name, points in curves.items())
+    alt = f"Training loss on {workload} against work, logarithmic loss. At the end: {last}."
+    name = f"loss_{file_name(workload)}_{tag}"
+    return draw(name, f"Training loss against work, {workload}", alt, data, paint, (source,))
+
+
+def draw_reliability(source: Source, tag: str) -> Figure | None:
+    """Confidence against what became of the jumps; None where no arm has one."""
+    tables: dict[str, list[Mapping[str, Any]]] = {
+        f"{workload}: {name}": arm["reliability"]
+        for workload, found in source.document["workloads"].items()
+        for name, arm in measured_arms(found).items()
+        if arm["reliability"]
+    }
+    tables = dict(list(tables.items())[: len(COLOURS)])
+    if not tables:
+        return None
+    rows = [
+        (name, row["mean_confidence"], row["good_frac"], row["count"])
+        for name, found in tables.items()
+        for row in found
+    ]
+    data = pd.DataFrame(rows, columns=["arm", "mean_confidence", "good_frac", "count"])
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="honest")
+        for index, (name, found) in enumerate(tables.items()):
+            x, y = [row["mean_confidence"] for row in found], [row["good_frac"] for row in found]
+            axes.plot(x, y, label=name, color=COLOURS[index], marker=MARKERS[index], linestyle=DASHES[index])
+        axes.set(
+            xlabel="confidence before the jump",
+            ylabel="share of jumps that were good",
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.05),
+        )
+        axes.legend()
+
+    alt = "Share of jumps that were good against the confidence before them; the diagonal is an honest confidence."
+    return draw(f"reliability_{tag}", "Is the confidence honest?", alt, data, paint, (source,))
+
+
+def draw_pairs(source: Source, pairs: pd.DataFrame) -> Figure:
+    """Validation loss of paired runs: seed, arm, final_loss."""
+    arms = list(dict.fromkeys(pairs["arm"]))
+    seeds = sorted(set(pairs["seed"]))
+
+    def paint(axes: Axes) -> None:
+        for seed in seeds:
+            part = pairs[pairs["seed"] == seed].set_index("arm")["final_loss"].reindex(arms).dropna()
+            index = seeds.index(seed) % len(COLOURS)
+            axes.plot(
+                [arms.index(arm) for arm in part.index],
+                part.to_numpy(),
+                label=f"seed {seed}",
+                color=COLOURS[index],
+                marker=MARKERS[index],
+                linestyle=DASHES[index],
+            )
+        axes.set_xticks(range(len(arms)), arms)
+        axes.set(ylabel="validation loss, nats", xlim=(-0.4, len(arms) - 0.6))
+        axes.legend()
+
+    means: Any = pairs.groupby("arm", sort=False)["final_loss"].mean()
+    alt = "Validation loss by arm, one line a seed. Means: " + ", ".join(
+        f"{arm} {plain(float(means[arm]), 5)}" for arm in arms
+    )
+    name = f"pairs_{file_name(str(source.document['workload']))}"
+    return draw(name, f"Paired runs on {source.document['workload']}", alt + ".", pairs, paint, (source,))

@@ -1,0 +1,90 @@
+"""One look for all figures: colours that the colour-blind can tell apart, doubled by markers and dashes; equal bytes.
+
+Colours are those of Okabe and Ito (2008). A drawing carries no date and no random names, and its letters are outlines,
+so that it looks the same everywhere and equal data give an equal file under the pinned versions.
+"""
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from reports.evidence import Source
+from reports.view import Figure
+
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 2, 1, 2)))
+GREY = "#6E6E6E"
+WIDTH_INCHES = 7.2
+_MANY_DECADES, _FEW_DECADES = 3.0, 0.7
+SETTINGS: dict[str, Any] = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "axes.axisbelow": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5,
+    "svg.fonttype": "path",
+}
+Painter = Callable[[Axes], None]
+
+
+def draw(
+    name: str,
+    title: str,
+    alt: str,
+    data: pd.DataFrame,
+    painter: Painter,
+    sources: tuple[Source, ...],
+    *,
+    height_inches: float = 3.6,
+) -> Figure:
+    """One pair of axes, painted when it is asked for; its data as CSV with six significant digits."""
+
+    def svg() -> bytes:
+        settings: Any = {**SETTINGS, "svg.hashsalt": name}
+        with mpl.rc_context(settings):
+            canvas = Canvas(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+            FigureCanvasSVG(canvas)
+            axes = canvas.add_subplot()
+            axes.set_title(title, loc="left")
+            painter(axes)
+            file = io.BytesIO()
+            canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+        return file.getvalue()
+
+    csv = str(data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return Figure(name, title, alt, csv, svg, sources)
+
+
+def plain_log_axis(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as plain numbers: 0.5, 1, 2, 5, 10; over many decades 0.1, 1, 10 alone."""
+    low, high = sorted(axis.get_view_interval())
+    decades = math.log10(high / low) if low > 0.0 else 0.0
+    subs = (1.0, 2.0, 5.0) if decades < _MANY_DECADES else (1.0,)
+    if decades < _FEW_DECADES:
+        subs = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=15))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def file_name(text: str) -> str:
+    """Text as part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)

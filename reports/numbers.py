@@ -1,0 +1,65 @@
+"""Numbers as readers see them: three significant figures and a unit, "not measured" where there is none."""
+
+import math
+
+NOT_MEASURED = "not measured"
+_ROUNDING = 1e-9
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+
+
+def plain(value: float | None, figures: int = 3) -> str:
+    """Three significant figures without an exponent for sizes that people write out."""
+    if value is None or isinstance(value, bool):
+        return NOT_MEASURED if value is None else ("yes" if value else "no")
+    if not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int):
+        return str(value)
+    if value == 0.0:
+        return "0"
+    digits = figures - 1 - math.floor(math.log10(abs(value)))
+    if not -4 <= digits <= 8:
+        return f"{value:.{figures - 1}e}"
+    rounded = round(value, digits)
+    return f"{rounded:.{max(digits, 0)}f}"
+
+
+def seconds(value: float | None) -> str:
+    """12.3 µs."""
+    if value is None:
+        return NOT_MEASURED
+    scale, unit = next((one for one in _SECONDS if abs(value) >= one[0]), _SECONDS[-1])
+    return f"{plain(value / scale)} {unit}"
+
+
+def num_bytes(value: float | None) -> str:
+    """1.5 MiB; binary units."""
+    if value is None:
+        return NOT_MEASURED
+    scale, unit = next((one for one in _BYTES if abs(value) >= one[0]), _BYTES[-1])
+    return f"{value:.0f} B" if unit == "B" else f"{plain(value / scale)} {unit}"
+
+
+def ratio(value: float | None) -> str:
+    """1.30x."""
+    return NOT_MEASURED if value is None else f"{plain(value)}x"
+
+
+def percent(value: float | None) -> str:
+    """A share as 12.3 %; what only rounding left over is 0."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{plain(100.0 * value if abs(value) > _ROUNDING else 0.0)} %"
+
+
+def interval(low: float | None, high: float | None, text: str = "") -> str:
+    """[low, high] with a unit; "no interval" where an end is missing."""
+    if low is None or high is None:
+        return "no interval"
+    return f"[{plain(low)}, {plain(high)}]{text}"
+
+
+def count(number: int, word: str) -> str:
+    """1 run, 2 runs."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,255 @@
+"""PHASE_2_BENCHMARKING_REPORT: what the parts cost, beside the original, and where a step's time goes."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reports import regression
+from reports.achieved import verdicts
+from reports.evidence import Evidence, Source
+from reports.figures.profiles import draw_parts
+from reports.figures.timings import draw_horizons, draw_spread
+from reports.kinds import OVERHEAD, PREDICTION, PROFILE, TIMING
+from reports.markdown_text import code, harmless, table
+from reports.numbers import NOT_MEASURED, count, interval, percent, plain, ratio, seconds
+from reports.originals import claims, original
+from reports.pages import step_time
+from reports.timings import CONTROL, LOW_VARIANCE_FRAC, SCENARIOS, Line, Timings, by_preset, horizon_line, steady_share
+from reports.training_runs import covered_step
+from reports.view import Figure, Links, Missing, Page, absent, counted
+
+NAME = "PHASE_2_BENCHMARKING_REPORT"
+KINDS = (TIMING, OVERHEAD, PROFILE)
+REFERENCE = "reference"
+WITHOUT_MODEL = frozenset({"state_encoding", "weight_delta", "state_history"})
+"""Groups that take equally long whatever the model's size."""
+
+
+def build(evidence: Evidence, links: Links) -> Page:
+    """The report's content."""
+    runs = by_preset(evidence)
+    profiles = step_time.by_workload(evidence.of(PROFILE))
+    paired = evidence.newest(PREDICTION)
+    overhead = evidence.newest(OVERHEAD)
+    found = [one for one in (paired, overhead) if one is not None]
+    judged = verdicts(evidence, KINDS)
+    figures = [*_figures(runs), *(draw_parts(one) for one in profiles)]
+    return Page(
+        name=NAME,
+        title="Phase 2: benchmarking report",
+        summary=_summary(runs, overhead, evidence, links, counted(judged)),
+        verdicts=judged,
+        sources=[*(one.source for one in runs.values()), *profiles, *found],
+        missing=_missing(runs, profiles, overhead, paired),
+        figures={one.name: one for one in figures},
+        values={
+            "presets": [_preset(name, one, links) for name, one in runs.items()],
+            "changes": _changes(evidence, runs, links),
+            "claims": _claim_table(runs, links),
+            "claim_list": claims(NAME),
+            "original": original(),
+            "confidence": _confidence(runs, links),
+            "overhead": None if overhead is None else step_time.overhead(overhead, links),
+            "phases": None if paired is None else step_time.phases(paired, links),
+            "parts": None if paired is None else step_time.parts(paired, links),
+            "profiles": [step_time.profile(one, links) for one in profiles],
+        },
+    )
+
+
+def _figures(runs: dict[str, Timings]) -> list[Figure]:
+    drawn = [draw_spread(one) for one in runs.values()]
+    with_lines = [one for one in runs.values() if horizon_line(one) is not None]
+    return [*([draw_horizons(with_lines)] if with_lines else []), *drawn]
+
+
+def _summary(
+    runs: dict[str, Timings], overhead: Source | None, evidence: Evidence, links: Links, tally: str
+) -> list[str]:
+    lines = [f"Targets: {tally} ({links.target})."]
+    for preset in ("default", "reference"):
+        timings = runs.get(preset)
+        line = None if timings is None else horizon_line(timings)
+        if timings is None or line is None:
+            lines.append(f"A predicted step, `{preset}` preset: {NOT_MEASURED}.")
+            continue
+        gain = original()["per_step_measured_s"] / line.slope_s
+        compared = (
+            f", {plain(gain)} times less than the original's code takes ({links.claim})"
+            if preset == "reference"
+            else ""
+        )
+        lines.append(
+            f"A predicted step, `{preset}` preset: {seconds(line.slope_s)}{compared} ({links.to(timings.source)})."
+        )
+    if overhead is None:
+        lines.append(f"Overhead of the trainer in a full step: {NOT_MEASURED}.")
+    else:
+        low, high = (100.0 * (float(overhead.document[name]) - 1.0) for name in ("ratio_low", "ratio_high"))
+        lines.append(
+            f"Overhead of the trainer in a full step of {harmless(overhead.document['workload'])}: "
+            f"{percent(float(overhead.document['ratio']) - 1.0)}, 95 % interval "
+            f"{interval(low, high)} ({links.to(overhead)})."
+        )
+    covered = covered_step(evidence)
+    lines.append(
+        f"A step that a jump covers, against a full step: {NOT_MEASURED}."
+        if covered is None
+        else f"A step that a jump covers costs {percent(covered.share)} of a full step, jump and probes included; "
+        f"whether it is worth one is another question, see {links.page('EVALUATION_REPORT', 'the evaluation')} "
+        f"({links.to(covered.source)})."
+    )
+    return lines
+
+
+def _preset(preset: str, timings: Timings, links: Links) -> dict[str, object]:
+    source = timings.source
+    line = horizon_line(timings)
+    below, total = steady_share(timings)
+    facts = source.document["facts"]
+    control = timings.median_s(CONTROL)
+    return {
+        "name": preset,
+        "table": _scenario_table(timings, links),
+        "line": None if line is None else _line_text(line, timings, links),
+        "variance": (
+            f"{below} of {total} scenarios vary by less than {plain(100 * LOW_VARIANCE_FRAC, 1)} % "
+            f"(standard deviation over mean), as the original states of all of its own "
+            f"({links.to(source)}, {links.claim})."
+        ),
+        "mode": f"Mode {harmless(facts.get('hpt_mode', 'not stored'))}, "
+        f"{count(int(facts.get('hpt_threads', 1)), 'thread')} "
+        f"({links.to(source)}).",
+        "control": None
+        if control is None
+        else f"A round of the control takes {seconds(control)} ({links.to(source)}).",
+        "spread": f"spread_{preset}",
+    }
+
+
+def _changes(evidence: Evidence, runs: dict[str, Timings], links: Links) -> list[dict[str, str]]:
+    """Against the run before, for presets that were measured more than once."""
+    pairs = ((name, one.source, regression.before(evidence, one.source)) for name, one in runs.items())
+    return [
+        {"name": name, "table": regression.section(old, new, links), "link": links.every([old, new])}
+        for name, new, old in pairs
+        if old is not None
+    ]
+
+
+def _scenario_table(timings: Timings, links: Links) -> str:
+    link = links.to(timings.source)
+    names = [*SCENARIOS, *(str(name) for name in timings.rows.index if name not in {*SCENARIOS, CONTROL})]
+    rows: list[list[str]] = []
+    for name in names:
+        if name not in timings.rows.index:
+            rows.append([code(name), *[NOT_MEASURED] * 9, link])
+            continue
+        row = timings.rows.loc[name]
+        low, high = row["low_s"], row["high_s"]
+        ends = f"{seconds(low)} to {seconds(high)}" if pd.notna(low) else "no interval"
+        rows.append(
+            [
+                code(name),
+                seconds(float(row["median_s"])),
+                ends,
+                seconds(float(row["mean_s"])),
+                seconds(float(row["std_s"])) if pd.notna(row["std_s"]) else "-",
+                f"{seconds(float(row['p5_s']))} to {seconds(float(row['p95_s']))}",
+                f"{row['num_values']} in {row['num_processes']}",
+                str(row["num_outliers"]),
+                percent(float(row["cv_frac"])) if pd.notna(row["cv_frac"]) else "-",
+                f"{seconds(float(row['median_s']) / int(row['num_units']))} per {harmless(row['unit'])}",
+                link,
+            ]
+        )
+    head = ["scenario", "median", "95 % interval", "mean", "std", "5th to 95th percentile", "values in processes"]
+    return table([*head, "outliers", "variation", "unit cost", "source"], rows)
+
+
+def _line_text(line: Line, timings: Timings, links: Links) -> str:
+    source = links.to(timings.source)
+    macs = timings.rows["macs"].dropna()
+    work = f"; {plain(float(macs.iloc[0]) / 1e3)} thousand multiply-adds a predicted step" if len(macs) else ""
+    return (
+        f"One more predicted step costs {seconds(line.slope_s)} (least squares through the medians, R² = "
+        f"{plain(line.r_squared, 4)}), a call without steps {seconds(line.intercept_s)}{work} ({source})."
+    )
+
+
+def _claim_table(runs: dict[str, Timings], links: Links) -> str:
+    """Claimed, measured for the original, measured here at the same dimensions, and the ratio."""
+    timings = runs.get(REFERENCE) or runs.get("default")
+    known = original()["benchmarks"]
+    link = links.claim if timings is None else f"{links.claim}, {links.to(timings.source)}"
+    rows: list[list[str]] = []
+    for name in SCENARIOS:
+        facts = known.get(name, {})
+        here = None if timings is None or not _has_same_dimensions(name, timings) else timings.median_s(name)
+        there = facts.get("measured_s")
+        gain = None if here is None or there is None else there / here
+        rows.append(
+            [
+                code(name),
+                seconds(facts["claimed_s"]) if "claimed_s" in facts else "no claim",
+                "not there" if there is None else seconds(there),
+                seconds(here),
+                "-" if gain is None else ratio(gain),
+                harmless(facts.get("note", "")),
+                link,
+            ]
+        )
+    line = None if timings is None or timings.preset != REFERENCE else horizon_line(timings)
+    slope = None if line is None else line.slope_s
+    there = float(original()["per_step_measured_s"])
+    rows.append(
+        [
+            "a predicted step (slope)",
+            seconds(original()["per_step_claimed_s"]),
+            seconds(there),
+            seconds(slope),
+            "-" if slope is None else ratio(there / slope),
+            "",
+            link,
+        ]
+    )
+    head = ["scenario", "claimed by the original", "measured for the original", "measured here", "original over here"]
+    return table([*head, "note", "source"], rows)
+
+
+def _has_same_dimensions(name: str, timings: Timings) -> bool:
+    """The original's model and ours are of one size, or the scenario has no model in it."""
+    return timings.preset == REFERENCE or name.partition("/")[0] in WITHOUT_MODEL
+
+
+def _confidence(runs: dict[str, Timings], links: Links) -> str:
+    rows = [
+        [
+            preset,
+            seconds(one.median_s("confidence/cached")),
+            seconds(one.median_s("confidence/uncached")),
+            links.to(one.source),
+        ]
+        for preset, one in runs.items()
+    ]
+    return table(["preset", "cached", "computed", "source"], rows)
+
+
+def _missing(
+    runs: dict[str, Timings], profiles: Sequence[Source], overhead: Source | None, paired: Source | None
+) -> list[Missing]:
+    lacking = [
+        Missing(
+            f"benchmarks with the {preset} preset",
+            f"hpt bench all --rigorous --preset {preset} --threads 1 --out runs/bench-{preset}",
+        )
+        for preset in ("default", "reference")
+        if preset not in runs
+    ]
+    lacking += [absent(kind) for kind, one in ((OVERHEAD, overhead), (PREDICTION, paired)) if one is None]
+    if not profiles:
+        lacking.append(absent(PROFILE, "the speed-up model against a measurement"))
+    lacking.append(
+        Missing("the same on a GPU", "hpt profile --workload gpt2 --device cuda --out runs/profile-cuda.json")
+    )
+    return lacking

@@ -1,0 +1,196 @@
+"""VRAM_MANAGEMENT_SUMMARY: five layers, and of each the mechanism, the trigger, the measured effect and the cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.evidence import Evidence
+from reports.kinds import MEMORY
+from reports.markdown_text import harmless, table
+from reports.memory_runs import WORDS, Validation, validations
+from reports.numbers import NOT_MEASURED, num_bytes, seconds
+from reports.originals import claims
+from reports.view import REACHED, REPORTED, Links, Missing, Page, Verdict, absent, counted
+
+NAME = "VRAM_MANAGEMENT_SUMMARY"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer as it is built.
+
+    Attributes:
+        name: short.
+        mechanism: what it does.
+        trigger: when.
+        checks: of the validation that show its effect.
+        drills: that show it.
+    """
+
+    name: str
+    mechanism: str
+    trigger: str
+    checks: tuple[str, ...] = ()
+    drills: tuple[str, ...] = ()
+
+
+LAYERS = (
+    Layer(
+        "in place",
+        "jumps and updates write into the tensors that are there; a counter watches every address",
+        "every call",
+        ("copies", "layer 1 saves"),
+    ),
+    Layer(
+        "clean-up",
+        "memory that an allocator holds and nobody uses is given back",
+        "every N updates, if much lies idle",
+        ("layer 2 saves in the arms",),
+        ("clean-up",),
+    ),
+    Layer(
+        "record",
+        "allocated, reserved, process and device bytes are written down",
+        "every change of phase",
+        ("cost of watching memory",),
+        ("record",),
+    ),
+    Layer(
+        "thresholds",
+        "warn, then trajectory to the host, fewer directions, shorter horizon, then an emergency checkpoint",
+        "bytes in use, or their share of the device",
+        (),
+        ("degrade", "emergency"),
+    ),
+    Layer(
+        "recovery",
+        "the error is caught, memory is freed, and the step repeated from the last good state",
+        "an allocation fails",
+        (),
+        ("out-of-memory", "out-of-memory-real"),
+    ),
+)
+OPTIONS = ("accumulation", "bf16-trajectory", "bf16-predict", "optimizer-offload")
+
+
+def build(evidence: Evidence, links: Links) -> Page:
+    """The report's content."""
+    found = validations(evidence)
+    judged = [_verdict(layer, found) for layer in LAYERS]
+    return Page(
+        name=NAME,
+        title="VRAM management: five layers",
+        summary=[
+            f"Layer {_numeral(place)}, {layer.name}: {layer.mechanism}; {verdict.word}{_linked(verdict, links)}."
+            for place, (layer, verdict) in enumerate(zip(LAYERS, judged, strict=True))
+        ],
+        verdicts=judged,
+        sources=[one.source for one in found],
+        missing=_missing(found),
+        values={
+            "tally": counted(judged),
+            "table": _layer_table(found, links),
+            "drills": [_drill_table(one, links) for one in found if one.drills],
+            "options": [text for one in found if (text := _option_table(one, links))],
+            "claim_list": claims(NAME),
+        },
+    )
+
+
+def _missing(found: Sequence[Validation]) -> list[Missing]:
+    lacking = [] if found else [absent(MEMORY, "the effect of the five layers")]
+    if not any(one.device == "cuda" for one in found):
+        lacking.append(
+            Missing("the five layers on a GPU", "hpt validate-vram --model gpt2 --device cuda --out runs/vram-cuda")
+        )
+    lacking.append(
+        Missing(
+            "what fits into devices of several sizes", "hpt validate-vram --model gpt2-xl --estimate --budget-gb 16"
+        )
+    )
+    return lacking
+
+
+def _numeral(place: int) -> str:
+    return ("one", "two", "three", "four", "five")[place]
+
+
+def _linked(verdict: Verdict, links: Links) -> str:
+    return f" ({links.every(verdict.sources)})" if verdict.sources else ""
+
+
+def _grounds(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation, Mapping[str, Any]]]:
+    """Checks of the validations that are about this layer."""
+    wanted = {*layer.checks, *(f"drill: {name}" for name in layer.drills)}
+    return [(one, check) for one in found for check in one.checks if check["name"] in wanted]
+
+
+def _verdict(layer: Layer, found: Sequence[Validation]) -> Verdict:
+    grounds = _grounds(layer, found)
+    words = {WORDS.get(str(check["verdict"]), NOT_MEASURED) for _, check in grounds} - {REPORTED}
+    word = NOT_MEASURED if not words else REACHED if words == {REACHED} else sorted(words - {REACHED})[0]
+    return Verdict(
+        what=f"layer {layer.name}",
+        threshold="its checks and drills pass",
+        measured=f"{sum(check['verdict'] == 'passed' for _, check in grounds)} of {len(grounds)} passed"
+        if grounds
+        else NOT_MEASURED,
+        word=word,
+        sources=tuple(dict.fromkeys(one.source for one, _ in grounds)),
+    )
+
+
+def _layer_table(found: Sequence[Validation], links: Links) -> str:
+    rows: list[list[str]] = []
+    for layer in LAYERS:
+        grounds = _grounds(layer, found)
+        effect = "; ".join(dict.fromkeys(f"{harmless(check['evidence'])}" for _, check in grounds)) or NOT_MEASURED
+        costs = [one.drills[name].get("cost_s") for one, name in _drills(layer, found)]
+        known = [seconds(abs(cost)) if cost else seconds(cost) for cost in costs if cost is not None]
+        rows.append(
+            [
+                layer.name,
+                layer.mechanism,
+                layer.trigger,
+                effect,
+                ", ".join(known) or NOT_MEASURED,
+                links.every([one.source for one, _ in grounds]) or "-",
+            ]
+        )
+    return table(["layer", "mechanism", "trigger", "measured effect", "cost in the drill", "source"], rows)
+
+
+def _drills(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation, str]]:
+    return [(one, name) for one in found for name in layer.drills if name in one.drills]
+
+
+def _drill_table(one: Validation, links: Links) -> dict[str, str]:
+    rows = [
+        [
+            harmless(name),
+            harmless(drill.get("model", "-")),
+            "passed" if drill.get("passed") else "failed",
+            num_bytes(drill["saved_bytes"]) if drill.get("saved_bytes") is not None else "-",
+            harmless(drill.get("evidence") or drill.get("failed") or "-"),
+            links.to(one.source),
+        ]
+        for name, drill in one.drills.items()
+        if name not in OPTIONS
+    ]
+    head = ["drill", "model", "outcome", "saved", "what happened", "source"]
+    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(head, rows)}
+
+
+def _option_table(one: Validation, links: Links) -> str:
+    rows = [
+        [
+            harmless(name),
+            "passed" if one.drills[name].get("passed") else "failed",
+            num_bytes(one.drills[name].get("saved_bytes")),
+            harmless(one.drills[name].get("evidence") or "-"),
+            links.to(one.source),
+        ]
+        for name in OPTIONS
+        if name in one.drills
+    ]
+    return table(["option", "same result", "saved", "what happened", "source"], rows)

@@ -1,0 +1,143 @@
+"""PHASE_3_RELEASE_PREP_REPORT: what was run before a release and how it ended, and which claim rests on which run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.achieved import targets, verdict_of
+from reports.evidence import Evidence, Source
+from reports.kinds import RELEASE
+from reports.markdown_text import code, harmless, table
+from reports.numbers import NOT_MEASURED, count, seconds
+from reports.originals import claims
+from reports.view import INCONCLUSIVE, MISSED, REACHED, Links, Missing, Page, Verdict, absent, counted
+
+NAME = "PHASE_3_RELEASE_PREP_REPORT"
+WORDS = {"passed": REACHED, "failed": MISSED, "not run": NOT_MEASURED}
+
+
+def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
+    """The report's content; `others` are the other reports, whose gaps are the known limitations."""
+    source = evidence.newest(RELEASE)
+    judged = [] if source is None else _verdicts(source)
+    aims = [verdict_of(one, evidence) for one in targets()]
+    return Page(
+        name=NAME,
+        title="Phase 3: release preparation",
+        summary=_summary(source, judged, aims, others, links),
+        verdicts=judged,
+        sources=[] if source is None else [source],
+        missing=[absent(RELEASE)] if source is None else _left_out(source),
+        values={
+            "checklist": "" if source is None else _checklist(source, links),
+            "tests": "" if source is None else _tests(source, links),
+            "index": _index(aims, links),
+            "originals": _original_index(links),
+            "gaps": _gaps(others),
+            "claim_list": claims(NAME),
+        },
+    )
+
+
+def _verdicts(source: Source) -> list[Verdict]:
+    return [
+        Verdict(
+            what=harmless(step["what"]),
+            threshold="exit code 0",
+            measured=NOT_MEASURED
+            if step["exit_code"] is None
+            else f"exit code {step['exit_code']} after {seconds(step['duration_s'])}",
+            word=WORDS.get(str(step["status"]), INCONCLUSIVE),
+            sources=(source,),
+        )
+        for step in source.document["steps"]
+    ]
+
+
+def _summary(
+    source: Source | None, judged: Sequence[Verdict], aims: Sequence[Verdict], others: Sequence[Page], links: Links
+) -> list[str]:
+    gaps = sum(len(page.missing) for page in others)
+    if source is None:
+        first = [f"Release check: {NOT_MEASURED}.", f"Tests: {NOT_MEASURED}.", f"Longest step: {NOT_MEASURED}."]
+    else:
+        link = links.to(source)
+        totals = _totals(source)
+        total_s = sum(step["duration_s"] or 0.0 for step in source.document["steps"])
+        longest = max(source.document["steps"], key=lambda step: step["duration_s"] or 0.0)
+        first = [
+            f"Release check: {counted(judged)} ({link}).",
+            f"Tests: {', '.join(f'{number} {word}' for word, number in totals.items())} ({link})."
+            if totals
+            else f"Tests: {NOT_MEASURED}.",
+            f"All steps took {seconds(total_s)}, the longest, "
+            f"{harmless(longest['name'])}, {seconds(longest['duration_s'])} ({link}).",
+        ]
+    return [
+        *first,
+        f"Targets: {counted(aims)} ({links.target}).",
+        f"Things not measured, over all reports: {gaps}, each with its command in its report ({links.target}).",
+    ]
+
+
+def _checklist(source: Source, links: Links) -> str:
+    rows = [
+        [
+            harmless(step["what"]),
+            code(step["command"]),
+            "-" if step["exit_code"] is None else str(step["exit_code"]),
+            "-" if step["duration_s"] is None else seconds(step["duration_s"]),
+            f"**{harmless(step['status'])}**",
+            links.to(source),
+        ]
+        for step in source.document["steps"]
+    ]
+    return table(["step", "command", "exit code", "duration", "outcome", "source"], rows)
+
+
+def _with_tests(source: Source) -> list[Mapping[str, Any]]:
+    return [step for step in source.document["steps"] if step.get("tests")]
+
+
+def _totals(source: Source) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for step in _with_tests(source):
+        for word, number in step["tests"].items():
+            totals[word] = totals.get(word, 0) + int(number)
+    return totals
+
+
+def _tests(source: Source, links: Links) -> str:
+    found = _with_tests(source)
+    words = list(dict.fromkeys(word for step in found for word in step["tests"]))
+    rows = [
+        [harmless(step["what"]), *(str(step["tests"].get(word, "-")) for word in words), links.to(source)]
+        for step in found
+    ]
+    return table(["tests", *map(harmless, words), "source"], rows)
+
+
+def _index(aims: Sequence[Verdict], links: Links) -> str:
+    rows = [
+        [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
+        for one in aims
+    ]
+    return table(["aim", "must", "measured", "verdict", "evidence"], rows)
+
+
+def _original_index(links: Links) -> str:
+    rows = [[one["claim"], one["shown"], f"{links.page(one['page'], 'report')}, {links.claim}"] for one in claims()]
+    return table(["claim of the original", "what its code or records show", "ours"], rows)
+
+
+def _gaps(others: Sequence[Page]) -> list[str]:
+    lines = [f"{one.what}: {NOT_MEASURED}; {code(one.command)}" for page in others for one in page.missing]
+    return list(dict.fromkeys(lines))
+
+
+def _left_out(source: Source) -> list[Missing]:
+    left = [str(step["name"]) for step in source.document["steps"] if step["status"] == "not run"]
+    return (
+        [Missing(f"release check: {count(len(left), 'step')} left out: {', '.join(left)}", RELEASE.command)]
+        if left
+        else []
+    )

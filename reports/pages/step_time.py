@@ -1,0 +1,96 @@
+"""Where a step's time goes: overhead of a full step, time by phase and by part, and the speed-up that parts predict."""
+
+from collections.abc import Sequence
+
+from reports.evidence import Source
+from reports.markdown_text import harmless, table
+from reports.numbers import interval, percent, plain, ratio, seconds
+from reports.training_runs import cells, part_shares, phase_rows, workload_of
+from reports.view import Links
+
+
+def by_workload(sources: Sequence[Source]) -> list[Source]:
+    """The newest profile of each workload."""
+    newest: dict[str, Source] = {}
+    for one in sources:
+        newest.setdefault(workload_of(one), one)
+    return [newest[name] for name in sorted(newest)]
+
+
+def overhead(source: Source, links: Links) -> str:
+    """What a full step costs over the plain loop's, in a sentence."""
+    facts = source.document
+    return (
+        f"With everything on that a full step needs and no jump allowed, a step of the trainer takes "
+        f"{plain(float(facts['ratio']), 4)} times the plain loop's, 95 % interval "
+        f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, "
+        f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps; the plain step takes "
+        f"{seconds(float(facts['plain_step_s']))} ({links.to(source)})."
+    )
+
+
+def phases(source: Source, links: Links) -> str:
+    """Time by phase, a table."""
+    rows = [
+        [
+            str(row["phase"]),
+            f"{row['calls']:.0f}",
+            seconds(float(row["call_s"])),
+            percent(float(row["share"])),
+            links.to(source),
+        ]
+        for row in phase_rows(cells(source))
+    ]
+    return table(["phase", "calls", "time a call", "share of the time", "source"], rows)
+
+
+def parts(source: Source, links: Links) -> str:
+    """Share of the time by part, a table."""
+    rows = [[harmless(name), percent(share), links.to(source)] for name, share in part_shares(cells(source)).items()]
+    return table(["part", "share of the time", "source"], rows)
+
+
+def profile(source: Source, links: Links) -> dict[str, str]:
+    """Tables of one profile: parts, the speed-up model against measurement, projections."""
+    document = source.document
+    parts, speed, link = document["parts"], document["speed"], links.to(source)
+    cost = parts["cost_ratio"]
+    total = sum(parts["part_s"].values())
+    rows = [[harmless(name), seconds(value), percent(value / total), link] for name, value in parts["part_s"].items()]
+    model = [
+        [
+            "cost of an update over a plain step",
+            ratio(parts["predicted_cost_ratio"]),
+            f"{ratio(cost['value'])} {interval(cost['low'], cost['high'])}",
+            link,
+        ],
+        [
+            "wall-clock ratio to the tuned baseline",
+            ratio(speed["predicted_wall_ratio"]),
+            ratio(speed["wall_ratio"]),
+            link,
+        ],
+        ["the same if every covered step were worth a full one", ratio(speed["nominal_wall_ratio"]), "-", link],
+    ]
+    projected = (document.get("projection") or {}).get("models") or {}
+    projection = [
+        [
+            harmless(name),
+            f"{one['parameters'] / 1e6:.0f} M",
+            seconds(one["plain_step_s"]),
+            ratio(one["cost_ratio"]),
+            percent(one["jump_cost_ratio"]),
+            link,
+        ]
+        for name, one in projected.items()
+    ]
+    return {
+        "workload": harmless(workload_of(source)),
+        "figure": f"parts_{workload_of(source)}",
+        "parts": table(["part", "time an update", "share", "source"], rows),
+        "model": table(["speed-up model", "predicted from the parts", "measured", "source"], model),
+        "projection": table(["model", "weights", "plain step", "cost ratio", "covered step", "source"], projection),
+        "reduction": f"A step that a jump covers costs {percent(parts['jump_cost_ratio'])} of a plain one (jump and "
+        f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original "
+        f"claims a reduction by 70 % ({links.claim}).",
+    }

@@ -1,0 +1,176 @@
+"""PHASE_1_VALIDATION_REPORT: is the memory what it should be, arm by arm and check by check?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.evidence import Evidence
+from reports.figures.memory import draw_steps
+from reports.kinds import MEMORY
+from reports.markdown_text import harmless, table
+from reports.memory_runs import Validation, steps_of, validations
+from reports.numbers import NOT_MEASURED, num_bytes, plain, ratio, seconds
+from reports.originals import claims
+from reports.view import Figure, Links, Missing, Page, absent, counted
+
+NAME = "PHASE_1_VALIDATION_REPORT"
+MB = 1e6
+ON_A_GPU = Missing("VRAM of GPT-2 124M on a GPU", "scripts/validate_vram.sh")
+
+
+def build(evidence: Evidence, links: Links) -> Page:
+    """The report's content."""
+    found = validations(evidence)
+    judged = [verdict for one in found for verdict in one.verdicts()]
+    figures = _figures(found)
+    return Page(
+        name=NAME,
+        title="Phase 1: validation of memory",
+        summary=_summary(found, links, counted(judged)),
+        verdicts=judged,
+        sources=[one.source for one in found],
+        missing=_missing(found),
+        figures={one.name: one for one in figures},
+        values={
+            "runs": [_section(one, links, figures) for one in found],
+            "claim_list": claims(NAME),
+        },
+    )
+
+
+def _figures(found: Sequence[Validation]) -> list[Figure]:
+    frames = ((one, steps_of(one)) for one in found)
+    return [draw_steps(one, frame) for one, frame in frames if frame is not None and len(frame)]
+
+
+def _summary(found: Sequence[Validation], links: Links, tally: str) -> list[str]:
+    main = _main(found)
+    if main is None:
+        return [
+            f"Checks: {NOT_MEASURED}.",
+            f"Peak memory over plain training: {NOT_MEASURED}.",
+            f"Growth after warm-up: {NOT_MEASURED}.",
+            f"Copies of parameters: {NOT_MEASURED}.",
+            f"Emergency checkpoint and out-of-memory drills: {NOT_MEASURED}.",
+        ]
+    link = links.to(main.source)
+    drills = [one for one in main.checks if str(one["name"]).startswith("drill")]
+    passed = sum(one["verdict"] == "passed" for one in drills)
+    return [
+        f"Measured: {harmless(main.measured)}, model {harmless(main.model)}. "
+        f"Checks over all validations: {tally} ({links.every([one.source for one in found])}).",
+        f"Peak over plain: {_said(main, 'peak over plain')} ({link}).",
+        f"Growth after warm-up: {_said(main, 'growth')} ({link}).",
+        f"Parameters that moved in memory: {_said(main, 'copies')} ({link}).",
+        f"Drills passed: {passed} of {len(drills)} ({link}).",
+    ]
+
+
+def _main(found: Sequence[Validation]) -> Validation | None:
+    """The one a reader asks for first: a GPU before a CPU, the full model before the tiny one."""
+    ranked = sorted(found, key=lambda one: (one.device != "cuda", one.model != "gpt2", one.model))
+    return next(iter(ranked), None)
+
+
+def _said(one: Validation, name: str) -> str:
+    for check in one.checks:
+        if check["name"] == name:
+            return f"{harmless(check['evidence'])}: {harmless(check['verdict'])}"
+    return NOT_MEASURED
+
+
+def _section(one: Validation, links: Links, figures: Sequence[Figure]) -> dict[str, Any]:
+    link = links.to(one.source)
+    settings = one.source.document["settings"]
+    drawn = [figure for figure in figures if one.source in figure.sources]
+    return {
+        "title": f"{harmless(one.model)} on {harmless(one.device)}",
+        "measured": harmless(one.measured),
+        "setting": f"Batch {_or_own(settings.get('batch_size'))}, sequence {_or_own(settings.get('seq_len'))}, "
+        f"{settings.get('steps', '?')} updates an arm, dtype {harmless(settings.get('dtype', 'fp32'))}, "
+        f"seed {settings.get('seed', '?')} ({link}).",
+        "figure": drawn[0].name if drawn else None,
+        "arms": _arm_table(one, link),
+        "phases": _phase_table(one, link),
+        "held": _item_table(one, link),
+        "estimates": _estimate_table(one, link),
+    }
+
+
+def _or_own(value: object) -> str:
+    return "of the workload" if value is None else str(value)
+
+
+def _arm_table(one: Validation, link: str) -> str:
+    rows: list[list[str]] = []
+    for name, arm in one.arms.items():
+        slope = arm.get("growth")
+        rows.append(
+            [
+                harmless(name),
+                num_bytes(arm.get("peak_bytes")),
+                ratio(arm.get("ratio")),
+                _slope(slope),
+                "-" if arm.get("num_copies") is None else str(arm["num_copies"]),
+                "-" if arm.get("num_cleanups") is None else str(arm["num_cleanups"]),
+                seconds(arm.get("step_s")),
+                link,
+            ]
+        )
+    head = ["arm", "peak", "over plain", "growth, MB a step", "parameters moved", "clean-ups", "time of a full step"]
+    return table([*head, "source"], rows)
+
+
+def _slope(slope: Mapping[str, float] | None) -> str:
+    if slope is None:
+        return NOT_MEASURED
+    value, low, high = (slope[name] / MB for name in ("per_step", "low", "high"))
+    return f"{plain(value)} [{plain(low)}, {plain(high)}]"
+
+
+def _phase_table(one: Validation, link: str) -> str:
+    names = ("WARMUP", "FULL", "PREDICT", "CORRECT")
+    rows = [
+        [harmless(name), *("-" if phase not in peaks else num_bytes(peaks[phase]) for phase in names), link]
+        for name, arm in one.arms.items()
+        if (peaks := arm.get("peak_by_phase") or {})
+    ]
+    return table(["peak by phase", *names, "source"], rows)
+
+
+def _item_table(one: Validation, link: str) -> str:
+    items = {name: arm["items"] for name, arm in one.arms.items() if arm.get("items")}
+    names = list(dict.fromkeys(item for found in items.values() for item in found))
+    rows = [
+        [harmless(item), *(num_bytes(found.get(item)) if item in found else "-" for found in items.values()), link]
+        for item in names
+    ]
+    return table(["held in memory", *map(harmless, items), "source"], rows)
+
+
+def _estimate_table(one: Validation, link: str) -> str:
+    rows = [
+        [
+            harmless(name),
+            num_bytes(found.get("plain_peak_bytes")),
+            num_bytes(found.get("hybrid_peak_bytes")),
+            ratio(found.get("ratio")),
+            f"{found.get('batch_size') or '-'} x {found.get('seq_len') or '-'}",
+            link,
+        ]
+        for name, found in one.estimates.items()
+        if found
+    ]
+    return table(["estimate for", "plain", "hybrid", "ratio", "batch x sequence", "source"], rows)
+
+
+def _missing(found: Sequence[Validation]) -> list[Missing]:
+    lacking: list[Missing] = []
+    if not any(one.model == "gpt2" and one.device == "cpu" for one in found):
+        lacking.append(absent(MEMORY, "host memory of GPT-2 124M"))
+    if not any(one.device == "cuda" for one in found):
+        lacking.append(ON_A_GPU)
+    if not any(one.model == "gpt2-xl" for one in found):
+        lacking.append(
+            Missing("GPT-2 1.5B", "hpt validate-vram --model gpt2-xl --steps 20 --device cuda --out runs/vram-xl")
+        )
+    return lacking

@@ -1,0 +1,79 @@
+"""On which machine, from which commit and on which day something was measured, and by which command."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+GIB = 2**30
+COMMIT_LETTERS = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a measurement comes from; None where its file does not say.
+
+    Attributes:
+        machine: as stored: cpu_model, num_cores, memory_bytes, device, versions.
+        commit: of the code that ran.
+        is_dirty: the tree had changes that are in no commit.
+        moment: UTC, ISO 8601, "" if the file does not say.
+        command: the command line that makes such a measurement.
+        sources: digests of the code's parts.
+    """
+
+    machine: Mapping[str, Any] | None
+    commit: str | None
+    is_dirty: bool | None
+    moment: str
+    command: str
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def day(self) -> str:
+        """YYYY-MM-DD."""
+        return self.moment[:10] or "day not stored"
+
+    @property
+    def where(self) -> str:
+        """Processor, cores, memory, device and threads in words."""
+        facts = self.machine
+        if not facts:
+            return "machine not stored"
+        words = [str(facts.get("cpu_model") or "processor not stored")]
+        if facts.get("num_cores") is not None:
+            words.append(f"{facts['num_cores']} cores")
+        if facts.get("memory_bytes") is not None:
+            words.append(f"{facts['memory_bytes'] / GIB:.3g} GiB")
+        device = facts.get("device_name") or facts.get("device")
+        if device is not None:
+            words.append(f"device {device}")
+        if facts.get("threads") is not None:
+            words.append(f"threads {facts['threads']}")
+        return ", ".join(words)
+
+    @property
+    def versions(self) -> str:
+        """Python, torch and numpy."""
+        facts = self.machine or {}
+        known = [f"{name} {facts[name]}" for name in ("python", "torch", "numpy") if facts.get(name)]
+        return ", ".join(known) or "versions not stored"
+
+    @property
+    def code(self) -> str:
+        """The commit, and whether its tree was changed."""
+        if self.commit is None:
+            return "commit not stored"
+        return self.commit[:COMMIT_LETTERS] + (" with changes" if self.is_dirty else "")
+
+
+def provenance_of(machine: Mapping[str, Any] | None, moment: str | None, command: str) -> Provenance:
+    """From a machine record as every part of hpt stores it."""
+    facts = machine or {}
+    return Provenance(
+        machine=machine,
+        commit=facts.get("commit"),
+        is_dirty=facts.get("is_dirty"),
+        moment=moment or "",
+        command=command,
+        sources=facts.get("sources") or {},
+    )

@@ -1,0 +1,1 @@
+"""What is run before a release, and how it is stored."""

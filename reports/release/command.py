@@ -1,0 +1,143 @@
+"""`hpt release-check`: runs what must pass before a release and stores the outcome as evidence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpt.cli.main import debug_option
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, PrerequisiteError, UsageError
+from hpt.jsonfiles import disk_errors, write_json
+from hpt.machine import describe_machine, utc_now
+from reports.release.runner import FAILED, NOT_RUN, Result, run_all
+from reports.release.steps import MINUTE_S, Step, steps_of
+from reports.release.vacuous import vacuous_tests
+
+SCHEMA_VERSION = 1
+EXIT_FINDING = 3
+DEFAULT_OUT = Path("reports/evidence/release_check.json")
+DEFAULT_WORK = Path("out/release")
+LIMIT_MINUTES = 30.0
+EPILOG = """\b
+Examples:
+  hpt release-check                                 everything, at most thirty minutes on two cores
+  hpt release-check --steps lint,types --out out/release_check.json
+  hpt release-check --list
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--steps", metavar="LIST", help="Comma-separated names of steps. [default: all]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default=DEFAULT_OUT, show_default=True, help="The record."
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_WORK,
+    show_default=True,
+    help="Folder for wheel, environment and runs; it should not exist.",
+)
+@click.option(
+    "--limit",
+    "limit_minutes",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=LIMIT_MINUTES,
+    show_default=True,
+    help="Minutes for all steps.",
+)
+@click.option("--list", "only_list", is_flag=True, help="Print the steps and their commands, and run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record, and nothing else, on stdout.")
+@debug_option
+def release_check(
+    *, steps: str | None, out: Path, work: Path, limit_minutes: float, only_list: bool, as_json: bool
+) -> int:
+    """Run what must pass before a release, and store the outcome as evidence for the release report.
+
+    Checks, tests, an install of the wheel into a fresh environment, and the three measurements with it. Exit code 3
+    if a step failed. Ctrl-C keeps what is finished.
+    """
+    root = Path.cwd()
+    every = steps_of(root, root / work)
+    if only_list:
+        click.echo("\n".join(f"{step.name:12} {' '.join(step.command)}".replace(f"{root}/", "") for step in every))
+        return EXIT_DONE
+    chosen = _chosen(steps, every)
+    if (root / work).exists() and any((root / work).iterdir()):
+        raise UsageError(f"--work is {work}, which is not empty; delete it or choose another folder")
+    with disk_errors(work):
+        (root / work / "runs").mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+    record = _first_record(root)
+    is_interrupted = False
+    try:
+        for result in run_all(every, root, chosen=chosen, limit_s=limit_minutes * MINUTE_S, watch=_tell):
+            record["steps"].append(result.to_document())
+            _store(record, out, root)
+    except KeyboardInterrupt:
+        is_interrupted = True
+        done = {step["name"] for step in record["steps"]}
+        left = (step for step in every if step.name not in done)
+        record["steps"] += [_left(step) for step in left]
+        _store(record, out, root)
+    if as_json:
+        click.echo(json.dumps(record))
+    else:
+        click.echo(
+            f"{out}: {'passed' if record['passed'] else 'not passed'}; `hpt report all` brings the reports up to date"
+        )
+    if is_interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_FINDING if any(step["status"] == FAILED for step in record["steps"]) else EXIT_DONE
+
+
+def _chosen(steps: str | None, every: list[Step]) -> frozenset[str]:
+    known = [step.name for step in every]
+    names = known if steps is None else [one.strip() for one in steps.split(",") if one.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"--steps names {unknown[0]!r}, which is no step; known are {', '.join(known)}")
+    if not names:
+        raise PrerequisiteError("--steps names no step; leave it out for all")
+    return frozenset(names)
+
+
+def _first_record(root: Path) -> dict[str, Any]:
+    vacuous = vacuous_tests(root / "tests")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "release-check",
+        "started_at": utc_now(),
+        "finished_at": None,
+        "machine": describe_machine(device="cpu", threads=0) | {"threads": None},
+        "vacuous_tests": vacuous,
+        "passed": False,
+        "steps": [],
+    }
+
+
+def _store(record: dict[str, Any], out: Path, root: Path) -> None:
+    for step in record["steps"]:
+        if step["name"] == "tests" and step["tests"]:
+            step["tests"]["vacuous"] = len(record["vacuous_tests"])
+    record["finished_at"] = utc_now()
+    record["passed"] = bool(record["steps"]) and all(step["status"] == "passed" for step in record["steps"])
+    write_json(root / out, record)
+
+
+def _left(step: Step) -> dict[str, Any]:
+    return Result(
+        name=step.name, what=step.what, command=" ".join(step.command), status=NOT_RUN, reason="interrupted"
+    ).to_document()
+
+
+def _tell(event: Result | Step) -> None:
+    if isinstance(event, Step):
+        click.echo(f"{event.what} ...", err=True)
+        return
+    took = "" if event.duration_s is None else f" after {event.duration_s:.1f} s"
+    why = "" if event.reason is None else f" ({event.reason})"
+    click.echo(f"{event.what}: {event.status}{took}{why}", err=True)
+    for line in event.last_words or []:
+        click.echo(f"    {line}", err=True)

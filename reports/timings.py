@@ -1,0 +1,178 @@
+"""Timings of `hpt bench` as tables: one row a value, then one row a scenario, then a line through a group's sizes."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.evidence import Evidence, Source
+from reports.kinds import TIMING
+
+CONTROL = "control"
+RESAMPLES = 1000
+LOW_VARIANCE_FRAC = 0.05
+"""Coefficient of variation that the original states of all its benchmarks."""
+_FENCE_IQR = 1.5
+SCENARIOS = (
+    *(f"rssm_prediction/horizon_{steps}" for steps in (1, 5, 10, 15, 25, 50, 75)),
+    "state_encoding/compute_features",
+    "weight_delta/clone",
+    "weight_delta/scale",
+    "weight_delta/apply",
+    "rssm_training/observe_gradient",
+    "confidence/cached",
+    "confidence/uncached",
+    "state_history/record_step",
+    "state_history/record_step_full_history",
+)
+"""The sixteen, in reading order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """time = intercept + slope x units, by least squares through the medians.
+
+    Attributes:
+        slope_s: seconds per unit.
+        intercept_s: seconds of a call without work.
+        r_squared: share of the medians' variance that the line explains.
+    """
+
+    slope_s: float
+    intercept_s: float
+    r_squared: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """One run of the benchmarks.
+
+    Attributes:
+        source: where it is stored.
+        preset: sizes of the model.
+        values: scenario, process, value_s: one row a value.
+        rows: one row a scenario, indexed by name; times in seconds.
+    """
+
+    source: Source
+    preset: str
+    values: pd.DataFrame
+    rows: pd.DataFrame
+
+    def median_s(self, name: str) -> float | None:
+        """Median of a scenario; None if it was not measured."""
+        return float(self.rows.loc[name, "median_s"]) if name in self.rows.index else None
+
+    def unit_s(self, name: str) -> float | None:
+        """Seconds of one unit of work."""
+        median = self.median_s(name)
+        return None if median is None else median / float(self.rows.loc[name, "num_units"])
+
+    def unit_interval_s(self, name: str) -> tuple[float, float] | None:
+        """95 % interval of the same; None without several processes."""
+        if name not in self.rows.index or pd.isna(self.rows.loc[name, "low_s"]):
+            return None
+        units = float(self.rows.loc[name, "num_units"])
+        return float(self.rows.loc[name, "low_s"]) / units, float(self.rows.loc[name, "high_s"]) / units
+
+
+def by_preset(evidence: Evidence) -> dict[str, Timings]:
+    """The newest run of each preset, `default` first."""
+    found: dict[str, Timings] = {}
+    for source in evidence.of(TIMING):
+        preset = str(source.document["facts"].get("hpt_preset", "default"))
+        if preset not in found:
+            found[preset] = read(source, preset)
+    return dict(sorted(found.items()))
+
+
+@cache
+def read(source: Source, preset: str) -> Timings:
+    """The values of one stored run."""
+    records: list[dict[str, Any]] = []
+    facts: dict[str, dict[str, Any]] = {}
+    for benchmark in source.document["suite"].get_benchmarks():
+        name = benchmark.get_name()
+        metadata = benchmark.get_metadata()
+        facts[name] = {
+            "unit": str(metadata.get("hpt_unit", "call")),
+            "num_units": int(metadata.get("hpt_num_units", 1)),
+            "macs": metadata.get("hpt_per_unit_multiply-add"),
+            "updates": metadata.get("hpt_per_unit_update"),
+        }
+        with_values = [run for run in benchmark.get_runs() if run.values]
+        records += [
+            {"scenario": name, "process": process, "value_s": float(value)}
+            for process, run in enumerate(with_values)
+            for value in run.values
+        ]
+    values = pd.DataFrame(records, columns=["scenario", "process", "value_s"])
+    rows = [_row(str(name), group) | facts[str(name)] for name, group in values.groupby("scenario", sort=False)]
+    return Timings(source, preset, values, pd.DataFrame(rows).set_index("scenario"))
+
+
+def _row(name: str, group: pd.DataFrame) -> dict[str, Any]:
+    value = group["value_s"].to_numpy(dtype=float)
+    processes = [part["value_s"].to_numpy(dtype=float) for _, part in group.groupby("process", sort=True)]
+    low, q1, middle, q3, high = (float(one) for one in np.percentile(value, (5, 25, 50, 75, 95)))
+    fence = _FENCE_IQR * (q3 - q1)
+    ends = median_interval(processes)
+    return {
+        "scenario": name,
+        "median_s": middle,
+        "low_s": None if ends is None else ends[0],
+        "high_s": None if ends is None else ends[1],
+        "mean_s": float(value.mean()),
+        "std_s": float(value.std(ddof=1)) if len(value) > 1 else math.nan,
+        "p5_s": low,
+        "p95_s": high,
+        "cv_frac": float(value.std(ddof=1) / value.mean()) if len(value) > 1 else math.nan,
+        "num_values": len(value),
+        "num_processes": len(processes),
+        "num_outliers": int(((value < q1 - fence) | (value > q3 + fence)).sum()),
+    }
+
+
+def median_interval(processes: Sequence[np.ndarray]) -> tuple[float, float] | None:
+    """95 % interval of the median: bootstrap over processes, then over the values within; None below two processes."""
+    if len(processes) < 2:
+        return None
+    draw = np.random.default_rng(0)
+    counts = np.array([len(process) for process in processes])
+    padded = np.full((len(processes), counts.max()), math.nan)
+    for row, process in enumerate(processes):
+        padded[row, : len(process)] = process
+    chosen = draw.integers(len(processes), size=(RESAMPLES, len(processes)))
+    places = (draw.random((*chosen.shape, counts.max())) * counts[chosen][..., None]).astype(np.intp)
+    drawn = padded[chosen[..., None], places]
+    drawn[np.arange(counts.max()) >= counts[chosen][..., None]] = math.nan  # as many values as the process has
+    median = np.median if counts.min() == counts.max() else np.nanmedian  # the latter takes ten times as long
+    medians = median(drawn.reshape(RESAMPLES, -1), axis=1)
+    low, high = np.percentile(medians, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def line_through(sizes: Sequence[float], times_s: Sequence[float]) -> Line | None:
+    """Least squares; None below three sizes."""
+    if len(set(sizes)) < 3:
+        return None
+    slope, intercept = statistics.linear_regression(sizes, times_s)
+    return Line(slope, intercept, statistics.correlation(sizes, times_s) ** 2)
+
+
+def horizon_line(timings: Timings) -> Line | None:
+    """The cost of one more predicted step."""
+    rows = timings.rows[timings.rows.index.str.startswith("rssm_prediction/")]
+    return line_through(rows["num_units"].astype(float).tolist(), rows["median_s"].astype(float).tolist())
+
+
+def steady_share(timings: Timings) -> tuple[int, int]:
+    """Scenarios whose coefficient of variation is below 5 %, and all of them."""
+    spreads: dict[str, float] = timings.rows["cv_frac"].to_dict()
+    spreads.pop(CONTROL, None)
+    return sum(spread < LOW_VARIANCE_FRAC for spread in spreads.values()), len(spreads)

@@ -1,0 +1,161 @@
+"""The release check: commands really run, outcomes kept as they were, tests that check nothing found."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpt.cli.main import run
+from reports.builder import build
+from reports.release.runner import Result, counts_of, run_all, shown
+from reports.release.steps import Step, steps_of, torch_pin
+from reports.release.vacuous import vacuous_tests
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(
+    name: str, code: str, *, limit_s: float = 30.0, needs: tuple[str, ...] = (), junit: Path | None = None
+) -> Step:
+    command = [sys.executable, "-c", code]
+    return Step(name=name, what=name, command=command, limit_s=limit_s, needs=needs, junit=junit)
+
+
+def outcomes(steps: list[Step], root: Path, *, limit_s: float = 60.0, chosen: set[str] | None = None) -> list[Result]:
+    names = frozenset(chosen or {step.name for step in steps})
+    return list(run_all(steps, root, chosen=names, limit_s=limit_s, watch=lambda _: None))
+
+
+def test_exit_codes_durations_and_last_words_are_kept(tmp_path: Path) -> None:
+    """A success, a failure, a program that is not there."""
+    steps = [
+        python("good", "print('fine')"),
+        python("bad", "import sys; print('because'); sys.exit(9)"),
+        Step(name="gone", what="gone", command=["no-such-program"], limit_s=5.0),
+    ]
+    good, bad, gone = outcomes(steps, tmp_path)
+    assert (good.status, good.exit_code, good.last_words) == ("passed", 0, None)
+    assert (bad.status, bad.exit_code, bad.last_words) == ("failed", 9, ["because"])
+    assert (gone.status, gone.exit_code) == ("failed", 127)
+    assert all(one.duration_s is not None and one.duration_s >= 0 for one in (good, bad, gone))
+
+
+def test_a_step_past_its_time_has_failed_and_its_children_are_gone(tmp_path: Path) -> None:
+    """Exit code 124; the process that it started does not live on."""
+    code = (
+        "import subprocess, sys, time, pathlib\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "pathlib.Path('child').write_text(str(child.pid)); time.sleep(600)"
+    )
+    (slow,) = outcomes([python("slow", code, limit_s=2.0)], tmp_path)
+    assert (slow.status, slow.exit_code) == ("failed", 124)
+    status = Path("/proc", (tmp_path / "child").read_text(), "stat")
+    assert not status.exists() or status.read_text().split()[2] == "Z"
+
+
+def test_what_was_not_asked_for_or_needs_a_failed_step_is_not_run(tmp_path: Path) -> None:
+    """And says why; with no time left nothing is started."""
+    steps = [
+        python("first", "raise SystemExit(1)"),
+        python("second", "pass", needs=("first",)),
+        python("third", "pass"),
+    ]
+    first, second, third = outcomes(steps, tmp_path, chosen={"first", "second"})
+    assert [one.status for one in (first, second, third)] == ["failed", "not run", "not run"]
+    assert (second.reason, third.reason) == ("first failed", "not asked for")
+    (late,) = outcomes([python("late", "pass")], tmp_path, limit_s=0.0)
+    assert (late.status, late.reason) == ("not run", "no time left")
+
+
+def test_counts_of_tests_are_pytests_own(tmp_path: Path) -> None:
+    """A passing, a failing, a skipped test and a broken fixture, counted from what pytest wrote."""
+    (tmp_path / "test_four.py").write_text(
+        "import pytest\n"
+        "def test_good(): assert True\n"
+        "def test_bad(): assert False\n"
+        "@pytest.mark.skip\ndef test_not_now(): assert True\n"
+        "@pytest.fixture\ndef broken(): raise RuntimeError\n"
+        "def test_error(broken): assert True\n"
+    )
+    file = tmp_path / "out.xml"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_four.py", f"--junitxml={file}"]
+    step = Step(name="tests", what="tests", command=words, limit_s=60.0, junit=file)
+    (result,) = outcomes([step], tmp_path)
+    assert (result.exit_code, result.tests) == (1, {"passed": 1, "failed": 2, "skipped": 1})
+    assert counts_of(tmp_path / "absent.xml") is None
+
+
+def test_commands_are_shown_without_places_of_this_machine(tmp_path: Path) -> None:
+    """As a person in the checkout would type them."""
+    for step in steps_of(ROOT, ROOT / "out" / "release"):
+        text = shown(step, ROOT)
+        assert str(ROOT) not in text
+        assert sys.executable not in text
+    assert torch_pin(ROOT).startswith("torch==")
+
+
+def test_vacuous_tests_are_found(tmp_path: Path) -> None:
+    """No assertion, no expected error, no call of a function that checks; through helpers too."""
+    (tmp_path / "references.py").write_text("def compare(a, b):\n    assert a == b\n\ndef show(a):\n    return a\n")
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\nfrom references import compare, show\n\n"
+        "def through(a):\n    compare(a, 1)\n\n"
+        "def test_asserts():\n    assert 1\n\n"
+        "def test_expects():\n    with pytest.raises(ValueError):\n        int('x')\n\n"
+        "def test_through_helpers():\n    through(1)\n\n"
+        "def test_only_runs():\n    show(1)\n\n"
+        "class TestThing:\n    def test_nothing(self):\n        pass\n"
+    )
+    assert vacuous_tests(tmp_path) == ["test_some.py::test_only_runs", "test_some.py::test_nothing"]
+
+
+def test_no_test_of_this_project_is_vacuous() -> None:
+    """Each can fail by what it checks."""
+    assert vacuous_tests(ROOT / "tests") == []
+
+
+def test_the_command_stores_a_record_that_the_report_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The formatting step for real: stored, printed as JSON, and a row of the release report; the rest not run."""
+    monkeypatch.chdir(ROOT)
+    out, work = tmp_path / "runs" / "release_check.json", tmp_path / "work"
+    words = ["release-check", "--steps", "format", "--out", str(out), "--work", str(work), "--json"]
+    code = run(words)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(out.read_text())
+    by_name = {step["name"]: step for step in printed["steps"]}
+    assert by_name["format"]["status"] == {0: "passed", 3: "failed"}[code]
+    assert {step["status"] for name, step in by_name.items() if name != "format"} == {"not run"}
+    assert not printed["passed"]
+    built = build(out.parent, tmp_path / "reports")
+    assert [one.word for one in built.evidence.remarks] == ["partial"]
+    text = built.files["PHASE_3_RELEASE_PREP_REPORT.md"].decode()
+    assert "`python -m ruff format --check .`" in text
+    assert "| whole" not in text.split("## Tests")[1].split("## From aim")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--steps", "fly"], 2, "no step"),
+        (["--work", "reports"], 2, "not empty"),
+    ],
+)
+def test_bad_calls_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    """Before anything is run."""
+    monkeypatch.chdir(ROOT)
+    assert run(["release-check", *words]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_outside_a_checkout_it_says_where_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing prerequisite, exit code 6."""
+    monkeypatch.chdir(tmp_path)
+    assert run(["release-check"]) == 6
+    assert "in a checkout" in capsys.readouterr().err
