@@ -216,7 +216,7 @@ class FullStep:
         complete = len(clipped) == len(self.clipped)
         members = self._members if complete else _places(self.groups, clipped)
         grads = [_dense(p) for p in clipped]
-        norms = torch.stack([norm.to(grads[0].device) for norm in norms_of(grads)])
+        norms = _side_by_side(norms_of(grads))
         total = torch.linalg.vector_norm(norms)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(clipped, self.clip_norm, total)
@@ -309,6 +309,14 @@ def _places(groups: list[list[torch.nn.Parameter]], clipped: list[torch.nn.Param
     """For each group, where its parameters stand among `clipped`."""
     place = {id(p): index for index, p in enumerate(clipped)}
     return [[place[id(p)] for p in group if id(p) in place] for group in groups]
+
+
+def _side_by_side(scalars: list[torch.Tensor]) -> torch.Tensor:
+    """One vector, on the first one's device."""
+    device = scalars[0].device
+    if any(one.device != device for one in scalars):
+        scalars = [one.to(device) for one in scalars]
+    return torch.stack(scalars)
 
 
 def _mean(values: Sequence[float]) -> float:

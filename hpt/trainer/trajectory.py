@@ -21,6 +21,7 @@ import torch
 from hpt.dynamics.facts import CycleFacts, FloatArray
 from hpt.memory.offload import wait_for
 from hpt.numerics.tensors import add_, copy_, lerp_
+from hpt.trainer.inner_products import after_update, chunks_of, dots, gram_of, joined
 
 OwnDirection = Callable[[int, torch.nn.Parameter], torch.Tensor]
 Kept = Callable[[torch.nn.Parameter], torch.Tensor]
@@ -56,6 +57,9 @@ class Trajectory:
         self._emas = [[torch.zeros_like(start) for start in self._start] for _ in scales]
         self._past: list[list[torch.Tensor]] = []
         self._is_direct = self._stored_like_parameters()
+        pairs = zip(self._group_of, self.parameters, self._start, strict=True)
+        kinds = [(group, one.device, one.dtype, start.device, start.dtype) for group, one, start in pairs]
+        self._chunks = chunks_of([start.numel() for start in self._start], kinds)
 
     def _stored_like_parameters(self) -> bool:
         """No copy lies elsewhere or in another format than its parameter, so they can be added as they are."""
@@ -82,23 +86,25 @@ class Trajectory:
         The cycle's start is kept until `begin_cycle`, because a jump may still need d.
         """
         self.num_cycles += 1
-        debias = [1.0 / (1.0 - mu**self.num_cycles) for mu in self.scales]
-        before = [1.0 / (1.0 - mu ** (self.num_cycles - 1)) if self.num_cycles > 1 else 0.0 for mu in self.scales]
         newest: list[torch.Tensor] = []
-        rows: list[torch.Tensor] = []
         past_rows: list[torch.Tensor] = []
-        for index, parameter in enumerate(self.parameters):
-            start = self._start[index]
-            theta = parameter.detach().to(device=start.device, dtype=_compute_dtype(start.dtype))
+        grams: list[torch.Tensor] = []
+        for places in self._chunks:
+            start = joined([self._start[index] for index in places])
+            dtype = _compute_dtype(start.dtype)
+            theta = joined([self.parameters[index].detach() for index in places]).to(start.device, dtype)
             d = theta - start
-            emas = [scale[index] for scale in self._emas]
-            rows.append(_inner_products(theta, d, emas, self.scales))
+            averages = [[scale[index] for index in places] for scale in self._emas]
+            grams.append(gram_of([d, *(joined(scale).to(dtype) for scale in averages), theta]))
+            parts = _split_like(d, averages[0] if averages else [self._start[index] for index in places])
+            for mu, scale in zip(self.scales, averages, strict=True):
+                lerp_(scale, [part.to(one.dtype) for part, one in zip(parts, scale, strict=True)], 1.0 - mu)
             if self.num_past:
-                past_rows.append(_dots([d, *(past[index] for past in self._past)], d))
-                newest.append(d)
+                past_rows.append(dots([d, *(joined([past[i] for i in places]) for past in self._past)], d))
+                newest += [part.clone() for part in parts] if len(parts) > 1 else parts
         if self.num_past:
             self._past = [newest, *self._past][: self.num_past]
-        per_tensor = torch.stack([row.cpu() for row in rows]).to(torch.float64).numpy()
+        per_chunk = torch.stack([gram.cpu().to(torch.float64) for gram in grams]).numpy()
         return CycleFacts(
             cycle=self.num_cycles,
             step=step,
@@ -107,26 +113,21 @@ class Trajectory:
             lr_frac=lr_frac,
             scales=self.scales,
             past_gram=self._past_gram(past_rows),
-            **self._by_group(per_tensor, np.array(debias), np.array(before)),
+            **self._by_group(per_chunk),
         )
 
-    def _by_group(self, rows: FloatArray, debias: FloatArray, before: FloatArray) -> dict[str, Any]:
-        """Sum per-tensor inner products over each group and apply the bias corrections."""
-        size = 1 + len(self.scales)
-        sums = np.zeros((self._num_groups, rows.shape[1]))
-        np.add.at(sums, np.array(self._group_of, dtype=np.intp), rows)
-        pairs = size * (size + 1) // 2
-        factor = np.concatenate([[1.0], debias])
-        gram = np.zeros((self._num_groups, size, size))
-        upper = np.triu_indices(size)
-        gram[:, upper[0], upper[1]] = sums[:, :pairs]
-        gram[:, upper[1], upper[0]] = sums[:, :pairs]
-        lagged, lagged_norms = np.split(sums[:, pairs:-1], 2, axis=1)
+    def _by_group(self, grams: FloatArray) -> dict[str, Any]:
+        """Sum each group's inner products and apply the bias corrections: of the new averages, and of the old ones."""
+        sums = np.zeros((self._num_groups, *grams.shape[1:]))
+        np.add.at(sums, np.array([self._group_of[places[0]] for places in self._chunks], dtype=np.intp), grams)
+        mus, count = np.array(self.scales), self.num_cycles
+        factor = np.array([1.0, *(1.0 / (1.0 - mus**count))])
+        before = 1.0 / (1.0 - mus ** (count - 1)) if count > 1 else np.zeros(len(mus))
         return {
-            "gram": gram * np.outer(factor, factor),
-            "lagged": lagged * before,
-            "lagged_norms": lagged_norms * before**2,
-            "weight_norms": np.sqrt(sums[:, -1]),
+            "gram": after_update(sums, self.scales) * np.outer(factor, factor),
+            "lagged": sums[:, 0, 1:-1] * before,
+            "lagged_norms": np.diagonal(sums, axis1=1, axis2=2)[:, 1:-1] * before**2,
+            "weight_norms": np.sqrt(sums[:, -1, -1]),
         }
 
     def _past_gram(self, rows: list[torch.Tensor]) -> FloatArray | None:
@@ -252,7 +253,7 @@ class Trajectory:
         for start, parameter in zip(self._start, self.parameters, strict=True):
             theta = parameter.detach().to(start.device, _compute_dtype(start.dtype))
             jump = start.to(theta.dtype) - kept(parameter).to(start.device, theta.dtype)
-            sums += _dots([theta - start, jump], jump).double().cpu()
+            sums += dots([theta - start, jump], jump).double().cpu()
         return float(sums[0]), float(sums[1])
 
     @torch.no_grad()
@@ -325,22 +326,7 @@ def _compute_dtype(stored: torch.dtype) -> torch.dtype:
     return torch.float32 if stored in {torch.bfloat16, torch.float16} else stored
 
 
-def _dots(tensors: Sequence[torch.Tensor], other: torch.Tensor) -> torch.Tensor:
-    flat = other.reshape(-1)
-    return torch.stack([torch.dot(tensor.reshape(-1).to(flat.dtype), flat) for tensor in tensors])
-
-
-def _inner_products(
-    theta: torch.Tensor, d: torch.Tensor, emas: Sequence[torch.Tensor], scales: Sequence[float]
-) -> torch.Tensor:
-    """Update each EMA in place with d; one row: gram's upper triangle, <d, E before>, |E before|^2, |theta|^2."""
-    earlier = [ema.reshape(-1).to(d.dtype) for ema in emas]
-    lagged = [torch.dot(ema, d.reshape(-1)) for ema in earlier]
-    lagged_norms = [torch.dot(ema, ema) for ema in earlier]
-    for ema, mu in zip(emas, scales, strict=True):
-        ema.lerp_(d.to(ema.dtype), 1.0 - mu)
-    basis = [d, *(ema.to(d.dtype) for ema in emas)]
-    gram = [
-        torch.dot(basis[i].reshape(-1), basis[j].reshape(-1)) for i in range(len(basis)) for j in range(i, len(basis))
-    ]
-    return torch.stack([*gram, *lagged, *lagged_norms, torch.dot(theta.reshape(-1), theta.reshape(-1))])
+def _split_like(row: torch.Tensor, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Views of a joined row in the tensors' shapes."""
+    pieces = row.split([one.numel() for one in tensors])
+    return [piece.view(one.shape) for piece, one in zip(pieces, tensors, strict=True)]

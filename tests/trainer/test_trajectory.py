@@ -7,6 +7,7 @@ from references.problems import teacher
 from torch import nn
 
 from hpt.dynamics.facts import CycleFacts
+from hpt.trainer import inner_products
 from hpt.trainer.trajectory import Trajectory
 
 
@@ -38,9 +39,13 @@ def average(displacements: list[np.ndarray], mu: float) -> np.ndarray:
     return np.tensordot(weights / weights.sum(), np.array(displacements), axes=1)
 
 
+@pytest.mark.parametrize("chunk_numbers", [1, 2**17], ids=["one by one", "joined"])
 @pytest.mark.parametrize("cycles", [1, 2, 6])
-def test_inner_products_equal_those_of_explicit_vectors(cycles: int) -> None:
+def test_inner_products_equal_those_of_explicit_vectors(
+    cycles: int, chunk_numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Gram, lagged products, norms and the kept displacements' Gram agree with brute force, group by group."""
+    monkeypatch.setattr(inner_products, "CHUNK_NUMBERS", chunk_numbers)
     parameters, _, ds, all_facts = walk(cycles, cycles)
     facts = all_facts[-1]
     basis = np.array([ds[-1], average(ds, 0.5), average(ds, 0.9)])
