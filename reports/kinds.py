@@ -7,9 +7,11 @@
     training     `hpt train`: run.json
     prediction   scripts/measure_prediction.py
     overhead     scripts/measure_overhead.py
+    wall         scripts/measure_wall.py
+    alarms       scripts/measure_alarms.py
     release      `hpt release-check`
 
-Every kind but the two scripts' stores its schema's number; a newer one than is known here is refused.
+Every kind but those of the scripts stores its schema's number; a newer one than is known here is refused.
 """
 
 import json
@@ -21,6 +23,7 @@ import pyperf
 
 from reports.kind import TRAINER_PARTS, Document, Kind, NotEvidence, own_command
 from reports.provenance import Provenance, provenance_of
+from reports.script_kinds import ALARMS, OVERHEAD, PREDICTION, WALL
 
 SIDECARS = ("machine.json", "comparison.json", ".done.json")
 """Ends of the names of files beside a measurement: read with it, or saying only what was asked for or is done."""
@@ -189,51 +192,6 @@ class Training(Kind):
         return provenance_of(document.get("environment"), self._moment(document), own_command(document) or self.command)
 
 
-class Prediction(Kind):
-    """Paired runs with and without prediction."""
-
-    name = "prediction"
-    title = "paired runs with and without prediction"
-    command = "python scripts/measure_prediction.py --out reports/evidence/prediction_byte_gpt.json"
-
-    def is_in(self, document: Document) -> bool:
-        """Cells of several arms."""
-        return {"what", "workload", "steps", "summary", "cells"} <= set(document)
-
-    def complete(self, file: Path, document: Document) -> dict[str, Any]:
-        """As it is; the script's file has no schema.
-
-        Raises:
-            NotEvidence: its cells are not usable.
-        """
-        del file
-        cells = document["cells"]
-        if not (isinstance(cells, list) and cells and all({"arm", "seed", "final_loss"} <= set(one) for one in cells)):
-            raise NotEvidence("corrupt", "its cells lack arm, seed or final_loss")
-        return dict(document)
-
-    def provenance(self, document: Document) -> Provenance:
-        """Of the last cell."""
-        return provenance_of(document["cells"][-1].get("environment"), self._moment(document), self.command)
-
-
-class Overhead(Kind):
-    """Cost of a full step over the plain loop's."""
-
-    name = "overhead"
-    title = "overhead of a full step"
-    command = "python scripts/measure_overhead.py --out reports/evidence/overhead_byte_gpt.json"
-
-    def is_in(self, document: Document) -> bool:
-        """A ratio of paired blocks."""
-        return {"what", "ratio", "ratio_low", "ratio_high", "plain_step_s", "blocks"} <= set(document)
-
-    def complete(self, file: Path, document: Document) -> dict[str, Any]:
-        """As it is; the script's file has no schema."""
-        del file
-        return dict(document)
-
-
 class Release(Kind):
     """What must pass before a release."""
 
@@ -253,8 +211,8 @@ class Release(Kind):
 
 
 TIMING, MEMORY, COMPARISON, PROFILE = Timing(), Memory(), Comparison(), Profile()
-TRAINING, PREDICTION, OVERHEAD, RELEASE = Training(), Prediction(), Overhead(), Release()
-KINDS: Sequence[Kind] = (TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, RELEASE)
+TRAINING, RELEASE = Training(), Release()
+KINDS: Sequence[Kind] = (TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, RELEASE)
 
 
 def kind_of(document: Document) -> Kind:

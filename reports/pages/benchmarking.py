@@ -9,7 +9,7 @@ from reports.achieved import verdicts
 from reports.evidence import Evidence, Source
 from reports.figures.profiles import draw_parts
 from reports.figures.timings import draw_horizons, draw_spread
-from reports.kinds import OVERHEAD, PREDICTION, PROFILE, TIMING
+from reports.kinds import ALARMS, OVERHEAD, PREDICTION, PROFILE, TIMING, WALL
 from reports.markdown_text import code, harmless, table
 from reports.numbers import NOT_MEASURED, count, interval, percent, plain, ratio, seconds
 from reports.originals import claims, original
@@ -31,7 +31,8 @@ def build(evidence: Evidence, links: Links) -> Page:
     profiles = step_time.by_workload(evidence.of(PROFILE))
     paired = evidence.newest(PREDICTION)
     overhead = evidence.newest(OVERHEAD)
-    found = [one for one in (paired, overhead) if one is not None]
+    wall, alarms = evidence.newest(WALL), evidence.newest(ALARMS)
+    found = [one for one in (paired, overhead, wall, alarms) if one is not None]
     judged = verdicts(evidence, KINDS)
     figures = [*_figures(runs), *(draw_parts(one) for one in profiles)]
     return Page(
@@ -52,8 +53,21 @@ def build(evidence: Evidence, links: Links) -> Page:
             "overhead": None if overhead is None else step_time.overhead(overhead, links),
             "phases": None if paired is None else step_time.phases(paired, links),
             "parts": None if paired is None else step_time.parts(paired, links),
+            "wall": None if wall is None else step_time.wall(wall, links),
+            "alarms": None if alarms is None else _alarms(alarms, links),
             "profiles": [step_time.profile(one, links) for one in profiles],
         },
+    )
+
+
+def _alarms(source: Source, links: Links) -> str:
+    """How often the comparison cried wolf, and how often it saw one."""
+    same, slow = source.document["same_code"], source.document["planted"]
+    return (
+        f"Of {same['num_comparisons']} comparisons of separate runs of the same code, "
+        f"{same['num_with_alarm']} raised an alarm; of {slow['num_scenarios']} scenarios slowed by "
+        f"{percent(float(slow['slowdown_frac']))} on purpose, {slow['num_caught']} were called regressed "
+        f"({links.to(source)})."
     )
 
 

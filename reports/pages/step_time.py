@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from reports.evidence import Source
 from reports.markdown_text import harmless, table
-from reports.numbers import interval, percent, plain, ratio, seconds
+from reports.numbers import count, interval, percent, plain, ratio, seconds
 from reports.training_runs import cells, part_shares, phase_rows, workload_of
 from reports.view import Links
 
@@ -24,7 +24,8 @@ def overhead(source: Source, links: Links) -> str:
         f"With everything on that a full step needs and no jump allowed, a step of the trainer takes "
         f"{plain(float(facts['ratio']), 4)} times the plain loop's, 95 % interval "
         f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, "
-        f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps; the plain step takes "
+        f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps, torch with "
+        f"{count(int(facts['threads']), 'thread')}; the plain step takes "
         f"{seconds(float(facts['plain_step_s']))} ({links.to(source)})."
     )
 
@@ -94,3 +95,14 @@ def profile(source: Source, links: Links) -> dict[str, str]:
         f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original "
         f"claims a reduction by 70 % ({links.claim}).",
     }
+
+
+def wall(source: Source, links: Links) -> str:
+    """The documented run beside the plain one."""
+    found = source.document["wall_ratio"]
+    return (
+        f"{source.document['steps']} updates of {harmless(source.document['workload'])} with the default "
+        f"predictor take {ratio(float(found['median']))} the time of the plain run, 95 % interval "
+        f"{interval(float(found['low']), float(found['high']))} over {len(source.document['pairs'])} pairs, and "
+        f"end at {ratio(float(source.document['loss_ratio']))} its validation loss ({links.to(source)})."
+    )
