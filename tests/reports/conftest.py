@@ -15,8 +15,6 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run of every kind; do not change it, copy it."""
     folder = tmp_path_factory.mktemp("stored") / "runs"
     shutil.copytree(DATA, folder)
-    for file in (ROOT / "reports" / "evidence").glob("*_byte_gpt.json"):
-        shutil.copy(file, folder)
     for preset in ("default", "reference"):
         write_timings(folder / f"bench-{preset}", preset=preset)
     return folder
