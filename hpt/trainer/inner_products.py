@@ -16,8 +16,8 @@ import torch
 
 from hpt.dynamics.facts import FloatArray
 
-CHUNK_NUMBERS = 2**17
-"""Numbers in a chunk of several parameters: bounds the temporary, half a megabyte a row in single precision."""
+CHUNK_NUMBERS = 2**15
+"""Numbers in a chunk of several parameters: bounds the temporaries, an eighth of a megabyte a row in single precision."""
 
 
 def chunks_of(sizes: Sequence[int], kinds: Sequence[object]) -> list[list[int]]:

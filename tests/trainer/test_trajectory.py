@@ -39,7 +39,7 @@ def average(displacements: list[np.ndarray], mu: float) -> np.ndarray:
     return np.tensordot(weights / weights.sum(), np.array(displacements), axes=1)
 
 
-@pytest.mark.parametrize("chunk_numbers", [1, 2**17], ids=["one by one", "joined"])
+@pytest.mark.parametrize("chunk_numbers", [1, 2**15], ids=["one by one", "joined"])
 @pytest.mark.parametrize("cycles", [1, 2, 6])
 def test_inner_products_equal_those_of_explicit_vectors(
     cycles: int, chunk_numbers: int, monkeypatch: pytest.MonkeyPatch
