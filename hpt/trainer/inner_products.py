@@ -17,7 +17,7 @@ import torch
 from hpt.dynamics.facts import FloatArray
 
 CHUNK_NUMBERS = 2**15
-"""Numbers in a chunk of several parameters: bounds the temporaries, an eighth of a megabyte a row in single precision."""
+"""Numbers in a chunk of several parameters: bounds the temporaries to an eighth of a megabyte a row of floats."""
 
 
 def chunks_of(sizes: Sequence[int], kinds: Sequence[object]) -> list[list[int]]:
