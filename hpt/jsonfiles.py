@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpt.errors import DiskError
+from hpt.errors import DiskError, UsageError
 
 
 @contextmanager
@@ -28,6 +28,20 @@ def disk_errors(path: Path) -> Generator[None]:
         raise DiskError(
             f"{path} cannot be written ({error.strerror or error}); free some space or choose another folder"
         ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder of `--out`, with the ones above it.
+
+    Raises:
+        UsageError: the place is taken by a file.
+        DiskError: it cannot be written.
+    """
+    taken = next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None)
+    if taken is not None:
+        raise UsageError(f"--out is {path}, but {taken} is a file; choose a folder")
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hpt.errors import CheckpointError, UsageError
-from hpt.jsonfiles import cut_lines, disk_errors, write_json
+from hpt.jsonfiles import cut_lines, disk_errors, make_folder, write_json
 from hpt.records import Record, StepRecord, jsonable, to_json_line
 
 RUN_SCHEMA_VERSION = 1
@@ -120,11 +120,7 @@ class RunFolder:
             UsageError: the place is taken by a file.
             DiskError: it cannot be written.
         """
-        taken = next((one for one in (self.path, *self.path.parents) if one.exists() and not one.is_dir()), None)
-        if taken is not None:
-            raise UsageError(f"--out is {self.path}, but {taken} is a file; choose a folder")
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
 
     def read(self) -> RunRecord:
         """What `run.json` says.

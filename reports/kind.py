@@ -1,5 +1,6 @@
 """What a kind of stored measurement can tell of itself, and how a file is refused."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class NotEvidence(Exception):
         self.word = word
 
 
-class Kind:
+class Kind(ABC):
     """One kind of measurement.
 
     Attributes:
@@ -39,9 +40,9 @@ class Kind:
     schema = 1
     parts: tuple[str, ...] = TRAINER_PARTS
 
+    @abstractmethod
     def is_in(self, document: Document) -> bool:
         """The document is of this kind."""
-        raise NotImplementedError
 
     def complete(self, file: Path, document: Document) -> dict[str, Any]:
         """The document with what lies beside it.

@@ -24,9 +24,8 @@ from hpt.bench.measurement import Measurement, control_of, measurement_of, publi
 from hpt.bench.plan import Settings
 from hpt.bench.summary import summarise, to_csv
 from hpt.errors import UsageError
-from hpt.jsonfiles import disk_errors, write_json, write_text
+from hpt.jsonfiles import disk_errors, make_folder, write_json, write_text
 from hpt.machine import utc_now
-from hpt.store import RunFolder
 
 SCHEMA_VERSION = 1
 _SAME_CODE = ("commit",)  # not whether the tree is changed: results written into it change it
@@ -50,7 +49,7 @@ class BenchFolder:
         self.machine_file = path / "machine.json"
         self.machine = machine_record(settings)
         self.failures: dict[str, str] = {}
-        RunFolder(path).make()
+        make_folder(path)
         before = self._before()
         self._started_at = before.get("started_at", utc_now())
         with disk_errors(path):

@@ -18,7 +18,7 @@ from hpt.evaluate.arms import arms_of
 from hpt.evaluate.cells import CellFolder
 from hpt.evaluate.comparison import has_schedulefree
 from hpt.evaluate.suite import BUDGETS, Plan, tasks_of
-from hpt.jsonfiles import disk_errors, write_json
+from hpt.jsonfiles import disk_errors, make_folder, write_json
 
 REQUEST_SCHEMA_VERSION = 1
 DEFAULT_BUDGET = "standard"
@@ -120,11 +120,7 @@ class ComparisonFolder:
             UsageError: the place is taken by a file.
             DiskError: it cannot be written.
         """
-        taken = next((one for one in (self.path, *self.path.parents) if one.exists() and not one.is_dir()), None)
-        if taken is not None:
-            raise UsageError(f"--out is {self.path}, but {taken} is a file; choose a folder")
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         document = {"schema_version": REQUEST_SCHEMA_VERSION, "request": dataclasses.asdict(request)}
         write_json(self._request_file, document)
 

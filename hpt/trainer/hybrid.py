@@ -88,8 +88,9 @@ class HybridTrainer:
         parts.precision.enter(phase)
         lr, backwards = parts.full.lr, parts.ledger.counters.backwards
         covered = parts.ledger.counters.jumps_accepted
-        expected = self._expected_loss()
-        loss, grad_norm = self._jump(batch) if phase is Phase.PREDICT else self._full(batch, phase)
+        forecast = None if parts.plain else self._one_step_forecast()
+        expected = self._expected_loss(forecast)
+        loss, grad_norm = self._jump(batch, forecast) if phase is Phase.PREDICT else self._full(batch, phase, forecast)
         parts.moving.num_calls += 1
         result = StepResult(
             loss=loss,
@@ -106,14 +107,12 @@ class HybridTrainer:
         persistence.save_when_due(parts, phase)  # after the record: a kill leaves no checkpoint ahead of the log
         return result
 
-    def _expected_loss(self) -> float | None:
+    def _expected_loss(self, forecast: LossForecast | None) -> float | None:
+        """By the forecast made before the jump while that is in doubt, else by the one-step forecast."""
         parts = self._parts
-        if parts.plain:
-            return None
-        if parts.correct.expected is not None:
+        if not parts.plain and parts.correct.expected is not None:
             return parts.correct.expected
-        trend = self._one_step_forecast()
-        return None if trend is None else trend.mean
+        return None if forecast is None else forecast.mean
 
     def _one_step_forecast(self) -> LossForecast | None:
         """The constant forecaster's, for the coming full step."""
@@ -123,26 +122,26 @@ class HybridTrainer:
         change, scale = trend.at(1)
         return LossForecast(trend.level + change, scale)
 
-    def _jump(self, batch: Any) -> tuple[float, float | None]:
+    def _jump(self, batch: Any, forecast: LossForecast | None) -> tuple[float, float | None]:
         """PREDICT; when probing fails, the weights are as before and the batch serves a full step instead."""
         try:
             return cycle.predict(self._parts, batch), None
         except Exception as error:  # noqa: BLE001 (whatever the user's loss function raises)
             recovery.probe_failed(self._parts, error)
             self._parts.precision.enter(Phase.FULL)
-            return self._full(batch, Phase.FULL)
+            return self._full(batch, Phase.FULL, forecast)
 
-    def _full(self, batch: Any, phase: Phase) -> tuple[float, float | None]:
+    def _full(self, batch: Any, phase: Phase, forecast: LossForecast | None) -> tuple[float, float | None]:
         """WARMUP, FULL, CORRECT: one micro-batch, and what follows from an update."""
         parts = self._parts
         outcome = recovery.run_with_retries(parts, batch)
         if outcome.updated:
-            self._updated(outcome, phase)
+            self._updated(outcome, phase, forecast)
         elif outcome.fault is not None and not parts.plain:
             recovery.skipped(parts, outcome)
         return outcome.loss, outcome.grad_norm
 
-    def _updated(self, outcome: FullOutcome, phase: Phase) -> None:
+    def _updated(self, outcome: FullOutcome, phase: Phase, forecast: LossForecast | None) -> None:
         parts = self._parts
         parts.controller.full_step_done()
         batches, parts.moving.update_batches = parts.moving.update_batches, []
@@ -154,26 +153,25 @@ class HybridTrainer:
         parts.moving.max_lr = max(parts.moving.max_lr, parts.full.lr)
         for each in batches:
             parts.probe.keep(each)
-        expected = self._one_step_forecast()
-        self._observe(outcome, phase, expected)
+        self._observe(outcome, phase, forecast)
         if parts.correct.must_roll_back(outcome.loss):
             recovery.roll_back_jump(parts, f"loss left the forecast's band by {parts.correct.excess():.4g}")
             return
         if parts.config.correct.undo_reversed and parts.correct.just_decided:
             cycle.undo_reversed(parts)
-        mean, scale = (None, None) if expected is None else (expected.mean, expected.scale)
+        mean, scale = (None, None) if forecast is None else (forecast.mean, forecast.scale)
         if not recovery.act_on(parts, parts.monitor.check(outcome.loss, mean, scale, outcome.grad_norm)):
             parts.ledger.lap("control")
             memory_layers.end_step(parts, batches, outcome.loss)
         memory_layers.after_update(parts)
         parts.ledger.lap("control")
 
-    def _observe(self, outcome: FullOutcome, phase: Phase, expected: LossForecast | None) -> None:
+    def _observe(self, outcome: FullOutcome, phase: Phase, forecast: LossForecast | None) -> None:
         """Tell everyone who learns from full steps, in numbers."""
         parts = self._parts
         if parts.moving.steps_since_jump is not None:
             parts.moving.steps_since_jump += 1
-        forecast_z = None if expected is None else (outcome.loss - expected.mean) / expected.scale
+        forecast_z = None if forecast is None else (outcome.loss - forecast.mean) / forecast.scale
         parts.trend.observe(outcome.loss)
         grad_norm = math.nan if outcome.grad_norm is None else outcome.grad_norm
         parts.health.observe(outcome.loss, grad_norm, outcome.group_grad_norms, forecast_z)

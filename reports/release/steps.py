@@ -53,8 +53,12 @@ def steps_of(root: Path, work: Path) -> list[Step]:
     lacking = [name for name in NEEDED if not (root / name).exists()]
     if lacking:
         raise PrerequisiteError(f"{root} has no {lacking[0]}; run hpt release-check in a checkout of the project")
+    return [*_static_checks(), *_installation(root, work), *_measurements(work), *_tests(work)]
+
+
+def _static_checks() -> list[Step]:
+    """What needs only the sources."""
     python, scripts = sys.executable, Path(sys.executable).parent
-    fresh, runs = work / "env" / "bin", work / "runs"
     return [
         Step(
             name="format", what="formatting", command=[python, "-m", "ruff", "format", "--check", "."], limit_s=MINUTE_S
@@ -62,16 +66,17 @@ def steps_of(root: Path, work: Path) -> list[Step]:
         Step(name="lint", what="lint", command=[python, "-m", "ruff", "check", "."], limit_s=MINUTE_S),
         Step(name="layers", what="import layers", command=[str(scripts / "lint-imports")], limit_s=2 * MINUTE_S),
         Step(name="types", what="types", command=[str(scripts / "pyright")], limit_s=6 * MINUTE_S),
+    ]
+
+
+def _installation(root: Path, work: Path) -> list[Step]:
+    """The wheel, into an environment that a user would have."""
+    python, fresh = sys.executable, work / "env" / "bin"
+    return [
         Step(
             name="wheel",
             what="build of the wheel",
-            command=[
-                python,
-                *PIP_WHEEL,
-                "--wheel-dir",
-                str(work / "wheel"),
-                ".",
-            ],
+            command=[python, *PIP_WHEEL, "--wheel-dir", str(work / "wheel"), "."],
             limit_s=2 * MINUTE_S,
         ),
         Step(
@@ -99,6 +104,13 @@ def steps_of(root: Path, work: Path) -> list[Step]:
             limit_s=MINUTE_S,
             needs=("install",),
         ),
+    ]
+
+
+def _measurements(work: Path) -> list[Step]:
+    """The three measurements and their reports, by the installed command."""
+    fresh, runs = work / "env" / "bin", work / "runs"
+    return [
         Step(
             name="bench",
             what="all benchmarks, fast",
@@ -127,6 +139,13 @@ def steps_of(root: Path, work: Path) -> list[Step]:
             limit_s=MINUTE_S,
             needs=("install",),
         ),
+    ]
+
+
+def _tests(work: Path) -> list[Step]:
+    """Examples, the whole suite, and the committed evidence."""
+    python = sys.executable
+    return [
         Step(
             name="examples",
             what="examples of README and docs, links of docs",
