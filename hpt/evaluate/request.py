@@ -85,7 +85,7 @@ class ComparisonFolder:
     """The files of one comparison.
 
     Args:
-        path: the folder; made by `begin`.
+        path: the folder; made by `locked`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -114,13 +114,11 @@ class ComparisonFolder:
         return Request(**{key: value for key, value in document["request"].items() if key in known})
 
     def begin(self, request: Request) -> None:
-        """Make the folder and keep what is asked.
+        """Keep what is asked.
 
         Raises:
-            UsageError: the place is taken by a file.
             DiskError: it cannot be written.
         """
-        make_folder(self.path)
         document = {"schema_version": REQUEST_SCHEMA_VERSION, "request": dataclasses.asdict(request)}
         write_json(self._request_file, document)
 
@@ -129,10 +127,11 @@ class ComparisonFolder:
         """Keep a second process out while this one works here.
 
         Raises:
-            UsageError: another process works here.
+            UsageError: another process works here, or the place is taken by a file.
+            DiskError: it cannot be written.
         """
+        make_folder(self.path)
         with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / ".lock").open("w")
         with file:
             try:

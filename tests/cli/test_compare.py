@@ -155,3 +155,11 @@ def test_a_failing_cell_is_told_and_the_status_is_one(tmp_path: Path, capsys: py
     assert "no_such_module" in capsys.readouterr().err
     assert summary_of(out)["workloads"]["no_such_module:make"]["baseline"] is None
     assert not summary_of(out)["complete"]
+
+
+def test_a_file_in_the_folders_place_is_a_usage_error(tmp_path: Path) -> None:
+    """Exit 2, as everywhere, and the file is left alone."""
+    taken = tmp_path / "results"
+    taken.write_text("mine")
+    assert run(["compare", "--budget", "quick", "--out", str(taken)]) == 2
+    assert taken.read_text() == "mine"
