@@ -118,10 +118,11 @@ def test_a_speed_up_over_an_untuned_baseline_is_no_success(
 def test_the_summary_keeps_what_counts_apart_from_what_does_not(tmp_path: Path) -> None:
     """A ratio against an untuned baseline stands after the others, with what it lacks."""
     variant = comparison(name="byte-gpt-variant", baseline="untuned", hybrid="untuned", value=1.9)
-    line = page_of(tmp_path, one=comparison(), two=variant).summary[1]
+    line = page_of(tmp_path, one=comparison(), two=variant, three=comparison(name="cnn", hybrid="open")).summary[1]
     counts, rest = line.split("; held against no target: ")
-    assert ("mlp 1.40x" in counts, "variant" in counts) == (True, False)
+    assert ("mlp 1.40x" in counts, "variant" in counts, "cnn" in counts) == (True, False, False)
     assert "byte-gpt-variant 1.90x (baseline not tuned, arm not tuned)" in rest
+    assert "cnn 1.40x (arm learning-rate bracket open)" in rest
 
 
 def test_the_check_workload_is_labelled(tmp_path: Path) -> None:
