@@ -157,3 +157,13 @@ def test_a_profile_names_the_baseline_of_the_comparison_it_used(tmp_path: Path, 
     evidence = gather(tmp_path)
     (source,) = evidence.of(PROFILE)
     assert f"| {expected} " in step_time.profile(source, LINKS, evidence)["model"]
+
+
+def test_a_profile_takes_no_other_comparison_for_its_own(tmp_path: Path) -> None:
+    """None of the stored arms has its numbers."""
+    document = json.loads((DATA / "profile.json").read_text())
+    document["speed"] |= {"steps_ratio": 1.23, "wall_ratio": None, "source": "--steps-ratio"}
+    (tmp_path / "profile.json").write_text(json.dumps(document))
+    evidence = stored_as(tmp_path, one=comparison())
+    (source,) = evidence.of(PROFILE)
+    assert "baseline, whose tuning is not stored" in step_time.profile(source, LINKS, evidence)["model"]
