@@ -1,16 +1,51 @@
-"""Stored comparisons with tuned baselines: `summary.json` of `hpt compare`."""
+"""Stored comparisons with a baseline, `summary.json` of `hpt compare`: which of them counts for which workload."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reports.evidence import Evidence, Source
 from reports.kinds import COMPARISON
+from reports.tuning import Standing, of_pair
 
 DEFAULT_ARM = "hybrid"
 """The trainer as it comes."""
 BUDGETS = ("full", "standard")
-"""Budgets whose results count for the targets; `quick` is a test of the tool."""
+"""Budgets whose results count for the targets, the larger first; `quick` is a test of the tool."""
+WORKLOADS = ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")
+"""Those that have a target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One measured arm on one workload in one comparison.
+
+    Attributes:
+        source: the comparison.
+        workload, arm: names.
+        standing: how well both sides were tuned.
+        num_seeds: pairs measured.
+        age: 0 for the newest comparison.
+    """
+
+    source: Source
+    workload: str
+    arm: str
+    standing: Standing
+    num_seeds: int
+    age: int
+
+    @property
+    def rank(self) -> tuple[bool, Standing, int, int, int]:
+        """The least is believed: a budget that counts, tuned, a larger budget, more seeds, newer."""
+        budget = budget_of(self.source)
+        place = BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS)
+        return budget not in BUDGETS, self.standing, place, -self.num_seeds, self.age
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """The arm as stored."""
+        return self.source.document["workloads"][self.workload]["arms"][self.arm]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +53,10 @@ class Worth:
     """What the default trainer is worth on one workload.
 
     Attributes:
-        value, low, high: work ratio to the tuned baseline.
+        value, low, high: work ratio to the baseline.
         accelerates: the comparison's own verdict.
         source: the comparison.
+        standing: how well both sides were tuned.
     """
 
     value: float
@@ -28,14 +64,44 @@ class Worth:
     high: float | None
     accelerates: bool
     source: Source
+    standing: Standing
 
 
 def comparisons(evidence: Evidence) -> list[Source]:
-    """The newest comparison of each budget, the largest budget first; of several workloads' sets the newest each."""
-    found: dict[tuple[str, ...], Source] = {}
-    for source in evidence.of(COMPARISON):
-        found.setdefault((budget_of(source), *sorted(source.document["workloads"])), source)
-    return sorted(found.values(), key=lambda one: (_rank(budget_of(one)), one.path))
+    """Every comparison that none replaces, the largest budget first, in it those that are tuned throughout.
+
+    One replaces another of the same budget and device when it has all its workloads and measured arms, and ranks before
+    it in each; of two without a measured arm the newer does.
+    """
+    stored = [(source, list(_findings(source, age))) for age, source in enumerate(evidence.of(COMPARISON))]
+    kept = [
+        (source, found)
+        for age, (source, found) in enumerate(stored)
+        if not any(_replaces(other, source, found) for other in (stored if found else stored[:age]))
+    ]
+    return [source for source, _ in sorted(kept, key=_order)]
+
+
+_Stored = tuple[Source, list[Finding]]
+
+
+def _replaces(other: _Stored, one: Source, found: list[Finding]) -> bool:
+    """`found` are the findings of `one`."""
+    source, rivals = other
+    ranks = {(rival.workload, rival.arm): rival.rank for rival in rivals}
+    return (
+        source is not one
+        and (budget_of(source), _device(source)) == (budget_of(one), _device(one))
+        and set(one.document["workloads"]) <= set(source.document["workloads"])
+        and all((name := (each.workload, each.arm)) in ranks and ranks[name] < each.rank for each in found)
+    )
+
+
+def _order(one: _Stored) -> tuple[int, bool, str]:
+    source, found = one
+    budget = budget_of(source)
+    place = BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS)
+    return place, any(each.standing is not Standing.CLOSED for each in found), source.path
 
 
 def budget_of(source: Source) -> str:
@@ -43,8 +109,8 @@ def budget_of(source: Source) -> str:
     return str(source.document["settings"]["budget"])
 
 
-def _rank(budget: str) -> int:
-    return BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS)
+def _device(source: Source) -> str:
+    return str(source.document["settings"]["device"])
 
 
 def measured_arms(workload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -52,14 +118,29 @@ def measured_arms(workload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: arm for name, arm in workload["arms"].items() if arm["measures"] is not None}
 
 
-def default_arm(evidence: Evidence, workload: str) -> Worth | None:
-    """The default trainer on one workload, from a comparison whose budget counts."""
-    for source in comparisons(evidence):
-        if budget_of(source) not in BUDGETS or workload not in source.document["workloads"]:
-            continue
-        arm = measured_arms(source.document["workloads"][workload]).get(DEFAULT_ARM)
-        if arm is not None:
-            found = arm["measures"]["work_ratio"]
-            accelerates = arm["judgement"]["verdict"] == "accelerates"
-            return Worth(float(found["value"]), found["low"], found["high"], accelerates, source)
+def findings(evidence: Evidence) -> list[Finding]:
+    """Every measured arm of every stored comparison, the one to believe first."""
+    found = [one for age, source in enumerate(evidence.of(COMPARISON)) for one in _findings(source, age)]
+    return sorted(found, key=lambda one: one.rank)
+
+
+def _findings(source: Source, age: int) -> Iterator[Finding]:
+    for workload, values in source.document["workloads"].items():
+        for name, arm in measured_arms(values).items():
+            yield Finding(source, workload, name, of_pair(values, name), len(arm["measures"]["seeds"]), age)
+
+
+def best_known(evidence: Evidence, workload: str) -> Worth | None:
+    """The default trainer on one workload from a budget that counts, however its sides were tuned."""
+    for one in findings(evidence):
+        if (one.workload, one.arm) == (workload, DEFAULT_ARM) and budget_of(one.source) in BUDGETS:
+            found = one.stored["measures"]["work_ratio"]
+            accelerates = one.stored["judgement"]["verdict"] == "accelerates"
+            return Worth(float(found["value"]), found["low"], found["high"], accelerates, one.source, one.standing)
     return None
+
+
+def default_arm(evidence: Evidence, workload: str) -> Worth | None:
+    """The same where both sides were tuned and their learning-rate brackets are closed: the targets' value."""
+    found = best_known(evidence, workload)
+    return found if found is not None and found.standing is Standing.CLOSED else None

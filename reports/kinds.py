@@ -131,10 +131,10 @@ class Memory(Kind):
 
 
 class Comparison(Kind):
-    """Comparison with tuned baselines."""
+    """Comparison with a baseline, tuned or not."""
 
     name = "comparison"
-    title = "comparison with tuned baselines"
+    title = "comparison with a baseline"
     command = "hpt compare --budget standard --tune --out runs/compare"
     parts = (*TRAINER_PARTS, "evaluate")
 

@@ -10,21 +10,27 @@ from reports.comparisons import measured_arms
 from reports.evidence import Source
 from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name, plain_log_axis
 from reports.numbers import plain
+from reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
 from reports.view import Figure
 
 ROLES = {"method": 1, "control": 2, "calibration": 7}
 """Colour and marker by role."""
+MIXED = "baseline, tuned except where marked"
+SHORT = {Standing.OPEN: "bracket open", Standing.UNTUNED: "not tuned"}
 
 
 def draw_ratios(source: Source, tag: str) -> Figure | None:
     """Work ratio of every arm on every workload, with its 95 % interval; None if there is none to draw."""
+    workloads = source.document["workloads"]
+    base = _baseline_name(source)
     rows = [
-        (f"{workload}: {name}", arm["role"], arm["measures"]["work_ratio"])
-        for workload, found in source.document["workloads"].items()
+        (f"{workload}: {name}{_mark(found, name, base)}", arm["role"], arm["measures"]["work_ratio"])
+        for workload, found in workloads.items()
         for name, arm in measured_arms(found).items()
     ]
     rows += [
-        (f"all workloads: {name}", arm["role"], arm["work_ratio"]) for name, arm in source.document["overall"].items()
+        (f"all workloads: {name}{_least(workloads, name, base)}", arm["role"], arm["work_ratio"])
+        for name, arm in source.document["overall"].items()
     ]
     lost = [name for name, _, found in rows if not found["value"]]
     rows = [row for row in rows if row[2]["value"]]
@@ -48,32 +54,51 @@ def draw_ratios(source: Source, tag: str) -> Figure | None:
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows], fontsize=8)
         axes.invert_yaxis()
         axes.set_xlabel(
-            "full-step equivalents of the tuned baseline to the same loss, over the arm's\n"
-            "(above 1: the arm needs less)"
+            f"full-step equivalents to the same loss,\n{base}, over the arm's\n(above 1: the arm needs less)"
         )
         axes.legend()
 
     best = max(rows, key=lambda row: row[2]["value"])
     unseen = f" Not drawn, because a run diverged: {', '.join(lost)}." if lost else ""
     alt = (
-        f"Work ratios with 95 % intervals of {len(rows)} arms; a line marks 1, no difference. Largest: {best[0]} at "
-        f"{plain(float(best[2]['value']))}.{unseen}"
+        f"Work ratios to the {base}, with 95 % intervals, {len(rows)} in all; a line marks 1, no difference. "
+        f"Largest: {best[0]} at {plain(float(best[2]['value']))}.{unseen}"
     )
     return draw(
         f"ratios_{tag}",
-        "Work ratio to the tuned baseline",
+        f"Work ratio to the {base}",
         alt,
         data,
         paint,
         (source,),
-        height_inches=0.24 * len(rows) + 1.4,
+        height_inches=0.24 * len(rows) + 1.6,
     )
+
+
+def _baseline_name(source: Source) -> str:
+    """What all its measured baselines may be called; where they differ, the rows say it."""
+    found = {of_baseline(one) for one in source.document["workloads"].values() if one["baseline"] is not None}
+    return BASELINES[found.pop()] if len(found) == 1 else MIXED
+
+
+def _mark(workload: Mapping[str, Any], arm: str, base: str) -> str:
+    """What a row lacks and the figure's title does not say already."""
+    own, other = of_arm(workload, arm), of_baseline(workload)
+    words = [SHORT[other]] if base == MIXED and other is not Standing.CLOSED else []
+    if own not in (other, Standing.CLOSED):
+        words.append(f"arm {SHORT[own]}")
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _least(workloads: Mapping[str, Mapping[str, Any]], arm: str, base: str) -> str:
+    found = of_overall(workloads, arm)
+    return "" if found is Standing.CLOSED or base == BASELINES[found] else f" ({SHORT[found]})"
 
 
 def draw_losses(source: Source, workload: str, tag: str) -> Figure | None:
     """Training loss against work, mean and range over seeds; None without curves."""
     found = source.document["workloads"][workload]
-    curves: dict[str, list[list[float]]] = {"baseline": found["baseline_curve"]}
+    curves: dict[str, list[list[float]]] = {BASELINES[of_baseline(found)]: found["baseline_curve"]}
     curves |= {
         name: arm["curve"]
         for name, arm in measured_arms(found).items()

@@ -55,7 +55,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             "parts": None if paired is None else step_time.parts(paired, links),
             "wall": None if wall is None else step_time.wall(wall, links),
             "alarms": None if alarms is None else _alarms(alarms, links),
-            "profiles": [step_time.profile(one, links) for one in profiles],
+            "profiles": [step_time.profile(one, links, evidence) for one in profiles],
         },
     )
 

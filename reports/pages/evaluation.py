@@ -1,24 +1,31 @@
-"""EVALUATION_REPORT: does it pay? Comparisons with tuned baselines and controls, and paired runs."""
+"""EVALUATION_REPORT: does it pay? Comparisons with a baseline and controls, and paired runs."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from reports.achieved import verdicts
-from reports.comparisons import BUDGETS, DEFAULT_ARM, budget_of, comparisons, default_arm, measured_arms
+from reports.comparisons import (
+    DEFAULT_ARM,
+    WORKLOADS,
+    Worth,
+    best_known,
+    budget_of,
+    comparisons,
+    default_arm,
+    findings,
+    measured_arms,
+)
 from reports.evidence import Evidence, Source
 from reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
 from reports.figures.style import file_name
 from reports.kinds import COMPARISON, PREDICTION, TRAINING
 from reports.markdown_text import code, harmless, table
-from reports.numbers import NOT_MEASURED, count, interval, num_bytes, percent, plain, ratio
+from reports.numbers import NOT_MEASURED, interval, plain, ratio
 from reports.originals import claims
-from reports.pages import paired_runs
+from reports.pages import compared, paired_runs
+from reports.tuning import LACKS, Standing, lack, of_baseline, of_pair
 from reports.view import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, Verdict, absent, counted
 
 NAME = "EVALUATION_REPORT"
-DIVERGED = "diverged"
-WORKLOADS = ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
 
 
@@ -39,7 +46,8 @@ def build(evidence: Evidence, links: Links) -> Page:
         missing=_missing(evidence, found, paired),
         figures={one.name: one for one in figures},
         values={
-            "comparisons": [_comparison(one, links) for one in found],
+            "comparisons": [compared.section(one, links) for one in found],
+            "has_tuned": any(compared.has_tuned(one) for one in found),
             "paired": None if paired is None else paired_runs.section(paired, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
@@ -55,14 +63,24 @@ def _verdicts(source: Source) -> list[Verdict]:
             threshold="accelerates: interval above 1 and above the best control",
             measured=f"{ratio(arm['measures']['work_ratio']['value'])} "
             f"{interval(arm['measures']['work_ratio']['low'], arm['measures']['work_ratio']['high'])}, "
-            f"{harmless(arm['judgement']['verdict'])}",
-            word=WORDS.get(str(arm["judgement"]["verdict"]), NOT_MEASURED),
+            f"{harmless(arm['judgement']['verdict'])}{_in_brackets(lack(found, name))}",
+            word=_word(str(arm["judgement"]["verdict"]), of_pair(found, name)),
             sources=(source,),
         )
         for workload, found in source.document["workloads"].items()
         for name, arm in measured_arms(found).items()
         if arm["role"] == "method"
     ]
+
+
+def _word(verdict: str, standing: Standing) -> str:
+    """What settings that were not searched reach is only reported; what hurts stays said."""
+    word = WORDS.get(verdict, NOT_MEASURED)
+    return REPORTED if word == REACHED and standing is not Standing.CLOSED else word
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _figures(source: Source) -> list[Figure]:
@@ -73,30 +91,18 @@ def _figures(source: Source) -> list[Figure]:
 
 
 def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
-    overall = next(
-        ((one, one.document["overall"][DEFAULT_ARM]) for one in found if DEFAULT_ARM in one.document["overall"]), None
-    )
-    each = [(name, worth) for name in WORKLOADS if (worth := default_arm(evidence, name)) is not None]
-    by_word = [f"{name} {ratio(one.value)}" for name, one in each]
+    overall = _overall(evidence)
     hurt = [
-        f"{workload}: {name}"
+        f"{workload}: {name}{_in_brackets(lack(values, name))}"
         for source in found
         for workload, values in source.document["workloads"].items()
         for name, arm in measured_arms(values).items()
         if arm["role"] == "method" and arm["judgement"]["verdict"] == "hurts"
     ]
-    against = [f"{harmless(name)} {ratio(value) if value else DIVERGED}" for name, value in _controls(found)]
     return [
-        f"Over all workloads: {NOT_MEASURED}."
-        if overall is None
-        else _cited(overall[1]["sentence"], overall[0], links),
-        f"The default trainer against the tuned baseline, work ratio: {', '.join(by_word)} "
-        f"({links.every([one.source for _, one in each])})."
-        if each
-        else f"The default trainer against the tuned baseline on its workloads: {NOT_MEASURED}.",
-        f"Best control of each workload: {', '.join(against)} ({links.every(found)})."
-        if against
-        else f"Controls: {NOT_MEASURED}.",
+        f"Over all workloads: {NOT_MEASURED}." if overall is None else compared.overall_line(overall, links),
+        _default_line(evidence, links),
+        _control_line(evidence, links),
         f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
         if found
         else f"Whether it ever hurts: {NOT_MEASURED}.",
@@ -104,120 +110,67 @@ def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None,
     ]
 
 
-def _cited(sentence: object, source: Source, links: Links) -> str:
-    """A sentence of the comparison with its source before the full stop."""
-    return f"{harmless(str(sentence).rstrip('.'))} ({links.to(source)})."
+def _overall(evidence: Evidence) -> Source | None:
+    """The comparison to quote over all workloads: ranked as its worst workload, and the more workloads the better."""
+    ranks: dict[Source, tuple[bool, Standing, int, int, int]] = {}
+    for one in findings(evidence):
+        if one.arm == DEFAULT_ARM and DEFAULT_ARM in one.source.document["overall"]:
+            ranks[one.source] = max(ranks.get(one.source, one.rank), one.rank)
+    shares = {source: (rank[:3], -len(source.document["workloads"]), rank[3:]) for source, rank in ranks.items()}
+    return min(shares, key=lambda source: shares[source], default=None)
 
 
-def _controls(found: Sequence[Source]) -> list[tuple[str, float]]:
-    best: dict[str, float] = {}
-    for source in found:
-        for workload, values in source.document["workloads"].items():
-            controls = [
-                float(arm["measures"]["work_ratio"]["value"])
-                for arm in measured_arms(values).values()
-                if arm["role"] == "control"
-            ]
-            if controls and workload not in best:
-                best[workload] = max(controls)
-    return list(best.items())
-
-
-def _comparison(source: Source, links: Links) -> dict[str, Any]:
-    settings, tag = source.document["settings"], file_name(source.label)
-    return {
-        "title": f"Budget {harmless(budget_of(source))}",
-        "setting": f"{count(len(settings['seeds']), 'seed')}, {count(int(settings['threads']), 'thread')}, device "
-        f"{harmless(settings['device'])} ({links.to(source)})."
-        + ("" if budget_of(source) in BUDGETS else " This budget tests the tool; no target is judged by it."),
-        "overall": _overall_table(source, links),
-        "ratios": f"ratios_{tag}",
-        "reliability": f"reliability_{tag}",
-        "workloads": [_workload(source, name, values, links) for name, values in source.document["workloads"].items()],
-    }
-
-
-def _overall_table(source: Source, links: Links) -> str:
-    rows = [
-        [
-            harmless(name),
-            harmless(one["role"]),
-            _ratio(one["work_ratio"]),
-            _ratio(one["steps_ratio"]),
-            harmless(one["judgement"]["verdict"]),
-            links.to(source),
-        ]
-        for name, one in source.document["overall"].items()
-    ]
-    return table(["arm, all workloads", "role", "work ratio", "steps ratio", "verdict", "source"], rows)
-
-
-def _ratio(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return NOT_MEASURED
-    if not found["value"]:
-        return DIVERGED
-    bound = {"above": " or more", "below": " or less"}.get(str(found.get("bound")), "")
-    return f"{ratio(found['value'])}{bound} {interval(found['low'], found['high'])}"
-
-
-def _workload(source: Source, name: str, values: Mapping[str, Any], links: Links) -> dict[str, Any]:
-    arms = measured_arms(values)
-    return {
-        "name": harmless(name),
-        "baseline": _baseline(values, links.to(source)),
-        "sentences": [_cited(arm["sentence"], source, links) for arm in arms.values() if arm["role"] == "method"],
-        "arms": _arm_table(arms, links.to(source)),
-        "unmeasured": [harmless(arm) for arm, found in values["arms"].items() if found["measures"] is None],
-        "figure": f"loss_{file_name(name)}_{file_name(source.label)}",
-    }
-
-
-def _baseline(values: Mapping[str, Any], link: str) -> str:
-    base = values["baseline"]
-    if base is None:
-        return f"Baseline: {NOT_MEASURED}."
-    at_full = next(one["mean_loss"] for one in base["lengths"] if one["steps"] == values["steps"])
-    tuned = base["tuned"]
-    bracket = {True: "closed", False: "open", None: "not tuned"}[tuned.get("bracket_closed")]
-    recipe = tuned["recipe"]
-    spread = "" if base["seed_sd"] is None else f", standard deviation over seeds {plain(base['seed_sd'])}"
-    return (
-        f"Tuned baseline: {values['steps']} updates, validation loss {plain(at_full, 5)}{spread}; knowing nothing "
-        f"gives {plain(values['chance_loss'], 4)}. Learning rate x {plain(recipe['lr_factor'])}, schedule "
-        f"{harmless(recipe['shape'])}, bracket {bracket}, {count(len(tuned.get('trials') or []), 'trial')} ({link})."
+def _default_line(evidence: Evidence, links: Links) -> str:
+    """Work ratios of the default trainer: first those that count, then those whose settings fall short."""
+    tuned = {name: one for name in WORKLOADS if (one := default_arm(evidence, name)) is not None}
+    others = [name for name in _workloads(evidence) if name not in tuned]
+    rest = {name: one for name in others if (one := best_known(evidence, name)) is not None}
+    first = (
+        f"The default trainer against the tuned baseline, work ratio: {_ratios(tuned, links)}"
+        if tuned
+        else f"The default trainer against the tuned baseline on its workloads: {NOT_MEASURED}"
     )
+    return f"{first}; held against no target: {_ratios(rest, links, is_named=True)}." if rest else f"{first}."
 
 
-def _arm_table(arms: Mapping[str, Mapping[str, Any]], link: str) -> str:
-    rows: list[list[str]] = []
-    for name, arm in arms.items():
-        found = arm["measures"]
-        change = found["loss_change"]
-        rows.append(
-            [
-                harmless(name),
-                harmless(arm["role"]),
-                _ratio(found["work_ratio"]),
-                _ratio(found["steps_ratio"]),
-                _ratio(found["wall_ratio"]),
-                _change(change),
-                percent(found["backwards_saved_frac"]),
-                num_bytes(found["peak_host_bytes"]),
-                ratio(found["worst_seed"]["work_ratio"]) if found["worst_seed"]["work_ratio"] else DIVERGED,
-                harmless(arm["judgement"]["verdict"]),
-                link,
-            ]
-        )
-    head = ["arm", "role", "work ratio", "steps ratio", "wall-clock ratio", "loss change", "backward passes saved"]
-    return table([*head, "peak memory", "worst seed", "verdict", "source"], rows)
+def _workloads(evidence: Evidence) -> list[str]:
+    """All that were compared, those with a target first."""
+    return [*WORKLOADS, *sorted({one.workload for one in findings(evidence)} - set(WORKLOADS))]
 
 
-def _change(found: Mapping[str, Any]) -> str:
-    """A loss difference; a diverged run has none."""
-    if not math.isfinite(found["value"]):
-        return DIVERGED
-    return f"{plain(found['value'])} {interval(found['low'], found['high'])}"
+def _ratios(found: Mapping[str, Worth], links: Links, *, is_named: bool = False) -> str:
+    """Ratios by workload and where they are from; `is_named`: each with how its settings were found."""
+    each = [
+        f"{harmless(name)} {ratio(one.value) if one.value else compared.DIVERGED}"
+        f"{_in_brackets(_why_not(name, one)) if is_named else ''}"
+        for name, one in found.items()
+    ]
+    return f"{', '.join(each)} ({links.every([one.source for one in found.values()])})"
+
+
+def _why_not(workload: str, worth: Worth) -> str:
+    """Why a ratio is no target's value."""
+    lacking = lack(worth.source.document["workloads"][workload], DEFAULT_ARM)
+    return lacking or "tuned, no target"
+
+
+def _control_line(evidence: Evidence, links: Links) -> str:
+    """The best control of each workload, from the comparison that is believed first."""
+    used: dict[str, Source] = {}
+    for one in findings(evidence):
+        if one.stored["role"] == "control":
+            used.setdefault(one.workload, one.source)
+    against: list[str] = []
+    for workload, source in used.items():
+        values = source.document["workloads"][workload]
+        controls = [one for one in measured_arms(values).values() if one["role"] == "control"]
+        best = max(float(one["measures"]["work_ratio"]["value"]) for one in controls)
+        base = of_baseline(values)
+        words = _in_brackets("" if base is Standing.CLOSED else f"baseline {LACKS[base]}")
+        against.append(f"{harmless(workload)} {ratio(best) if best else compared.DIVERGED}{words}")
+    if not against:
+        return f"Controls: {NOT_MEASURED}."
+    return f"Best control of each workload: {', '.join(against)} ({links.every(list(used.values()))})."
 
 
 def _run_table(runs: Sequence[Source], links: Links) -> str:
@@ -254,7 +207,7 @@ def _run_table(runs: Sequence[Source], links: Links) -> str:
 def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None) -> list[Missing]:
     lacking = [
         Missing(
-            f"the default trainer against a tuned baseline on {code(name)}",
+            f"the default trainer against a tuned baseline on {code(name)}{_stored_instead(evidence, name)}",
             f"hpt compare --workloads {name} --budget standard --tune --out runs/compare",
         )
         for name in WORKLOADS
@@ -267,3 +220,8 @@ def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None)
             Missing("a comparison on a GPU", "hpt compare --budget full --tune --device cuda --out runs/compare-full")
         )
     return lacking
+
+
+def _stored_instead(evidence: Evidence, workload: str) -> str:
+    found = best_known(evidence, workload)
+    return "" if found is None else f"; stored: {_why_not(workload, found)}"

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
-from reports.evidence import Source
+from reports.comparisons import measured_arms
+from reports.evidence import Evidence, Source
+from reports.kinds import COMPARISON
 from reports.markdown_text import harmless, table
 from reports.numbers import count, interval, percent, plain, ratio, seconds
 from reports.training_runs import cells, part_shares, phase_rows, workload_of
+from reports.tuning import BASELINES, Standing, of_pair
 from reports.view import Links
 
 
@@ -51,7 +54,24 @@ def parts(source: Source, links: Links) -> str:
     return table(["part", "share of the time", "source"], rows)
 
 
-def profile(source: Source, links: Links) -> dict[str, str]:
+def _baseline_name(source: Source, evidence: Evidence) -> str:
+    """The baseline behind a profile's ratios, from the stored comparison they were taken from.
+
+    A profile keeps the numbers and a path of its own day. Where several stored arms have these numbers, the least
+    searched decides; where none has, nobody knows.
+    """
+    speed, workload = source.document["speed"], workload_of(source)
+    found: list[Standing] = []
+    for stored in evidence.of(COMPARISON) if speed["steps_ratio"] is not None else ():
+        values = stored.document["workloads"].get(workload, {"arms": {}})
+        for name, arm in measured_arms(values).items():
+            ratios = [(arm["measures"][key] or {}).get("value") for key in ("steps_ratio", "wall_ratio")]
+            if ratios == [speed["steps_ratio"], speed["wall_ratio"]]:
+                found.append(of_pair(values, name))
+    return BASELINES[max(found)] if found else "baseline, whose tuning is not stored"
+
+
+def profile(source: Source, links: Links, evidence: Evidence) -> dict[str, str]:
     """Tables of one profile: parts, the speed-up model against measurement, projections."""
     document = source.document
     parts, speed, link = document["parts"], document["speed"], links.to(source)
@@ -66,7 +86,7 @@ def profile(source: Source, links: Links) -> dict[str, str]:
             link,
         ],
         [
-            "wall-clock ratio to the tuned baseline",
+            f"wall-clock ratio to the {_baseline_name(source, evidence)}",
             ratio(speed["predicted_wall_ratio"]),
             ratio(speed["wall_ratio"]),
             link,
