@@ -18,8 +18,8 @@ _LEAST_NORM = 1e-300  # a run that stands still has no direction, and no divisio
 
 
 def gain_of(coefficients: Mapping[str, float]) -> float:
-    """g, the sum of a jump's coefficients on the averages E<mu>."""
-    return sum(factor for name, factor in coefficients.items() if name.startswith("E"))
+    """g, the sum of a jump's coefficients on the averages E<mu>, orthogonalized or not."""
+    return sum(factor for name, factor in coefficients.items() if name.startswith(("E", "O")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ class CycleFacts:
         return norm / max(self.displacement_norm, _LEAST_NORM)
 
     def jump_norm(self, coefficients: dict[str, float]) -> float:
-        """|sum of coefficient x direction| for directions d and E<mu> (names as in `Proposal`)."""
-        names = ["d", *(f"E{mu:g}" for mu in self.scales)]
-        weights = np.array([coefficients.get(name, 0.0) for name in names])
+        """|sum of coefficient x direction| for d and E<mu> (names as in `Proposal`); O<mu> counts as E<mu>."""
+        averages = [coefficients.get(f"E{mu:g}", 0.0) + coefficients.get(f"O{mu:g}", 0.0) for mu in self.scales]
+        weights = np.array([coefficients.get("d", 0.0), *averages])
         return float(np.sqrt(max(0.0, weights @ self.gram.sum(axis=0) @ weights)))
 
 

@@ -104,12 +104,12 @@ def _methods() -> list[Arm]:
             like="schedulefree",
         ),
     ]
-    for preset in ("short", "long"):
+    for preset in ("ramp", "short", "long"):
         config = {"predictor": "nesterov", "predict": {"preset": preset}}
         name = f"nesterov-{preset}"
         arms.append(Arm(name=name, role="method", what=f"fixed preset {preset}", config=config, like=name))
     for name in (*fixed, *learned):
-        what = "fixed preset ramp" if name == "nesterov" else f"predictor {name}"
+        what = "fixed preset orthogonal" if name == "nesterov" else f"predictor {name}"
         arms.append(Arm(name=name, role="method", what=what, config={"predictor": name}, like=name))
     return arms
 
@@ -157,7 +157,7 @@ def _calibrations() -> list[Arm]:
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in [*_baseline(), *_methods(), *_controls(), *_calibrations()]}
 CALIBRATIONS = tuple(name for name, arm in ARMS.items() if arm.role == "calibration")
-STANDARD = ("hybrid", "nesterov", "fewer-steps", "frozen", "random", "lr-x1.25", "lr-boost")
+STANDARD = ("hybrid", "nesterov-short", "fewer-steps", "frozen", "random", "lr-x1.25", "lr-boost")
 QUICK = ("hybrid", "frozen", "lr-boost")
 
 

@@ -69,4 +69,5 @@ class ArmSet:
     def proposal(self, index: int, name: str, facts: CycleFacts, max_horizon: int) -> Proposal:
         """The jump of one arm, made by predictor `name`, within `max_horizon` full steps."""
         a, g, mu = self.coefficients(index, facts)
-        return proposal_of(name, a, g, mu, facts.num_steps, max_horizon, self.arms[index].name)
+        trend = f"{self._base.preset.letter}{mu:g}"
+        return proposal_of(name, a, g, trend, facts.num_steps, max_horizon, self.arms[index].name)

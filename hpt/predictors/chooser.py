@@ -31,6 +31,7 @@ from hpt.predictors.verdicts import PRIOR_SUCCESS
 from hpt.predictors.worth import Worth
 
 FALLBACK = "ridge"
+MAX_FORECAST_STEPS = 300  # a window of replay must hold the whole horizon
 UNDECIDED_ERRORS = 2.0  # standard errors within which a value has no sign
 
 ModelFactory = Callable[[int, int], Mapping[str, ForecastModel]]
@@ -38,11 +39,11 @@ ModelFactory = Callable[[int, int], Mapping[str, ForecastModel]]
 
 
 def nominal_horizon(base: Nesterov, config: HybridConfig) -> int:
-    """Full steps the base preset's jump stands for in the middle of its window, at most `max_predict_steps`."""
+    """Full steps the base preset's jump stands for in the middle of its window, as far as is forecast."""
     (first_a, first_g), (last_a, last_g) = base.preset.start, base.preset.end
     mu = base.preset.scale
     gain = 0.5 * (first_g[mu] - first_a + last_g[mu] - last_a)
-    return min(config.max_predict_steps, max(1, round(gain * config.cycle_steps)))
+    return min(config.max_horizon, MAX_FORECAST_STEPS, max(1, round(gain * config.cycle_steps)))
 
 
 def is_undecided(outcome: JumpOutcome) -> bool:

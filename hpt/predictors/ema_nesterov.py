@@ -53,4 +53,5 @@ class EmaNesterov(Silent):
         """Propose the look-ahead of one cycle once three are finished."""
         if facts.cycle < MIN_CYCLES:
             return None
-        return proposal_of(self.name, 0.0, self.gain, self.scale, facts.num_steps, max_horizon, f"{self.scale:g}x1")
+        trend = f"E{self.scale:g}"
+        return proposal_of(self.name, 0.0, self.gain, trend, facts.num_steps, max_horizon, f"{self.scale:g}x1")

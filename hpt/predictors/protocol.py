@@ -3,6 +3,7 @@
 A jump is a sum of coefficient x direction. Directions by name:
     "d"       displacement of the cycle that just ended
     "E0.8"    bias-corrected EMA of displacements over cycles with decay 0.8 (any decay in `Predictor.scales`)
+    "O0.8"    the same, each matrix by its orthogonal factor at equal norm; other parameters as in "E0.8"
     "d0" "d1" past displacements, newest first, when `Predictor.num_past` > 0
     "own"     a direction the predictor makes itself, parameter by parameter (`Predictor.own_direction`)
 """

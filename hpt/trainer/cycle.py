@@ -57,11 +57,10 @@ def _end_cycle(parts: Parts, batches: list[Any]) -> None:
 
 def _proposal(parts: Parts, facts: CycleFacts) -> Proposal | None:
     """The predictor's proposal, if everyone who may say no says yes."""
-    jumped = parts.ledger.counters.jumps_accepted > 0
-    objection = parts.gate.end_cycle(facts, after_jump=jumped)
+    objection = parts.gate.end_cycle(facts.progress, facts.lr_frac)
     if objection or not parts.controller.can_predict or parts.moving.fork is not None:
         return None
-    limit = max(1, int(parts.config.max_predict_steps * parts.moving.horizon_factor))
+    limit = max(1, int(parts.config.max_horizon * parts.moving.horizon_factor))
     proposal = parts.predictor.propose(facts, limit)
     parts.ledger.lap("predictor")
     if proposal is None:
@@ -192,7 +191,6 @@ def _advance_schedule(parts: Parts, horizon: int) -> None:
 
 def _roll_out(parts: Parts, batch: Any, proposal: Proposal, facts: CycleFacts, snapshot: Snapshot) -> float:
     """One call of a roll-out: stand at the next share of the delta, measure, and end it when it is due."""
-    coefficients, norm = parts.predict.bounded(proposal, facts, parts.predictor)
     rollout = parts.moving.rollout
     if rollout is None:
         expected = parts.forecast(1)
@@ -200,10 +198,9 @@ def _roll_out(parts: Parts, batch: Any, proposal: Proposal, facts: CycleFacts, s
         rollout = parts.moving.rollout = Rollout.begin(proposal.horizon, expected.mean, bound)
         parts.ledger.counters.jumps_proposed += 1
     share = rollout.advance()
-    scaled = {name: share * factor for name, factor in coefficients.items()}
     try:
         snapshot.restore()
-        parts.predict.apply(proposal, scaled, facts, parts.predictor)
+        scaled, norm = parts.predict.move(proposal, facts, parts.predictor, snapshot, share)
         loss = parts.probe.losses([batch])[0]
     except BaseException:
         parts.moving.rollout = None
@@ -215,13 +212,13 @@ def _roll_out(parts: Parts, batch: Any, proposal: Proposal, facts: CycleFacts, s
         snapshot.restore()
     if reason or rollout.done:
         parts.moving.rollout = None
-        ratio = facts.norm_ratio(share * norm)
+        ratio = facts.norm_ratio(norm)
         _settle_jump(
             parts,
             Jump(
                 proposal,
                 scaled,
-                share * norm,
+                norm,
                 ratio,
                 loss,
                 rollout.expected,

@@ -21,10 +21,9 @@ def begin(parts: Parts, proposal: Proposal, facts: CycleFacts, batches: list[Any
     assert snapshot is not None, "a fork starts at the end of a cycle"
     parts.ledger.counters.forks += 1
     parts.ledger.counters.jumps_proposed += 1
-    coefficients, norm = parts.predict.bounded(proposal, facts, parts.predictor)
     try:
         before = parts.probe.losses(batches)
-        parts.predict.apply(proposal, coefficients, facts, parts.predictor)
+        coefficients, norm = parts.predict.move(proposal, facts, parts.predictor, snapshot)
         after = parts.probe.losses(batches)
         jumped = _present(parts)
     finally:

@@ -173,6 +173,7 @@ class HybridTrainer:
             parts.moving.steps_since_jump += 1
         forecast_z = None if forecast is None else (outcome.loss - forecast.mean) / forecast.scale
         parts.trend.observe(outcome.loss)
+        parts.gate.observe(outcome.loss)
         grad_norm = math.nan if outcome.grad_norm is None else outcome.grad_norm
         parts.health.observe(outcome.loss, grad_norm, outcome.group_grad_norms, forecast_z)
         parts.ledger.lap("control")
@@ -224,11 +225,11 @@ class HybridTrainer:
         if parts.plain:
             return ledger | {"confidence": None, "predictor": {"name": "none"}}
         account = dict(parts.predictor.summary())
-        trend = {"cosine": parts.gate.trend.cosine, "passed": parts.gate.trend.passed}
+        fall = {"sigmas": parts.gate.fall.fall_sigmas, "passed": parts.gate.fall.passed}
         confidence = account.pop("confidence", None)
         return ledger | {
             "confidence": confidence,
-            "predictor": {"name": parts.predictor.name, "trend": trend, **account},
+            "predictor": {"name": parts.predictor.name, "fall": fall, **account},
         }
 
     def _emit(self, result: StepResult, lr: float) -> None:

@@ -31,11 +31,12 @@ class Counters:
     jumps_rejected: int = 0
     jumps_rolled_back: int = 0
     steps_covered_by_jumps: int = 0
+    orthogonalizations: int = 0
 
     @property
     def full_step_equivalents(self) -> float:
-        """All backward and forward work in full steps: a forward alone is a third of one."""
-        return self.backwards + FORWARD_SHARE * (self.forwards - self.backwards)
+        """All work in full steps: a forward alone is a third of one, and so is counted an orthogonalized jump."""
+        return self.backwards + FORWARD_SHARE * (self.forwards - self.backwards + self.orthogonalizations)
 
 
 class Ledger:

@@ -1,7 +1,7 @@
 """The collaborators of one trainer, wired once, and the little state that moves between them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -104,7 +104,7 @@ class Parts:
         sink: Sink,
         predictor: Predictor | None,
     ) -> None:
-        self.config = config
+        self.config = config = _with_cycle(config, optimizer)
         self.model = model
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -139,7 +139,8 @@ class Parts:
         inner = predictor or build_predictor(config, num_parameters=num_parameters, num_groups=len(groups))
         self.predictor = GuardedPredictor(inner, self._retired)
         scales = tuple(sorted({*config.trajectory.scales, *inner.scales}))
-        self.trajectory = Trajectory(groups, scales, inner.num_past, config.trajectory.placement)
+        tables = [one.weight for one in self.model.modules() if isinstance(one, torch.nn.Embedding)]
+        self.trajectory = Trajectory(groups, scales, inner.num_past, config.trajectory.placement, tables)
         self.memory = MemoryManager(config.memory, self.device, self.trajectory.parameters)
         self.degradation = Degradation(self.trajectory, inner.scales)
         self.gate = JumpGate(config, getattr(inner, "window", DEFAULT_WINDOW))
@@ -158,7 +159,7 @@ class Parts:
         )
         self.correct = CorrectStep(config.correct_steps, config.probe.band_sigmas)
         self.corrector = Corrector(config.correct)
-        self.trend = LossTrend(max(config.max_predict_steps, config.cycle_steps))
+        self.trend = LossTrend(max(config.max_horizon, config.cycle_steps))
         self.forks = ForkSchedule(config.fork, config.total_steps)
 
     @property
@@ -177,7 +178,7 @@ class Parts:
         learned = self.predictor.forecast(num_steps)
         if learned is not None:
             return learned
-        mean, scale = self.trend.at(min(num_steps, self.config.max_predict_steps))
+        mean, scale = self.trend.at(min(num_steps, self.config.max_horizon))
         return LossForecast(self.trend.level + mean, scale)
 
     def take_snapshot(self) -> Snapshot:
@@ -208,6 +209,24 @@ class Parts:
             names = "predictor degradation trajectory gate monitor health rise probe correct corrector trend forks"
             for name in names.split():
                 yield name, getattr(self, name)
+
+
+def _with_cycle(config: HybridConfig, optimizer: torch.optim.Optimizer) -> HybridConfig:
+    """The settings with K in place, no shorter than the memory of the optimizer.
+
+    A shorter displacement is mostly momentum, which goes on by itself: to follow it counts it twice. Measured on
+    `regression` (momentum 0.99), 600 updates: K = 15 costs 0.5, K = 100 nothing.
+    """
+    if config.full_steps is not None:
+        return config
+    least = round(max(_memory_steps(group) for group in optimizer.param_groups))
+    return replace(config, full_steps=max(config.cycle_steps, least))
+
+
+def _memory_steps(group: Mapping[str, Any]) -> float:
+    """Steps over which a parameter group's momentum averages, 1 / (1 - beta); 1 without momentum."""
+    beta = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+    return 1.0 / (1.0 - float(beta)) if 0.0 <= beta < 1.0 else 1.0
 
 
 def _device_of(optimizer: torch.optim.Optimizer) -> torch.device:

@@ -5,6 +5,7 @@ again, and a blow-up is undone. A moderate rise is no reason to reject: good jum
 """
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -92,6 +93,34 @@ class PredictStep:
         self._trajectory.apply(coefficients, self.own_of(predictor, facts), proposal.group_factors)
         self._ledger.lap("jump")
 
+    def move(
+        self,
+        proposal: Proposal,
+        facts: CycleFacts,
+        predictor: Predictor,
+        snapshot: Snapshot,
+        share: float = 1.0,
+    ) -> tuple[dict[str, float], float]:
+        """Go `share` of the proposed way, within the trust region, from the weights of `snapshot`, where they are.
+
+        Returns:
+            Coefficients and |delta| as they came to be.
+        """
+        bounded, norm = self.bounded(proposal, facts, predictor)
+        coefficients = {name: share * factor for name, factor in bounded.items()}
+        if not self._trajectory.matrices or not any(name.startswith("O") for name in coefficients):
+            self.apply(proposal, coefficients, facts, predictor)
+            return coefficients, share * norm
+        self._ledger.counters.orthogonalizations += 1
+        before = [snapshot.kept(parameter) for parameter in self._trajectory.parameters]
+        self.apply(proposal, coefficients, facts, predictor)
+        norm, limit = self._trajectory.moved(before), share * self._max_ratio * facts.displacement_norm
+        if norm > limit:
+            self._trajectory.shorten(before, limit / norm)
+            coefficients, norm = {name: factor * limit / norm for name, factor in coefficients.items()}, limit
+        self._ledger.lap("jump")
+        return coefficients, norm
+
     def run(
         self,
         batch: Any,
@@ -106,14 +135,13 @@ class PredictStep:
             Exception: whatever the user's loss function raises; the weights are then as before the call.
         """
         self._ledger.counters.jumps_proposed += 1
-        coefficients, norm = self.bounded(proposal, facts, predictor)
         paired = self._probe.affords_pair()
         batches = self._probe.batches(batch, paired=paired)
         try:
-            with self._optimizer_away(coefficients):
+            with self._optimizer_away(proposal.coefficients):
                 before = self._probe.losses(batches) if paired else None
                 self._ledger.lap("probe")
-                self.apply(proposal, coefficients, facts, predictor)
+                coefficients, norm = self.move(proposal, facts, predictor, snapshot)
                 after = self._probe.losses(batches)
                 self._ledger.lap("probe")
         except BaseException:
@@ -138,7 +166,7 @@ class PredictStep:
             reason=reason,
         )
 
-    def _optimizer_away(self, coefficients: dict[str, float]) -> AbstractContextManager[None]:
+    def _optimizer_away(self, coefficients: Mapping[str, float]) -> AbstractContextManager[None]:
         """Inside, the optimizer's state is on the host, if that is asked for and no direction is made from it."""
         if self._offload is None or coefficients.get("own"):
             return nullcontext()

@@ -6,13 +6,14 @@ With theta_start the weights at the start of a cycle and K full steps in it,
 
 and a jump is a sum of coefficient x direction over d, the E^ and, for some published baselines, earlier
 displacements. In the form j = -a d + g E^ this is periodic outer Nesterov on cycle displacements (SNOO,
-arXiv:2510.15830; DiLoCo with one worker, arXiv:2311.08105). Memory: (1 + scales + kept displacements) x P.
+arXiv:2510.15830; DiLoCo with one worker, arXiv:2311.08105). O^, the orthogonal factor of each matrix of E^ at equal
+norm, is made when it is applied and never stored. Memory: (1 + scales + kept displacements) x P.
 
 Everything runs tensor by tensor and in place, so the largest temporary is one tensor and no parameter moves.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,17 @@ import torch
 
 from hpt.dynamics.facts import CycleFacts, FloatArray
 from hpt.memory.offload import wait_for
+from hpt.numerics.orthogonal import orthogonal_factor
 from hpt.numerics.tensors import add_, copy_, lerp_
 from hpt.trainer.inner_products import after_update, chunks_of, dots, gram_of, joined
 
 OwnDirection = Callable[[int, torch.nn.Parameter], torch.Tensor]
 Kept = Callable[[torch.nn.Parameter], torch.Tensor]
+
+# Smaller side above which a matrix is followed as it is: the factor's cost grows with the cube, and nothing larger
+# was measured.
+MAX_SIDE = 512
+_PIECE_NUMBERS = 2**18  # of a difference that only its norm is wanted of: a megabyte at a time
 
 
 class Trajectory:
@@ -36,6 +43,10 @@ class Trajectory:
         num_past: past displacements to keep.
         placement: "device", "cpu" (pinned when the parameters are on CUDA), "bf16" (on the device, half the bytes),
             or "auto" (device on CPU, cpu on CUDA).
+        embeddings: parameters that are tables of rows; they have no orthogonal factor of interest.
+
+    Attributes:
+        matrices: places of the parameters that "O<mu>" follows by their orthogonal factor.
     """
 
     def __init__(
@@ -44,11 +55,14 @@ class Trajectory:
         scales: tuple[float, ...],
         num_past: int = 0,
         placement: str = "auto",
+        embeddings: Collection[torch.Tensor] = (),
     ) -> None:
         self.scales = scales
         self.num_past = num_past
         self.num_cycles = 0
         self.parameters = [parameter for group in groups for parameter in group]
+        tables = {id(parameter) for parameter in embeddings}
+        self.matrices = [i for i, one in enumerate(self.parameters) if _has_factor(one) and id(one) not in tables]
         self._group_of = [index for index, group in enumerate(groups) for _ in group]
         self._num_groups = len(groups)
         self._members = [[i for i, of in enumerate(self._group_of) if of == group] for group in range(len(groups))]
@@ -168,7 +182,7 @@ class Trajectory:
         """Add the weight delta to the parameters, in place.
 
         Args:
-            coefficients: factor on each direction, by name ("d", "E<mu>", "d<i>", "own").
+            coefficients: factor on each direction, by name ("d", "E<mu>", "O<mu>", "d<i>", "own").
             own: makes the direction "own" for one parameter.
             group_factors: factor per parameter group, empty for 1.
         """
@@ -189,9 +203,15 @@ class Trajectory:
         if coefficients.get("d"):
             lerp_(self.parameters, self._start, -coefficients["d"])
         for name, factor in coefficients.items():
-            if name != "d" and factor:
-                directions, debias = self._directions(name)
-                add_(self.parameters, directions, factor * debias)
+            if name == "d" or not factor:
+                continue
+            directions, debias = self._directions(name)
+            made = self.matrices if name.startswith("O") else []
+            for index in made:
+                self.parameters[index].data.add_(orthogonal_factor(directions[index]), alpha=factor * debias)
+            plain = sorted({*range(len(directions))} - {*made})
+            if plain:
+                add_([self.parameters[i] for i in plain], [directions[i] for i in plain], factor * debias)
 
     def _move(
         self,
@@ -212,13 +232,16 @@ class Trajectory:
                 target.add_(made.to(target.device, target.dtype), alpha=factor)
             elif name != "d":
                 directions, debias = self._directions(name)
-                target.add_(directions[index].to(target.device, target.dtype), alpha=factor * debias)
+                direction = directions[index].to(target.device, target.dtype)
+                if name.startswith("O") and index in self.matrices:
+                    direction = orthogonal_factor(direction)
+                target.add_(direction, alpha=factor * debias)
         if not direct:
             parameter.data.copy_(target)
 
     def _directions(self, name: str) -> tuple[list[torch.Tensor], float]:
         """A direction of all parameters as it is stored, and the factor that frees it of start-up bias."""
-        if name.startswith("E"):
+        if name.startswith(("E", "O")):
             mu = float(name[1:])
             return self._emas[self.scales.index(mu)], 1.0 / (1.0 - mu**self.num_cycles)
         return self._past[int(name[1:])], 1.0
@@ -226,7 +249,8 @@ class Trajectory:
     def norm_of(self, coefficients: Mapping[str, float], facts: CycleFacts, own: OwnDirection | None) -> float:
         """|sum of coefficient x direction|, from inner products where they are known.
 
-        A jump along "own" is measured by making it; mixing "own" with other directions is refused.
+        A jump along "own" is measured by making it; mixing "own" with other directions is refused. "O<mu>" counts as
+        the average it is made from, of the same norm but at another angle to d: `moved` tells what it came to.
         """
         names = {name for name, factor in coefficients.items() if factor}
         if names == {"own"}:
@@ -234,13 +258,30 @@ class Trajectory:
             squares = [own(i, p).to(torch.float64).square().sum() for i, p in enumerate(self.parameters)]
             return abs(coefficients["own"]) * math.sqrt(float(torch.stack([one.cpu() for one in squares]).sum()))
         assert "own" not in names, f"'own' cannot be mixed with {sorted(names - {'own'})}"
-        if all(name == "d" or name.startswith("E") for name in names):
+        if all(name == "d" or name.startswith(("E", "O")) for name in names):
             return facts.jump_norm(dict(coefficients))
         assert facts.past_gram is not None
         weights = np.zeros(len(facts.past_gram))
         for name in names:
             weights[0 if name == "d" else int(name[1:])] += coefficients[name]
         return float(np.sqrt(max(0.0, weights @ facts.past_gram @ weights)))
+
+    @torch.no_grad()
+    def moved(self, before: Sequence[torch.Tensor]) -> float:
+        """|weights - earlier weights|; `before` in the order of `parameters`."""
+        norms: list[torch.Tensor] = []
+        for parameter, earlier in zip(self.parameters, before, strict=True):
+            pieces = (tensor.detach().reshape(-1).split(_PIECE_NUMBERS) for tensor in (parameter, earlier))
+            for mine, other in zip(*pieces, strict=True):
+                wide = mine.to(_compute_dtype(mine.dtype))
+                norms.append(torch.linalg.vector_norm(wide - other.to(wide.device, wide.dtype)).cpu())
+        return float(torch.linalg.vector_norm(torch.stack(norms).double()))
+
+    @torch.no_grad()
+    def shorten(self, before: Sequence[torch.Tensor], ratio: float) -> None:
+        """Leave `ratio` of the way from the earlier weights to the present ones."""
+        for parameter, earlier in zip(self.parameters, before, strict=True):
+            parameter.data.lerp_(earlier.to(parameter.device, parameter.dtype), 1.0 - ratio)
 
     @torch.no_grad()
     def since_jump(self, kept: Kept) -> tuple[float, float]:
@@ -313,6 +354,14 @@ class Trajectory:
             [saved.to(start.device) for saved, start in zip(past, self._start, strict=True)] for past in state["past"]
         ]
         self._known_past_gram = np.asarray(state["past_gram"], dtype=np.float64)
+
+
+def _has_factor(parameter: torch.nn.Parameter) -> bool:
+    """It is a matrix, or filters seen as one, of more than one row and column and small enough."""
+    if parameter.ndim < 2 or not parameter.is_floating_point():
+        return False
+    rows = parameter.shape[0]
+    return 1 < min(rows, parameter.numel() // max(rows, 1)) <= MAX_SIDE
 
 
 def _storage_dtype(dtype: torch.dtype, *, half: bool) -> torch.dtype:
