@@ -80,7 +80,7 @@ class Arm:
 
 
 def _baseline() -> list[Arm]:
-    return [Arm(name=BASELINE, role="baseline", what="the workload's own optimizer, tuned, with decay", like=BASELINE)]
+    return [Arm(name=BASELINE, role="baseline", what="the workload's own optimizer with decay", like=BASELINE)]
 
 
 def _methods() -> list[Arm]:

@@ -28,9 +28,7 @@ def draw_all(summary: Mapping[str, Any], folder: Path) -> list[Path]:
     rows = _forest_rows(summary)
     if rows:
         height_inches = max(SIZE_INCHES[1], 0.22 * len(rows) + 1.0)
-        made.append(
-            _draw(_forest(rows), folder / "ratios.png", "work ratio to the tuned baseline, 95 %", height_inches)
-        )
+        made.append(_draw(_forest(rows), folder / "ratios.png", "work ratio to the baseline, 95 %", height_inches))
     tables = _reliability_rows(summary)
     if tables:
         made.append(_draw(_reliability(tables), folder / "reliability.png", "is the confidence honest?"))

@@ -12,6 +12,7 @@ from hpt.evaluate.verdict import Judgement
 
 NOT_TUNED = "The baseline was not tuned here, so no claim follows."
 OPEN_BRACKET = "The baseline's learning-rate bracket is open, so a better baseline may exist."
+OPEN_SOMEWHERE = "Not every baseline and arm was tuned with a closed bracket, so no claim follows."
 
 
 def ratio_text(ratio: Ratio | None) -> str:
@@ -54,7 +55,9 @@ def overall_sentence(
         f"Over {names} (geometric mean) the baseline needs {ratio_text(ratio)} the full-step equivalents of "
         f"{arm.name}{_against(judgement)}: {judgement.verdict} ({judgement.reason})."
     )
-    return text if is_tuned else f"{text} Not every baseline was tuned with a closed bracket, so no claim follows."
+    return (
+        text if is_tuned else f"{text} Not every baseline and arm was tuned with a closed bracket, so no claim follows."
+    )
 
 
 def _against(judgement: Judgement) -> str:

@@ -269,7 +269,8 @@ def _overall(plan: Plan, settings: Settings, readings: Sequence[Reading]) -> dic
         work = overall([reading.arms[arm.name].work_ratio for reading in readings])
         judgement = _overall_judgement(plan, readings, arm, work)
         steps = overall([reading.arms[arm.name].steps_ratio for reading in readings])
-        tuned = all(settings[reading.task.workload, BASELINE].bracket_closed for reading in readings)
+        sides = [settings.get((reading.task.workload, name)) for reading in readings for name in (BASELINE, arm.like)]
+        tuned = all(side is not None and bool(side.bracket_closed) for side in sides)
         found[arm.name] = {
             "role": arm.role,
             "work_ratio": work.to_document(),
