@@ -21,7 +21,7 @@ from hpt.machine import utc_now
 
 SETTINGS = {
     "unlearned": "[learner]\nenabled = false\n",
-    "first-jump": "[predict]\nwindow_start_frac = 0.333\n[fork]\nat_fracs = [0.3333]\n",
+    "first-jump": "[predict]\nwindow_start_frac = 0.333\n[fork]\nbudget_frac = 0.05\nat_fracs = [0.3333]\n",
 }
 
 
