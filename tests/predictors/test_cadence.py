@@ -42,7 +42,7 @@ def test_plan_equals_a_walk(since: int | None, cycle: int, num_steps: int, jumpi
 def test_the_action_of_a_step_names_the_jump_right_before_it() -> None:
     """The size inside the trust region is the action of the first step after the jump, and of no other."""
     cadence, facts = Cadence(20, 1.5), cycle_of(5, 20, 0)
-    proposal = proposal_of("rssm", 0.5, 4.0, 0.8, 20, 75, "0.8x1")
+    proposal = proposal_of("rssm", 0.5, 4.0, "E0.8", 20, 75, "0.8x1")
     cadence.announce(proposal, facts)
     gram = facts.gram[0]
     ratio = np.sqrt(0.25 * gram[0, 0] - 4.0 * gram[0, 1] + 16.0 * gram[1, 1]) / np.sqrt(gram[0, 0])

@@ -94,7 +94,8 @@ def test_no_horizon_exceeds_the_largest(name: str, max_horizon: int) -> None:
     """All speak at least once in nine cycles, for 1 to max_horizon steps, along directions they keep."""
     predictor = build(name)
     made = [one for one in play(predictor, path_for(name, 5), range(1, 10), max_horizon) if one is not None]
-    known = {"d", "own"} | {f"E{mu:g}" for mu in predictor.scales} | {f"d{i}" for i in range(predictor.num_past)}
+    averages = {f"{letter}{mu:g}" for letter in "EO" for mu in predictor.scales}
+    known = {"d", "own"} | averages | {f"d{i}" for i in range(predictor.num_past)}
 
     assert made
     for proposal in made:

@@ -22,6 +22,7 @@ def test_presets_are_the_measured_ones() -> None:
     table = {name: (preset.start, preset.end, preset.window) for name, preset in PRESETS.items()}
 
     assert table == {
+        "orthogonal": ((0.5, {0.8: 2.3}), (0.45, {0.8: 1.6}), (0.10, 0.90)),
         "short": ((0.5, {0.8: 2.0}), (0.5, {0.8: 2.0}), (0.10, 0.90)),
         "ramp": ((0.5, {0.8: 2.4}), (0.4, {0.8: 1.2}), (0.10, 0.90)),
         "long": ((0.25, {0.95: 2.0}), (0.25, {0.95: 2.0}), (0.10, 0.60)),
@@ -91,6 +92,21 @@ def test_only_the_presets_time_scale_is_kept(preset: str, scale: float) -> None:
     assert proposal.arm == f"{scale:g}x1"
 
 
+@pytest.mark.parametrize(
+    ("progress", "a", "g"), [(0.0, 0.5, 2.3), (0.3, 0.4875, 2.125), (0.5, 0.475, 1.95), (1.0, 0.45, 1.6)]
+)
+def test_the_default_follows_orthogonal_factors(progress: float, a: float, g: float) -> None:
+    """Its trend is O0.8 and nothing else; the gains fall linearly through its window, the horizon is (g - a) K."""
+    path = random_path(seed=2, num_cycles=4, scales=(0.8,))
+    facts = path.facts(4, progress=progress)
+
+    proposal = Nesterov(HybridConfig()).propose(facts, 500)
+
+    assert proposal is not None
+    assert proposal.coefficients == {"d": pytest.approx(-a, rel=1e-12), "O0.8": pytest.approx(g, rel=1e-12)}
+    assert (proposal.horizon, proposal.arm) == (round((g - a) * facts.num_steps), "0.8x1")
+
+
 def test_short_is_outer_nesterov_but_for_the_bias_correction() -> None:
     """-.5 d + 2 E.8 equals SNOO with rate .5 and momentum .8 once E's correction 1 - .8^k is undone."""
     path = random_path(seed=1, num_cycles=9, scales=(0.8,))
@@ -138,7 +154,7 @@ def test_the_jump_points_where_a_quadratic_goes_next() -> None:
 )
 def test_a_long_jump_has_its_gain_lowered(a: float, g: float, num_steps: int, max_horizon: int) -> None:
     """The pull-back stays; the horizon is the nominal one or the cap, and then the gain is a + cap / K."""
-    proposal = proposal_of("nesterov", a, g, 0.8, num_steps, max_horizon, "0.8x1")
+    proposal = proposal_of("nesterov", a, g, "E0.8", num_steps, max_horizon, "0.8x1")
     nominal = max(1, round((g - a) * num_steps))
 
     assert proposal.coefficients["d"] == -a

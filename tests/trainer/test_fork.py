@@ -10,6 +10,7 @@ from references.problems import Problem, teacher, weights_of
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.records import ForkRecord, Record
+from hpt.trainer.fork import ForkSchedule
 
 FORK = {"budget_frac": 0.5, "steps": 30, "measured_steps": 10, "at_fracs": [0.3]}
 
@@ -89,11 +90,18 @@ def test_every_step_of_the_losing_branch_is_charged() -> None:
 
 
 def test_a_short_run_has_no_budget_for_a_fork() -> None:
-    """With the default five per cent, a fork of 100 steps needs a run of 2000."""
+    """200 updates under the default settings pay for none."""
     problem = teacher()
     trainer = problem.trainer()
     problem.run(trainer, 200)
     assert trainer.summary()["counters"]["forks"] == 0
+
+
+@pytest.mark.parametrize(("total", "affords"), [(9_999, False), (10_000, True)])
+def test_the_default_budget_affords_a_fork_from_10_000_updates(total: int, affords: bool) -> None:
+    """One per cent of the run against the 100 steps of a losing branch, at the place most wanted: a third."""
+    schedule = ForkSchedule(HybridConfig().fork, total)
+    assert schedule.is_due(total // 3 + 1) is affords
 
 
 def test_batches_that_do_not_fit_drop_the_fork() -> None:

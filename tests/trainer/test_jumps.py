@@ -34,7 +34,7 @@ def run_to_predict(problem: Problem, trainer: HybridTrainer) -> None:
 def test_the_weights_move_by_the_proposed_delta_exactly_once() -> None:
     """The weights become theta - a d + g E^, with d and E^ rebuilt here from the weights at every cycle's end."""
     problem, records = teacher(), list[Record]()
-    trainer = problem.trainer(records, **ALWAYS)
+    trainer = problem.trainer(records, gate="always", predict=ALWAYS["predict"] | {"preset": "ramp"})
     average, cycles, start = torch.zeros(1), 0, weights_of(problem.model)
     d = torch.zeros(1)
     for _ in range(200):
@@ -163,13 +163,13 @@ def test_rows_that_were_never_seen_do_not_move() -> None:
 
 
 def test_pure_noise_is_never_followed() -> None:
-    """On gradients without signal the gate finds no trend and nothing jumps; the same gate passes on a quadratic."""
+    """On gradients without signal the loss does not fall and nothing jumps; the same gate passes on a quadratic."""
     for seed in range(3):
         noise = pure_noise(seed)
         trainer = noise.trainer(predictor="nesterov", full_steps=15)
         noise.run(trainer, 200)
         assert trainer.summary()["counters"]["jumps_proposed"] == 0
-        assert trainer.summary()["predictor"]["trend"]["passed"] is False
+        assert trainer.summary()["predictor"]["fall"]["passed"] is False
     signal = quadratic()
     trainer = signal.trainer()
     signal.run(trainer, 100)

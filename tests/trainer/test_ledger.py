@@ -11,7 +11,7 @@ from hpt.trainer.ledger import Ledger
 
 
 def test_counters_and_seconds_add_up() -> None:
-    """Every forward, backward, update and call is accounted for once; parts and phases sum to the wall time."""
+    """Every forward, backward, update, jump and call is accounted for once; parts and phases sum to the wall time."""
     problem, records = teacher(), list[Record]()
     trainer = problem.trainer(records, gate="always")
     began = time.perf_counter()
@@ -28,7 +28,8 @@ def test_counters_and_seconds_add_up() -> None:
     assert sum(seconds["part"].values()) == pytest.approx(summary["wall_s"], rel=0.02)
     assert sum(seconds["phase"].values()) == pytest.approx(summary["wall_s"], rel=0.02)
     assert summary["wall_s"] <= elapsed_s
-    equivalents = counters["backwards"] + counters["probe_forwards"] / 3
+    assert counters["jumps_proposed"] > 0
+    equivalents = counters["backwards"] + (counters["probe_forwards"] + counters["jumps_proposed"]) / 3
     assert counters["full_step_equivalents"] == pytest.approx(equivalents)
 
 
