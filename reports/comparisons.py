@@ -38,9 +38,8 @@ class Finding:
     @property
     def rank(self) -> tuple[bool, Standing, int, int, int]:
         """The least is believed: a budget that counts, tuned, a larger budget, more seeds, newer."""
-        budget = budget_of(self.source)
-        place = BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS)
-        return budget not in BUDGETS, self.standing, place, -self.num_seeds, self.age
+        place = _place(self.source)
+        return place == len(BUDGETS), self.standing, place, -self.num_seeds, self.age
 
     @property
     def stored(self) -> Mapping[str, Any]:
@@ -99,14 +98,18 @@ def _replaces(other: _Stored, one: Source, found: list[Finding]) -> bool:
 
 def _order(one: _Stored) -> tuple[int, bool, str]:
     source, found = one
-    budget = budget_of(source)
-    place = BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS)
-    return place, any(each.standing is not Standing.CLOSED for each in found), source.path
+    return _place(source), any(each.standing is not Standing.CLOSED for each in found), source.path
 
 
 def budget_of(source: Source) -> str:
     """Name of its budget."""
     return str(source.document["settings"]["budget"])
+
+
+def _place(source: Source) -> int:
+    """Of its budget among those that count; behind them all if it does not."""
+    budget = budget_of(source)
+    return BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS)
 
 
 def _device(source: Source) -> str:

@@ -24,6 +24,7 @@ from hpt.evaluate.stopwatch import memory_probe_s, watch_predictor
 from hpt.predictors.registry import build_predictor
 from hpt.records import MemoryRecord, Record
 from hpt.trainer.hybrid import HybridTrainer
+from hpt.trainer.parts import with_cycle
 from hpt.workloads.workload import Workload
 
 WARMUP_CYCLES = 4  # three before a jump may be, and one that warms up the caches; none of them is timed
@@ -122,11 +123,12 @@ class _Bench:
     def __init__(self, workload: Workload, predictor: str, total_steps: int) -> None:
         self._workload = workload
         self._plain = PlainLoop(workload, total_steps)
-        self._config = _config(workload, predictor, total_steps)
         self._memory_records = 0
         self._batches = 0
         model = workload.build_model()
         optimizer = workload.build_optimizer(model)
+        cycle_steps = with_cycle(HybridConfig(total_steps=total_steps), optimizer).cycle_steps
+        self._config = _config(workload, predictor, total_steps, cycle_steps)
         parameters = sum(one.numel() for group in optimizer.param_groups for one in group["params"])
         groups = len(optimizer.param_groups)
         made = build_predictor(self._config, num_parameters=parameters, num_groups=groups)
@@ -197,12 +199,12 @@ class _Bench:
             torch.cuda.synchronize(self._workload.device)
 
 
-def _config(workload: Workload, predictor: str, total_steps: int) -> HybridConfig:
-    cycle_steps = HybridConfig(total_steps=total_steps).cycle_steps
+def _config(workload: Workload, predictor: str, total_steps: int, cycle_steps: int) -> HybridConfig:
     values: dict[str, Any] = {
         "predictor": predictor,
         "gate": "always",
         "total_steps": total_steps,
+        "full_steps": cycle_steps,
         "warmup_steps": 3 * cycle_steps,
         "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0},
         "fork": {"budget_frac": 0.0},

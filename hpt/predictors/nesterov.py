@@ -10,7 +10,7 @@ arXiv:2510.15830; DiLoCo with one worker, arXiv:2311.08105); `short` is olr = .5
 four points: the EMA is bias-corrected, there is a window outside which nothing jumps, (a, g) may fall linearly
 through it, and the matrices of the EMA may be followed by their orthogonal factors at equal norm (`orthogonal`, the
 default), as Muon does with momentum (Jordan et al. 2024): the few directions in which the weights drift fastest no
-longer take the whole jump. `ramp` is the same without that; a falling gain is what makes one preset serve a GPT and an
+longer take the whole jump. `ramp` follows the EMA itself; a falling gain is what makes one preset serve a GPT and an
 MLP; `long` suits the MLP alone. Constants: measured, 291 paired runs against a tuned AdamW.
 
 A drift v per cycle is amplified to (1 + g - a) v, so the jump stands for (g - a) K full steps.

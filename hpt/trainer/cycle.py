@@ -1,6 +1,6 @@
 """What happens around the end of a cycle: measure the path, decide whether to jump, jump, and learn what it was worth.
 
-The order of decisions, once a cycle: window and trend (gate), arm and proposal (predictor), confidence (gate), trust
+The order of decisions, once a cycle: window and progress (gate), arm and proposal (predictor), confidence (gate), trust
 region and probe (PREDICT), verdict (CORRECT), value (fork). Each can only say no.
 """
 

@@ -104,7 +104,7 @@ class Parts:
         sink: Sink,
         predictor: Predictor | None,
     ) -> None:
-        self.config = config = _with_cycle(config, optimizer)
+        self.config = config = with_cycle(config, optimizer)
         self.model = model
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -211,7 +211,7 @@ class Parts:
                 yield name, getattr(self, name)
 
 
-def _with_cycle(config: HybridConfig, optimizer: torch.optim.Optimizer) -> HybridConfig:
+def with_cycle(config: HybridConfig, optimizer: torch.optim.Optimizer) -> HybridConfig:
     """The settings with K in place, no shorter than the memory of the optimizer.
 
     A shorter displacement is mostly momentum, which goes on by itself: to follow it counts it twice. Measured on

@@ -9,7 +9,8 @@ displacements. In the form j = -a d + g E^ this is periodic outer Nesterov on cy
 arXiv:2510.15830; DiLoCo with one worker, arXiv:2311.08105). O^, the orthogonal factor of each matrix of E^ at equal
 norm, is made when it is applied and never stored. Memory: (1 + scales + kept displacements) x P.
 
-Everything runs tensor by tensor and in place, so the largest temporary is one tensor and no parameter moves.
+Everything runs tensor by tensor and in place, so no parameter moves and the largest temporary is one tensor, or
+the few that an orthogonal factor of one takes.
 """
 
 import math
@@ -63,6 +64,7 @@ class Trajectory:
         self.parameters = [parameter for group in groups for parameter in group]
         tables = {id(parameter) for parameter in embeddings}
         self.matrices = [i for i, one in enumerate(self.parameters) if _has_factor(one) and id(one) not in tables]
+        self._others = sorted({*range(len(self.parameters))} - {*self.matrices})
         self._group_of = [index for index, group in enumerate(groups) for _ in group]
         self._num_groups = len(groups)
         self._members = [[i for i, of in enumerate(self._group_of) if of == group] for group in range(len(groups))]
@@ -206,12 +208,13 @@ class Trajectory:
             if name == "d" or not factor:
                 continue
             directions, debias = self._directions(name)
-            made = self.matrices if name.startswith("O") else []
-            for index in made:
+            if not name.startswith("O") or not self.matrices:
+                add_(self.parameters, directions, factor * debias)
+                continue
+            for index in self.matrices:
                 self.parameters[index].data.add_(orthogonal_factor(directions[index]), alpha=factor * debias)
-            plain = sorted({*range(len(directions))} - {*made})
-            if plain:
-                add_([self.parameters[i] for i in plain], [directions[i] for i in plain], factor * debias)
+            if self._others:
+                add_([self.parameters[i] for i in self._others], [directions[i] for i in self._others], factor * debias)
 
     def _move(
         self,

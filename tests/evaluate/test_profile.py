@@ -12,6 +12,7 @@ from hpt.evaluate.projection import Sizes, project
 from hpt.evaluate.stopwatch import Stopwatch
 from hpt.workloads.gpt2 import SIZES
 from hpt.workloads.mlp import TeacherMLP
+from hpt.workloads.regression import Regression
 from hpt.workloads.transformer import GPT
 from hpt.workloads.workload import num_parameters
 
@@ -47,6 +48,13 @@ def test_predicted_cost_is_one_plus_the_extra_parts(found: PartsProfile) -> None
     extra = sum(seconds for part, seconds in found.part_s.items() if part not in {"forward", "backward", "optimizer"})
     assert found.predicted_cost_ratio == pytest.approx(1 + extra / found.plain_step_s)
     assert found.speed_ratio(1.2) == pytest.approx((1.2 / found.predicted_cost_ratio, 1.2 / found.cost_ratio[0]))
+
+
+def test_a_cycle_is_as_long_as_the_trainers() -> None:
+    """Momentum 0.99 remembers 100 steps, and so long is a cycle of the profile, where 10 would do for the length."""
+    found = profile_parts(Regression(seed=0, device=torch.device("cpu")), "nesterov", total_steps=600, cycles=2)
+    assert found.cycle_steps == 100
+    assert found.jumps <= found.cycles
 
 
 def test_a_stopwatch_changes_nothing_but_counts() -> None:
