@@ -18,6 +18,7 @@ from hpt.config import HybridConfig
 from hpt.errors import PrerequisiteError, TrainingDiverged
 from hpt.evaluate.cells import Cell, CellResult, Recipe
 from hpt.evaluate.schedules import schedule
+from hpt.evaluate.step_flops import step_flops
 from hpt.evaluate.vault import SealedWorkload, ValidationSealed
 from hpt.machine import describe_machine
 from hpt.memory.lifetime_peak import peak_device_bytes, peak_host_bytes
@@ -68,7 +69,7 @@ class CellRun:
         self._trainer = HybridTrainer(self._model, self._optimizer, workload.loss, config, rates, self._note)
         self._average = None if cell.recipe.ema_decay is None else WeightAverage(self._model, cell.recipe.ema_decay)
         self._jump_ratios: list[float] = []
-        self._curve: list[list[float]] = []
+        self._curve: list[tuple[dict[str, float], float]] = []
         self._block: list[float] = []
         self._message: str | None = None
         self._train_s = self._cpu_s = 0.0
@@ -113,8 +114,7 @@ class CellRun:
     def _mark(self) -> None:
         finite = [loss for loss in self._block if math.isfinite(loss)]
         if finite:
-            work = float(self._trainer.summary()["counters"]["full_step_equivalents"])
-            self._curve.append([work, sum(finite) / len(finite)])
+            self._curve.append((self._trainer.summary()["counters"], sum(finite) / len(finite)))
         self._block = []
 
     def _synchronize(self) -> None:
@@ -149,21 +149,29 @@ class CellRun:
         final_loss = self._final_loss()
         summary = self._trainer.summary()
         ratios, device = self._jump_ratios, self._workload.device
+        peaks = peak_host_bytes(), peak_device_bytes(device)
+        flops = step_flops(self._workload, self._model, self._workload.batch(0))
         return CellResult(
             final_loss=final_loss,
             diverged=final_loss is None,
-            counters=summary["counters"],
-            curve=self._curve,
+            counters=charged(summary["counters"], flops),
+            curve=[[charged(counters, flops)["full_step_equivalents"], loss] for counters, loss in self._curve],
             train_s=self._train_s,
             cpu_s=self._cpu_s,
-            peak_host_bytes=peak_host_bytes(),
-            peak_device_bytes=peak_device_bytes(device),
+            peak_host_bytes=peaks[0],
+            peak_device_bytes=peaks[1],
             jump_ratio=sum(ratios) / len(ratios) if ratios else None,
             confidence=summary["confidence"],
             chance_loss=self._workload.chance_loss,
             environment=describe_machine(device=str(device), threads=torch.get_num_threads()),
             message=self._message,
         )
+
+
+def charged(counters: dict[str, float], flops: int) -> dict[str, float]:
+    """The trainer's counters, orthogonal factors in their full-step equivalents at `flops` operations a step."""
+    work = counters["full_step_equivalents"] + counters["factor_flops"] / flops
+    return counters | {"step_flops": flops, "full_step_equivalents": work}
 
 
 def trainer_config(cell: Cell, clip_norm: float | None) -> HybridConfig:

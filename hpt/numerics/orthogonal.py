@@ -6,14 +6,21 @@ With X = U S V^T, the factor is U V^T. It is approached by the odd polynomial of
 
 whose slope at zero lifts a small singular value 3.4 times each time. Three times are enough to bring those above a
 fortieth of the norm near the others, and leave what is smaller, mostly noise, below them. The result is scaled back to
-the Frobenius norm of what came in: only the shape of the spectrum changes. Cost: 6 m^2 n + 3 m^3
-multiply-adds for m x n, m <= n.
+the Frobenius norm of what came in: only the shape of the spectrum changes.
 """
 
 import torch
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NUM_ITERATIONS = 3
+# Smaller side above which a matrix is followed as it is: the factor's cost grows with the cube, and nothing larger
+# was measured.
+MAX_SIDE = 512
+
+
+def has_factor(tensor: torch.Tensor) -> bool:
+    """It is a matrix, or filters seen as one, of more than one row and column and small enough."""
+    return tensor.ndim >= 2 and tensor.is_floating_point() and 1 < min(_sides(tensor.shape)) <= MAX_SIDE
 
 
 @torch.no_grad()
@@ -37,3 +44,14 @@ def orthogonal_factor(matrix: torch.Tensor) -> torch.Tensor:
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     x *= norm / torch.linalg.vector_norm(x).clamp(min=least)
     return (x if wide is flat else x.T).reshape(matrix.shape)
+
+
+def factor_flops(shape: torch.Size) -> int:
+    """Floating-point operations of one factor, 12 m^2 n + 6 m^3 for m x n, m <= n; a multiply-add counts as two."""
+    short, long = sorted(_sides(shape))
+    return NUM_ITERATIONS * (4 * short * short * long + 2 * short**3)
+
+
+def _sides(shape: torch.Size) -> tuple[int, int]:
+    """Rows, and numbers in a row: axes beyond the first count as one."""
+    return shape[0], shape.numel() // max(shape[0], 1)

@@ -20,12 +20,12 @@ from hpt.predictors.protocol import Proposal, Silent
 
 
 class Random(Silent):
-    """Jumps along Gaussian noise when, and for as long as, the `ramp` preset would.
+    """Jumps along Gaussian noise when, and for as long as, the preset would.
 
     Args:
-        config: settings, as for `ramp`; `seed` fixes the directions.
+        config: settings, as for the preset; `seed` fixes the directions.
         num_parameters: P, numbers trained.
-        norm_ratio: length of the jump relative to |d| (the base predictor's is about .5).
+        norm_ratio: length of the jump relative to |d| (the default preset's is .58 to .75, by workload).
 
     Attributes:
         window: first and last progress at which the trainer should let it jump.
@@ -33,18 +33,18 @@ class Random(Silent):
 
     name = "random"
 
-    def __init__(self, config: HybridConfig, num_parameters: int, norm_ratio: float = 0.5) -> None:
+    def __init__(self, config: HybridConfig, num_parameters: int, norm_ratio: float = 0.67) -> None:
         self.num_parameters = num_parameters
         self.norm_ratio = norm_ratio
         self._seed = config.seed
         self._cycle = 0
-        self._ramp = Nesterov(config, preset="ramp")
-        self.window = self._ramp.window
+        self._preset = Nesterov(config)
+        self.window = self._preset.window
 
     def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
-        """Propose this cycle's random direction, for the horizon of `ramp`."""
+        """Propose this cycle's random direction, for the horizon of the preset."""
         self._cycle = facts.cycle
-        proposal = self._ramp.propose(facts, max_horizon)
+        proposal = self._preset.propose(facts, max_horizon)
         if proposal is None:
             return None
         return replace(proposal, predictor=self.name, coefficients={"own": 1.0}, arm=self.name)

@@ -31,12 +31,16 @@ class Counters:
     jumps_rejected: int = 0
     jumps_rolled_back: int = 0
     steps_covered_by_jumps: int = 0
-    orthogonalizations: int = 0
+    factor_flops: int = 0
 
     @property
     def full_step_equivalents(self) -> float:
-        """All work in full steps: a forward alone is a third of one, and so is counted an orthogonalized jump."""
-        return self.backwards + FORWARD_SHARE * (self.forwards - self.backwards + self.orthogonalizations)
+        """All passes through the model in full steps: a forward alone is a third of one.
+
+        Orthogonal factors are not passes; what share of a step their `factor_flops` are depends on the model and the
+        batch, see `hpt.evaluate.training.charged`.
+        """
+        return self.backwards + FORWARD_SHARE * (self.forwards - self.backwards)
 
 
 class Ledger:

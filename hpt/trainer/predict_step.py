@@ -16,6 +16,7 @@ import torch
 from hpt.control.rise import RiseBound
 from hpt.dynamics.facts import CycleFacts
 from hpt.memory.offload import Offload
+from hpt.numerics.distance import moved, shorten
 from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import Predictor, Proposal
 from hpt.trainer.full_step import FullStep
@@ -111,12 +112,13 @@ class PredictStep:
         if not self._trajectory.matrices or not any(name.startswith("O") for name in coefficients):
             self.apply(proposal, coefficients, facts, predictor)
             return coefficients, share * norm
-        self._ledger.counters.orthogonalizations += 1
-        before = [snapshot.kept(parameter) for parameter in self._trajectory.parameters]
+        self._ledger.counters.factor_flops += self._trajectory.factor_flops
+        parameters = self._trajectory.parameters
+        before = [snapshot.kept(parameter) for parameter in parameters]
         self.apply(proposal, coefficients, facts, predictor)
-        norm, limit = self._trajectory.moved(before), share * self._max_ratio * facts.displacement_norm
+        norm, limit = moved(parameters, before), share * self._max_ratio * facts.displacement_norm
         if norm > limit:
-            self._trajectory.shorten(before, limit / norm)
+            shorten(parameters, before, limit / norm)
             coefficients, norm = {name: factor * limit / norm for name, factor in coefficients.items()}, limit
         self._ledger.lap("jump")
         return coefficients, norm

@@ -22,17 +22,13 @@ import torch
 
 from hpt.dynamics.facts import CycleFacts, FloatArray
 from hpt.memory.offload import wait_for
-from hpt.numerics.orthogonal import orthogonal_factor
+from hpt.numerics.formats import compute_dtype, storage_dtype
+from hpt.numerics.orthogonal import factor_flops, has_factor, orthogonal_factor
 from hpt.numerics.tensors import add_, copy_, lerp_
 from hpt.trainer.inner_products import after_update, chunks_of, dots, gram_of, joined
 
 OwnDirection = Callable[[int, torch.nn.Parameter], torch.Tensor]
 Kept = Callable[[torch.nn.Parameter], torch.Tensor]
-
-# Smaller side above which a matrix is followed as it is: the factor's cost grows with the cube, and nothing larger
-# was measured.
-MAX_SIDE = 512
-_PIECE_NUMBERS = 2**18  # of a difference that only its norm is wanted of: a megabyte at a time
 
 
 class Trajectory:
@@ -48,6 +44,7 @@ class Trajectory:
 
     Attributes:
         matrices: places of the parameters that "O<mu>" follows by their orthogonal factor.
+        factor_flops: floating-point operations of making these factors once.
     """
 
     def __init__(
@@ -63,7 +60,8 @@ class Trajectory:
         self.num_cycles = 0
         self.parameters = [parameter for group in groups for parameter in group]
         tables = {id(parameter) for parameter in embeddings}
-        self.matrices = [i for i, one in enumerate(self.parameters) if _has_factor(one) and id(one) not in tables]
+        self.matrices = [i for i, one in enumerate(self.parameters) if has_factor(one) and id(one) not in tables]
+        self.factor_flops = sum(factor_flops(self.parameters[index].shape) for index in self.matrices)
         self._others = sorted({*range(len(self.parameters))} - {*self.matrices})
         self._group_of = [index for index, group in enumerate(groups) for _ in group]
         self._num_groups = len(groups)
@@ -85,7 +83,7 @@ class Trajectory:
     def _copy_of(self, parameter: torch.nn.Parameter) -> torch.Tensor:
         on_cuda = parameter.device.type == "cuda"
         to_host = self._placement == "cpu" or (self._placement == "auto" and on_cuda)
-        stored = _storage_dtype(parameter.dtype, half=self._placement == "bf16")
+        stored = storage_dtype(parameter.dtype, half=self._placement == "bf16")
         copy = parameter.detach().to(dtype=stored, device="cpu" if to_host else parameter.device, copy=True)
         return copy.pin_memory() if to_host and on_cuda else copy
 
@@ -107,7 +105,7 @@ class Trajectory:
         grams: list[torch.Tensor] = []
         for places in self._chunks:
             start = joined([self._start[index] for index in places])
-            dtype = _compute_dtype(start.dtype)
+            dtype = compute_dtype(start.dtype)
             theta = joined([self.parameters[index].detach() for index in places]).to(start.device, dtype)
             d = theta - start
             averages = [[scale[index] for index in places] for scale in self._emas]
@@ -226,7 +224,7 @@ class Trajectory:
         start = self._start[index]
         direct = start.device == parameter.device and start.dtype == parameter.dtype
         # Where storage differs from the parameter, the sum is made in the wider type and rounded once.
-        target = parameter.data if direct else parameter.data.to(_compute_dtype(start.dtype), copy=True)
+        target = parameter.data if direct else parameter.data.to(compute_dtype(start.dtype), copy=True)
         made = own(index, parameter) if own is not None and "own" in coefficients else None
         if coefficients.get("d"):
             target.lerp_(start.to(target.device, target.dtype), -coefficients["d"])
@@ -253,7 +251,7 @@ class Trajectory:
         """|sum of coefficient x direction|, from inner products where they are known.
 
         A jump along "own" is measured by making it; mixing "own" with other directions is refused. "O<mu>" counts as
-        the average it is made from, of the same norm but at another angle to d: `moved` tells what it came to.
+        the average it is made from, of the same norm but at another angle to d: what it came to is measured after.
         """
         names = {name for name, factor in coefficients.items() if factor}
         if names == {"own"}:
@@ -270,23 +268,6 @@ class Trajectory:
         return float(np.sqrt(max(0.0, weights @ facts.past_gram @ weights)))
 
     @torch.no_grad()
-    def moved(self, before: Sequence[torch.Tensor]) -> float:
-        """|weights - earlier weights|; `before` in the order of `parameters`."""
-        norms: list[torch.Tensor] = []
-        for parameter, earlier in zip(self.parameters, before, strict=True):
-            pieces = (tensor.detach().reshape(-1).split(_PIECE_NUMBERS) for tensor in (parameter, earlier))
-            for mine, other in zip(*pieces, strict=True):
-                wide = mine.to(_compute_dtype(mine.dtype))
-                norms.append(torch.linalg.vector_norm(wide - other.to(wide.device, wide.dtype)).cpu())
-        return float(torch.linalg.vector_norm(torch.stack(norms).double()))
-
-    @torch.no_grad()
-    def shorten(self, before: Sequence[torch.Tensor], ratio: float) -> None:
-        """Leave `ratio` of the way from the earlier weights to the present ones."""
-        for parameter, earlier in zip(self.parameters, before, strict=True):
-            parameter.data.lerp_(earlier.to(parameter.device, parameter.dtype), 1.0 - ratio)
-
-    @torch.no_grad()
     def since_jump(self, kept: Kept) -> tuple[float, float]:
         """<displacement since the jump, jump> and |jump|^2, the jump being the cycle's start minus the kept weights.
 
@@ -295,7 +276,7 @@ class Trajectory:
         """
         sums = torch.zeros(2, dtype=torch.float64)
         for start, parameter in zip(self._start, self.parameters, strict=True):
-            theta = parameter.detach().to(start.device, _compute_dtype(start.dtype))
+            theta = parameter.detach().to(start.device, compute_dtype(start.dtype))
             jump = start.to(theta.dtype) - kept(parameter).to(start.device, theta.dtype)
             sums += dots([theta - start, jump], jump).double().cpu()
         return float(sums[0]), float(sums[1])
@@ -357,25 +338,6 @@ class Trajectory:
             [saved.to(start.device) for saved, start in zip(past, self._start, strict=True)] for past in state["past"]
         ]
         self._known_past_gram = np.asarray(state["past_gram"], dtype=np.float64)
-
-
-def _has_factor(parameter: torch.nn.Parameter) -> bool:
-    """It is a matrix, or filters seen as one, of more than one row and column and small enough."""
-    if parameter.ndim < 2 or not parameter.is_floating_point():
-        return False
-    rows = parameter.shape[0]
-    return 1 < min(rows, parameter.numel() // max(rows, 1)) <= MAX_SIDE
-
-
-def _storage_dtype(dtype: torch.dtype, *, half: bool) -> torch.dtype:
-    """Averages of half-precision weights need full precision: small displacements would round away."""
-    if half:
-        return torch.bfloat16
-    return torch.float32 if dtype in {torch.bfloat16, torch.float16} else dtype
-
-
-def _compute_dtype(stored: torch.dtype) -> torch.dtype:
-    return torch.float32 if stored in {torch.bfloat16, torch.float16} else stored
 
 
 def _split_like(row: torch.Tensor, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -26,20 +26,20 @@ def direction(predictor: Random, index: int, norm: float = 2.0) -> torch.Tensor:
     return predictor.own_direction(index, PARAMETERS[index], OPTIMIZER, norm)
 
 
-def test_the_length_is_half_the_displacement_in_expectation() -> None:
-    """Mean of |jump|^2 over 300 cycles is (.5 |d|)^2; its standard error is sqrt(2 / P / 300) = .18 %."""
+def test_the_length_is_two_thirds_of_the_displacement_in_expectation() -> None:
+    """Mean of |jump|^2 over 300 cycles is (.67 |d|)^2; its standard error is sqrt(2 / P / 300) = .18 %."""
     predictor = Random(HybridConfig(), TOTAL)
     squares: list[float] = []
     for cycle in range(300):
         predictor.load_state_dict({"cycle": cycle})
         squares.append(sum(float(direction(predictor, i).square().sum()) for i in range(3)))
 
-    assert math.fsum(squares) / 300 == pytest.approx(1.0, rel=4 * 0.0018)
+    assert math.fsum(squares) / 300 == pytest.approx((0.67 * 2.0) ** 2, rel=4 * 0.0018)
 
 
 def test_entries_are_standard_normal_after_scaling() -> None:
     """2000 entries: mean within 4 standard errors of 0, share beyond two sigmas near 4.55 %."""
-    scaled = direction(at_cycle(5), 0, norm=2.0) * TOTAL**0.5 / (0.5 * 2.0)
+    scaled = direction(at_cycle(5), 0, norm=2.0) * TOTAL**0.5 / (0.67 * 2.0)
 
     assert abs(float(scaled.mean())) < 4 / 2000**0.5
     assert float((scaled.abs() > 2).float().mean()) == pytest.approx(0.0455, abs=4 * (0.0455 / 2000) ** 0.5)
@@ -89,14 +89,14 @@ def test_it_has_the_parameters_shape_and_format(dtype: torch.dtype) -> None:
     torch.testing.assert_close(made, direction(at_cycle(5), 0).to(dtype), rtol=0, atol=0)
 
 
-def test_it_speaks_when_the_ramp_does_and_for_as_long() -> None:
+def test_it_speaks_when_the_default_preset_does_and_for_as_long() -> None:
     """Same cycles and horizon as the preset it is the control of; the whole jump is its own direction."""
     path = random_path(0, 5, scales=(0.8,))
     config = HybridConfig()
     for cycle in range(1, 6):
         facts = path.facts(cycle, progress=0.4)
-        mine, ramp = Random(config, TOTAL).propose(facts, 75), Nesterov(config, "ramp").propose(facts, 75)
-        assert (mine is None) == (ramp is None)
-        if mine is not None and ramp is not None:
-            assert mine.horizon == ramp.horizon
+        mine, base = Random(config, TOTAL).propose(facts, 75), Nesterov(config).propose(facts, 75)
+        assert (mine is None) == (base is None)
+        if mine is not None and base is not None:
+            assert mine.horizon == base.horizon
             assert mine.coefficients == {"own": 1.0}
