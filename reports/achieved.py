@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from reports import comparisons, memory_runs, training_runs
+from reports import calibrations, comparisons, memory_runs, training_runs
 from reports.evidence import Evidence, Source
 from reports.kind import Kind
 from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING
@@ -107,6 +107,26 @@ def _work(workload: str) -> Finder:
     return find
 
 
+def _known(arm: str) -> Finder:
+    """A calibration: the width of its interval, its distance from the known ratio, or its lead over the controls."""
+
+    def find(evidence: Evidence) -> Reading | None:
+        found = calibrations.calibration(evidence, arm)
+        if found is None:
+            return None
+        text = f"{ratio(found.value)} {interval(found.low, found.high)} on {found.workload}"
+        if arm == "self":
+            return Reading(found.half_width, f"{text}, +-{percent(found.half_width)}", found.source, found.is_found)
+        if found.known is not None:
+            return Reading(abs(found.value / found.known - 1.0), text, found.source, found.is_found)
+        if found.over_control is None:
+            return None
+        text = f"{ratio(found.over_control)} on {found.workload}"
+        return Reading(found.over_control, text, found.source, found.is_found)
+
+    return find
+
+
 def _mb(value: float) -> str:
     return f"{plain(value)} MB a step"
 
@@ -127,6 +147,7 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
     "growth_host": (MEMORY, _memory("growth", "cpu", _mb)),
     "growth_cuda": (MEMORY, _memory("growth", "cuda", _mb)),
     **{f"work_{name}": (COMPARISON, _work(name)) for name in ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")},
+    **{f"calibration_{name}": (COMPARISON, _known(name)) for name in ("self", "planted", "boost-as-method")},
 }
 
 

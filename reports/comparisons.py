@@ -72,7 +72,7 @@ def comparisons(evidence: Evidence) -> list[Source]:
     One replaces another of the same budget and device when it has all its workloads and measured arms, and ranks before
     it in each; of two without a measured arm the newer does.
     """
-    stored = [(source, list(_findings(source, age))) for age, source in enumerate(evidence.of(COMPARISON))]
+    stored = [(source, list(findings_in(source, age))) for age, source in enumerate(evidence.of(COMPARISON))]
     kept = [
         (source, found)
         for age, (source, found) in enumerate(stored)
@@ -123,11 +123,12 @@ def measured_arms(workload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def findings(evidence: Evidence) -> list[Finding]:
     """Every measured arm of every stored comparison, the one to believe first."""
-    found = [one for age, source in enumerate(evidence.of(COMPARISON)) for one in _findings(source, age)]
+    found = [one for age, source in enumerate(evidence.of(COMPARISON)) for one in findings_in(source, age)]
     return sorted(found, key=lambda one: one.rank)
 
 
-def _findings(source: Source, age: int) -> Iterator[Finding]:
+def findings_in(source: Source, age: int = 0) -> Iterator[Finding]:
+    """Every measured arm of one comparison, as stored."""
     for workload, values in source.document["workloads"].items():
         for name, arm in measured_arms(values).items():
             yield Finding(source, workload, name, of_pair(values, name), len(arm["measures"]["seeds"]), age)

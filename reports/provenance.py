@@ -60,10 +60,12 @@ class Provenance:
 
     @property
     def code(self) -> str:
-        """The commit, and whether its tree was changed."""
+        """The commit, and whether its tree was changed; all of them where parts were measured at several times."""
         if self.commit is None:
             return "commit not stored"
-        return self.commit[:COMMIT_LETTERS] + (" with changes" if self.is_dirty else "")
+        others = [one for one in (self.machine or {}).get("commits") or [] if one != self.commit]
+        letters = [one[:COMMIT_LETTERS] for one in (self.commit, *others)]
+        return ", ".join(letters) + (" with changes" if self.is_dirty else "")
 
 
 def provenance_of(machine: Mapping[str, Any] | None, moment: str | None, command: str) -> Provenance:

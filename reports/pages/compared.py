@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, measured_arms
+from reports.calibrations import of_finding
+from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, findings_in, measured_arms
 from reports.evidence import Source
 from reports.figures.style import file_name
 from reports.markdown_text import harmless, table
@@ -28,6 +29,7 @@ def section(source: Source, links: Links) -> dict[str, Any]:
         f"{harmless(settings['device'])} ({links.to(source)})."
         + ("" if budget_of(source) in BUDGETS else " This budget tests the tool; no target is judged by it."),
         "overall": _overall_table(source, links),
+        "calibrations": _calibration_table(source, links),
         "tuning": _tuning_table(source, links),
         "ratios": f"ratios_{tag}",
         "reliability": f"reliability_{tag}",
@@ -94,6 +96,28 @@ def _tuning_table(source: Source, links: Links) -> str:
             )
     head = ["workload", "arm", "learning rate", "schedule", "memory", "learning-rate bracket", "trials"]
     return table([*head, "settings from", "source"], rows)
+
+
+def _calibration_table(source: Source, links: Links) -> str:
+    """Arms of known ratio and whether it was found; empty without any."""
+    rows: list[list[str]] = []
+    for one in map(of_finding, findings_in(source)):
+        if one is None:
+            continue
+        rows.append(
+            [
+                harmless(one.workload),
+                harmless(one.arm),
+                "not above its controls" if one.known is None else f"{ratio(one.known)}",
+                f"{ratio(one.value)} {interval(one.low, one.high)}",
+                f"±{percent(one.half_width)}",
+                NOT_MEASURED if one.over_control is None else ratio(one.over_control),
+                "yes" if one.is_found else "no",
+                links.to(source),
+            ]
+        )
+    head = ["workload", "arm", "true ratio", "work ratio found", "width", "over the best control", "found"]
+    return table([*head, "source"], rows)
 
 
 def _overall_table(source: Source, links: Links) -> str:

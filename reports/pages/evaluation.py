@@ -6,6 +6,7 @@ from reports.achieved import verdicts
 from reports.comparisons import (
     DEFAULT_ARM,
     WORKLOADS,
+    Finding,
     Worth,
     best_known,
     budget_of,
@@ -154,11 +155,17 @@ def _why_not(workload: str, worth: Worth) -> str:
     return lacking or "tuned, no target"
 
 
+def _has_method(one: Finding) -> bool:
+    """A control is one to something: those beside calibrations only have all of a comparison's controls elsewhere."""
+    arms = measured_arms(one.source.document["workloads"][one.workload])
+    return any(arm["role"] == "method" for arm in arms.values())
+
+
 def _control_line(evidence: Evidence, links: Links) -> str:
     """The best control of each workload, from the comparison that is believed first."""
     used: dict[str, Source] = {}
     for one in findings(evidence):
-        if one.stored["role"] == "control":
+        if one.stored["role"] == "control" and _has_method(one):
             used.setdefault(one.workload, one.source)
     against: list[str] = []
     for workload, source in used.items():
