@@ -3,12 +3,15 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hpt.cli.main import run
 from reports.builder import build
+from reports.release import command
+from reports.release.command import UNFINISHED
 from reports.release.runner import Result, counts_of, run_all, shown
 from reports.release.steps import Step, steps_of, torch_pin
 from reports.release.vacuous import vacuous_tests
@@ -144,6 +147,24 @@ def test_the_command_stores_a_record_that_the_report_reads(
     text = built.files["PHASE_3_RELEASE_PREP_REPORT.md"].decode()
     assert "`python -m ruff format --check .`" in text
     assert "| whole" not in text.split("## Tests")[1].split("## From aim")[0]
+
+
+def test_no_record_appears_among_the_evidence_before_the_last_step_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step compares committed reports with the evidence; what is finished is kept in the work folder."""
+    monkeypatch.chdir(ROOT)
+    out, work, seen = tmp_path / "runs" / "release_check.json", tmp_path / "work", list[tuple[bool, bool]]()
+
+    def two_steps(*_: object, **__: object) -> Iterator[Result]:
+        for name in ("first", "last"):
+            seen.append((out.exists(), (work / UNFINISHED).exists()))
+            yield Result(name=name, what=name, command=name, status="passed")
+
+    monkeypatch.setattr(command, "run_all", two_steps)
+    assert run(["release-check", "--out", str(out), "--work", str(work)]) == 0
+    assert seen == [(False, False), (False, True)]
+    assert json.loads(out.read_text())["passed"]
 
 
 @pytest.mark.parametrize(
