@@ -69,7 +69,7 @@ def _median(name: str, preset: str = "default") -> Finder:
 
 
 def _full_overhead(evidence: Evidence) -> Reading | None:
-    source = evidence.newest(OVERHEAD)
+    source = training_runs.full_overhead(evidence)
     if source is None:
         return None
     facts = source.document

@@ -67,8 +67,9 @@ class Worth:
 
 
 def comparisons(evidence: Evidence) -> list[Source]:
-    """Every comparison that none replaces, the largest budget first, in it those that are tuned throughout.
+    """Every comparison that none replaces, the largest budget first.
 
+    In a budget those of the default trainer come first, in them those that are tuned throughout.
     One replaces another of the same budget and device when it has all its workloads and measured arms, and ranks before
     it in each; of two without a measured arm the newer does.
     """
@@ -96,9 +97,10 @@ def _replaces(other: _Stored, one: Source, found: list[Finding]) -> bool:
     )
 
 
-def _order(one: _Stored) -> tuple[int, bool, str]:
+def _order(one: _Stored) -> tuple[int, bool, bool, str]:
     source, found = one
-    return _place(source), any(each.standing is not Standing.CLOSED for each in found), source.path
+    has_default = any(each.arm == DEFAULT_ARM for each in found)
+    return _place(source), not has_default, any(each.standing is not Standing.CLOSED for each in found), source.path
 
 
 def budget_of(source: Source) -> str:

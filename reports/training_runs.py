@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.evidence import Evidence, Source
-from reports.kinds import PREDICTION, PROFILE
+from reports.kinds import OVERHEAD, PREDICTION, PROFILE
 
 STEP_WORK = ("forward", "backward", "optimizer")
 JUMP_WORK = ("jump", "probe")
@@ -20,6 +20,11 @@ class CoveredStep:
 
     share: float
     source: Source
+
+
+def full_overhead(evidence: Evidence) -> Source | None:
+    """The measurement with the fewest threads, for which the limit is set; of several the newest."""
+    return min(evidence.of(OVERHEAD), key=lambda source: int(source.document["threads"]), default=None)
 
 
 def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> CoveredStep | None:

@@ -15,7 +15,7 @@ from reports.numbers import NOT_MEASURED, count, interval, percent, plain, ratio
 from reports.originals import claims, original
 from reports.pages import step_time
 from reports.timings import CONTROL, LOW_VARIANCE_FRAC, SCENARIOS, Line, Timings, by_preset, horizon_line, steady_share
-from reports.training_runs import covered_step
+from reports.training_runs import covered_step, full_overhead
 from reports.view import Figure, Links, Missing, Page, absent, counted
 
 NAME = "PHASE_2_BENCHMARKING_REPORT"
@@ -30,7 +30,7 @@ def build(evidence: Evidence, links: Links) -> Page:
     runs = by_preset(evidence)
     profiles = step_time.by_workload(evidence.of(PROFILE))
     paired = evidence.newest(PREDICTION)
-    overhead = evidence.newest(OVERHEAD)
+    overhead = full_overhead(evidence)
     wall, alarms = evidence.newest(WALL), evidence.newest(ALARMS)
     found = [one for one in (paired, overhead, wall, alarms) if one is not None]
     judged = verdicts(evidence, KINDS)

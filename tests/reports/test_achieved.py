@@ -8,7 +8,7 @@ from references.stored_runs import write_timings
 
 from reports.achieved import FINDERS, targets, verdict_of, verdicts
 from reports.evidence import Evidence, gather
-from reports.kinds import KINDS
+from reports.kinds import KINDS, OVERHEAD
 
 BY_ID = {one["id"]: one for one in targets()}
 
@@ -97,6 +97,16 @@ def test_work_ratios_need_the_verdict_where_the_target_says_so(
 def test_a_quick_comparison_judges_no_target(stored: Path) -> None:
     """Its budget is for testing the tool."""
     assert word(gather(stored), "work_mlp") == "not measured"
+
+
+def test_the_overhead_is_judged_where_the_fewest_threads_measured_it(runs: Path) -> None:
+    """A newer measurement with one thread more, within the limit, is left alone."""
+    one = next(iter(gather(runs).of(OVERHEAD)))
+    newer = {**one.document, "threads": one.document["threads"] + 1, "measured_at": "2099-01-01T00:00:00+00:00"}
+    newer |= {"ratio": 1.01, "ratio_low": 1.0, "ratio_high": 1.02}
+    (runs / "two_threads.json").write_text(json.dumps(newer))
+    assert len(gather(runs).of(OVERHEAD)) == 2
+    assert word(gather(runs), "full_overhead") == "inconclusive"
 
 
 def test_a_limit_inside_the_interval_is_no_verdict(stored: Path) -> None:
