@@ -114,7 +114,7 @@ def _known(arm: str) -> Finder:
         found = calibrations.calibration(evidence, arm)
         if found is None:
             return None
-        text = f"{ratio(found.value)} {interval(found.low, found.high)} on {found.workload}"
+        text = f"{found.text} on {found.workload}"
         if arm == "self":
             return Reading(found.half_width, f"{text}, +-{percent(found.half_width)}", found.source, found.is_found)
         if found.known is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from reports.comparisons import BUDGETS, Finding, budget_of, findings
 from reports.evidence import Evidence, Source
+from reports.numbers import DIVERGED, interval, ratio
 from reports.tuning import Standing
 
 DECIMALS = 6  # beyond them a ratio of equal numbers is only rounding
@@ -19,7 +20,7 @@ class Calibration:
     Attributes:
         arm, workload: names.
         known: the true work ratio; None: it must only not beat its controls.
-        value, low, high: work ratio found; half_width: of the interval, as a factor less one.
+        value, low, high: work ratio found; 0, 0 and infinity where a run diverged.
         over_control: over the best control, None without one.
         beats_controls: the comparison calls it an acceleration.
         source: the comparison.
@@ -36,14 +37,26 @@ class Calibration:
     source: Source
 
     @property
+    def has_interval(self) -> bool:
+        """No run diverged."""
+        return self.low > 0.0 and math.isfinite(self.high)
+
+    @property
+    def text(self) -> str:
+        """The ratio that was found, and its interval."""
+        return f"{ratio(self.value)} {interval(self.low, self.high)}" if self.has_interval else DIVERGED
+
+    @property
     def half_width(self) -> float:
         """.10 for an interval of +-10 %."""
-        return math.sqrt(self.high / self.low) - 1.0
+        return math.sqrt(self.high / self.low) - 1.0 if self.has_interval else math.inf
 
     @property
     def is_found(self) -> bool:
         """The interval holds the known ratio, or nothing was claimed where nothing is to be found."""
-        return not self.beats_controls if self.known is None else self.low <= self.known <= self.high
+        if self.known is None:
+            return not self.beats_controls
+        return self.has_interval and self.low <= self.known <= self.high
 
 
 def calibration(evidence: Evidence, arm: str) -> Calibration | None:
@@ -56,19 +69,19 @@ def calibration(evidence: Evidence, arm: str) -> Calibration | None:
 
 
 def of_finding(one: Finding) -> Calibration | None:
-    """None for other arms, and for one without an interval: a run diverged."""
+    """None for other arms; a run that diverged counts as the worst, never as missing."""
     stored: Mapping[str, Any] = one.stored
-    ratio, judgement = stored["measures"]["work_ratio"], stored["judgement"]
-    if stored["role"] != "calibration" or not ratio["low"] or ratio["high"] is None:
+    if stored["role"] != "calibration":
         return None
+    found, judgement = stored["measures"]["work_ratio"], stored["judgement"]
     over = judgement["over_control"]
     return Calibration(
         arm=one.arm,
         workload=one.workload,
         known=stored["known_ratio"],
-        value=float(ratio["value"]),
-        low=float(ratio["low"]),
-        high=float(ratio["high"]),
+        value=float(found["value"]),
+        low=float(found["low"] or 0.0),
+        high=math.inf if found["high"] is None else float(found["high"]),
         over_control=None if over is None else round(float(over["value"]), DECIMALS),
         beats_controls=judgement["verdict"] == "accelerates",
         source=one.source,

@@ -3,6 +3,7 @@
 import math
 
 NOT_MEASURED = "not measured"
+DIVERGED = "diverged"
 _ROUNDING = 1e-9
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))

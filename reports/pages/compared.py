@@ -9,11 +9,10 @@ from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, find
 from reports.evidence import Source
 from reports.figures.style import file_name
 from reports.markdown_text import harmless, table
-from reports.numbers import NOT_MEASURED, count, interval, num_bytes, percent, plain, ratio
+from reports.numbers import DIVERGED, NOT_MEASURED, count, interval, num_bytes, percent, plain, ratio
 from reports.tuning import BASELINES, LACKS, Standing, bracket, lack, of_arm, of_baseline, of_overall
 from reports.view import Links
 
-DIVERGED = "diverged"
 CHECK_WORKLOADS = {
     "byte-gpt-variant": "A check workload: byte-gpt with another width and context, for which none of the trainer's "
     "defaults was chosen; it shows whether what was found with byte-gpt holds there. No target is set on it."
@@ -109,8 +108,8 @@ def _calibration_table(source: Source, links: Links) -> str:
                 harmless(one.workload),
                 harmless(one.arm),
                 "not above its controls" if one.known is None else f"{ratio(one.known)}",
-                f"{ratio(one.value)} {interval(one.low, one.high)}",
-                f"±{percent(one.half_width)}",
+                one.text,
+                f"±{percent(one.half_width)}" if one.has_interval else DIVERGED,
                 NOT_MEASURED if one.over_control is None else ratio(one.over_control),
                 "yes" if one.is_found else "no",
                 links.to(source),

@@ -20,7 +20,7 @@ from reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, dra
 from reports.figures.style import file_name
 from reports.kinds import COMPARISON, PREDICTION, TRAINING
 from reports.markdown_text import code, harmless, table
-from reports.numbers import NOT_MEASURED, interval, plain, ratio
+from reports.numbers import DIVERGED, NOT_MEASURED, interval, plain, ratio
 from reports.originals import claims
 from reports.pages import compared, paired_runs
 from reports.tuning import LACKS, Standing, lack, of_baseline, of_pair
@@ -142,7 +142,7 @@ def _workloads(evidence: Evidence) -> list[str]:
 def _ratios(found: Mapping[str, Worth], links: Links, *, is_named: bool = False) -> str:
     """Ratios by workload and where they are from; `is_named`: each with how its settings were found."""
     each = [
-        f"{harmless(name)} {ratio(one.value) if one.value else compared.DIVERGED}"
+        f"{harmless(name)} {ratio(one.value) if one.value else DIVERGED}"
         f"{_in_brackets(_why_not(name, one)) if is_named else ''}"
         for name, one in found.items()
     ]
@@ -174,7 +174,7 @@ def _control_line(evidence: Evidence, links: Links) -> str:
         best = max(float(one["measures"]["work_ratio"]["value"]) for one in controls)
         base = of_baseline(values)
         words = _in_brackets("" if base is Standing.CLOSED else f"baseline {LACKS[base]}")
-        against.append(f"{harmless(workload)} {ratio(best) if best else compared.DIVERGED}{words}")
+        against.append(f"{harmless(workload)} {ratio(best) if best else DIVERGED}{words}")
     if not against:
         return f"Controls: {NOT_MEASURED}."
     return f"Best control of each workload: {', '.join(against)} ({links.every(list(used.values()))})."

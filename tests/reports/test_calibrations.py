@@ -64,6 +64,16 @@ def test_a_control_that_poses_as_a_method_must_not_win(
     assert word(stored_as(tmp_path, one=document), "boost-as-method") == expected
 
 
+@pytest.mark.parametrize(
+    ("arm", "expected"), [("self", "missed"), ("planted", "missed"), ("boost-as-method", "reached")]
+)
+def test_a_calibration_that_diverged_is_not_missing(tmp_path: Path, arm: str, expected: str) -> None:
+    """Stored as a ratio of 0 without an interval; only the arm that must not win has done what it must."""
+    document = with_arm(arm, 0.0, 0.0, 0.0, verdict="hurts")
+    document["workloads"]["mlp"]["arms"][arm]["measures"]["work_ratio"]["high"] = None
+    assert word(stored_as(tmp_path, one=document), arm) == expected
+
+
 @pytest.mark.parametrize("change", [{"baseline": "untuned"}, {"baseline": "open"}, {"budget": "quick"}])
 def test_only_a_tuned_baseline_of_a_counting_budget_calibrates(tmp_path: Path, change: dict[str, str]) -> None:
     """The claims that a calibration vouches for have one."""

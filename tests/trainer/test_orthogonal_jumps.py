@@ -203,6 +203,8 @@ def test_a_jump_without_factors_counts_no_operations_for_them(case: str) -> None
     counters = counters_of(quadratic()) if case == "no matrix" else counters_of(teacher(), predict={"preset": "ramp"})
     assert counters["jumps_proposed"] > 0
     assert counters["factor_flops"] == 0
+    work = counters["backwards"] + counters["probe_forwards"] / 3
+    assert counters["full_step_equivalents"] == pytest.approx(work, rel=1e-9)
 
 
 def cycle_of(optimizer: torch.optim.Optimizer, problem: Problem, **settings: Any) -> int:
