@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hpt.errors import ConfigError
-from hpt.knobs import Knobs, knob
+from hpt.settings import Settings, setting
 
 PROFILES: dict[str, dict[str, Any]] = {
     # A jump of the same direction, dosed differently: how long to watch first, how sure to be, how far to go.
@@ -53,51 +53,57 @@ PREDICTORS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(Knobs):
+class PredictConfig(Settings):
     """Where and how far to jump."""
 
     _path = "predict."
 
-    preset: str = knob(
+    preset: str = setting(
         "orthogonal",
         "direction and gain schedule of the base predictor",
         choices=("orthogonal", "ramp", "short", "long"),
         source="lab 5 and 8; orthogonal: measured here",
     )
-    mode: str = knob("jump", "one weight delta, or H calls of delta/H with a forward each", choices=("jump", "rollout"))
-    window_start_frac: float | None = knob(
+    mode: str = setting(
+        "jump", "one weight delta, or H calls of delta/H with a forward each", choices=("jump", "rollout")
+    )
+    window_start_frac: float | None = setting(
         None, "first progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
     )
-    window_end_frac: float | None = knob(
+    window_end_frac: float | None = setting(
         None, "last progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
     )
-    min_lr_frac: float = knob(0.1, "without total_steps: least lr/lr_max at which jumps are allowed", low=0.0, high=1.0)
-    max_jump_ratio: float = knob(
+    min_lr_frac: float = setting(
+        0.1, "without total_steps: least lr/lr_max at which jumps are allowed", low=0.0, high=1.0
+    )
+    max_jump_ratio: float = setting(
         1.5, "trust region: |jump| over |last displacement|", low=0.01, high=10.0, source="lab 5"
     )
-    noise_sigmas: float = knob(
+    noise_sigmas: float = setting(
         4.0, "standard errors by which the loss must have fallen before the first jump", low=0.0, high=50.0
     )
-    advance_schedule: bool = knob(False, "a kept jump advances the LR scheduler by its horizon")
-    correction_interval: int = knob(5, "rollout mode: calls between micro-corrections, 0 for none", unit="calls", low=0)
-    pause_after_rejections: int = knob(5, "rejections in a row before pausing", low=1)
-    pause_cycles: int = knob(10, "cycles without a jump after that", unit="cycles", low=1)
+    advance_schedule: bool = setting(False, "a kept jump advances the LR scheduler by its horizon")
+    correction_interval: int = setting(
+        5, "rollout mode: calls between micro-corrections, 0 for none", unit="calls", low=0
+    )
+    pause_after_rejections: int = setting(5, "rejections in a row before pausing", low=1)
+    pause_cycles: int = setting(10, "cycles without a jump after that", unit="cycles", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrajectoryConfig(Knobs):
+class TrajectoryConfig(Settings):
     """What is remembered of the weights' path: one copy and one moving average a time scale."""
 
     _path = "trajectory."
 
-    scales: tuple[float, ...] = knob(
+    scales: tuple[float, ...] = setting(
         (0.8, 0.95),
         "EMA decays over cycles, one full set of weights each",
         low=0.0,
         high=0.999,
         source="lab 5, 8",
     )
-    placement: str = knob(
+    placement: str = setting(
         "auto",
         "where the copies live; auto: device on CPU, pinned host memory on CUDA",
         choices=("auto", "device", "cpu", "bf16"),
@@ -105,220 +111,222 @@ class TrajectoryConfig(Knobs):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnerConfig(Knobs):
+class LearnerConfig(Settings):
     """The model of the training run, learned online from this run alone."""
 
     _path = "learner."
 
-    dims: str = knob("default", "sizes of the RSSM", choices=("default", "reference"))
-    enabled: bool = knob(True, "learn at all; off is the control that must not beat a constant")
-    updates_per_cycle: int = knob(1, "replay updates at the end of a cycle", low=0, high=100)
-    update_interval_steps: int = knob(
+    dims: str = setting("default", "sizes of the RSSM", choices=("default", "reference"))
+    enabled: bool = setting(True, "learn at all; off is the control that must not beat a constant")
+    updates_per_cycle: int = setting(1, "replay updates at the end of a cycle", low=0, high=100)
+    update_interval_steps: int = setting(
         60, "least steps from one cycle's updates to the next; short cycles share them", unit="steps", low=1
     )
-    batch_windows: int = knob(16, "windows in one replay update", low=1, high=1024)
-    window_steps: int = knob(8, "observed ticks at the head of a window", unit="steps", low=2, high=256)
-    replay_steps: int = knob(4096, "ticks kept for replay", unit="steps", low=64)
-    learning_rate: float = knob(3e-3, "Adam step size", low=1e-6, high=1.0)
-    max_grad_norm: float = knob(1.0, "clip of the learner's own gradients", low=1e-3)
-    free_nats: float = knob(1.0, "KL below this many nats costs nothing", unit="nats", low=0.0, source="DreamerV3")
-    min_observations: int = knob(30, "ticks before the learned model may speak", unit="steps", low=1)
-    forecasts_per_cycle: int = knob(2, "out-of-sample forecasts scored each cycle", low=1, high=50)
-    forecast_interval_steps: int = knob(15, "least steps from one scored forecast to the next", unit="steps", low=1)
-    gate_memory: float = knob(
+    batch_windows: int = setting(16, "windows in one replay update", low=1, high=1024)
+    window_steps: int = setting(8, "observed ticks at the head of a window", unit="steps", low=2, high=256)
+    replay_steps: int = setting(4096, "ticks kept for replay", unit="steps", low=64)
+    learning_rate: float = setting(3e-3, "Adam step size", low=1e-6, high=1.0)
+    max_grad_norm: float = setting(1.0, "clip of the learner's own gradients", low=1e-3)
+    free_nats: float = setting(1.0, "KL below this many nats costs nothing", unit="nats", low=0.0, source="DreamerV3")
+    min_observations: int = setting(30, "ticks before the learned model may speak", unit="steps", low=1)
+    forecasts_per_cycle: int = setting(2, "out-of-sample forecasts scored each cycle", low=1, high=50)
+    forecast_interval_steps: int = setting(15, "least steps from one scored forecast to the next", unit="steps", low=1)
+    gate_memory: float = setting(
         0.97, "decay of the rolling score that decides who acts, per forecast", low=0.5, high=0.9999
     )
-    gate_margin_nats: float = knob(0.02, "lead over the constant needed to act", unit="nats", low=0.0)
+    gate_margin_nats: float = setting(0.02, "lead over the constant needed to act", unit="nats", low=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig(Knobs):
+class ProbeConfig(Settings):
     """Forward-only checks around a jump: a guard against blow-ups, not a judge of value."""
 
     _path = "probe."
 
-    batches: int = knob(1, "batches in the paired probe, this call's included", low=1, high=64)
-    budget_frac: float = knob(
+    batches: int = setting(1, "batches in the paired probe, this call's included", low=1, high=64)
+    budget_frac: float = setting(
         0.005, "share of full-step equivalents for extra forwards and rollbacks", low=0.0, high=1.0
     )
-    max_rise_frac: float = knob(
+    max_rise_frac: float = setting(
         0.25, "largest rise of the probed loss before any jump was kept, as a share of it", low=0.0, high=10.0
     )
-    band_sigmas: float = knob(
+    band_sigmas: float = setting(
         4.0, "half-width of the forecast's upper band that undoes a jump", unit="sigmas", low=0.5, high=50.0
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForkConfig(Knobs):
+class ForkConfig(Settings):
     """Running both ways from one state to learn what a jump is worth."""
 
     _path = "fork."
 
-    budget_frac: float = knob(
+    budget_frac: float = setting(
         0.01,
         "share of total_steps that losing branches may cost; too small for one fork means none",
         low=0.0,
         high=0.5,
     )
-    steps: int = knob(100, "full steps in each branch", unit="steps", low=2, source="lab 4")
-    measured_steps: int = knob(25, "last steps of the branches over which value is measured", unit="steps", low=1)
-    at_fracs: tuple[float, ...] = knob(
+    steps: int = setting(100, "full steps in each branch", unit="steps", low=2, source="lab 4")
+    measured_steps: int = setting(25, "last steps of the branches over which value is measured", unit="steps", low=1)
+    at_fracs: tuple[float, ...] = setting(
         (1 / 3, 1 / 6, 2 / 3), "progress of the forks, most wanted first", low=0.0, high=1.0
     )
-    max_batch_bytes: int = knob(
+    max_batch_bytes: int = setting(
         256 * 1024**2, "batches kept for the second branch; more means no fork", unit="bytes", low=0
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrectConfig(Knobs):
+class CorrectConfig(Settings):
     """What is learned from the difference between forecast and outcome."""
 
     _path = "correct."
 
-    residual_capacity: int = knob(512, "residuals kept", low=8)
-    use_residuals: bool = knob(True, "adjust forecasts by the residuals of similar states")
-    undo_reversed: bool = knob(False, "after CORRECT, undo the part of the jump that the following steps reversed")
+    residual_capacity: int = setting(512, "residuals kept", low=8)
+    use_residuals: bool = setting(True, "adjust forecasts by the residuals of similar states")
+    undo_reversed: bool = setting(False, "after CORRECT, undo the part of the jump that the following steps reversed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DivergenceConfig(Knobs):
+class DivergenceConfig(Settings):
     """When a run is in trouble, and what is done about it."""
 
     _path = "divergence."
 
-    enabled: bool = knob(True, "watch the run at all")
-    caution_sigmas: float = knob(4.0, "robust z-score of the loss", unit="sigmas", low=0.5)
-    warning_sigmas: float = knob(8.0, "robust z-score of the loss", unit="sigmas", low=0.5)
-    critical_sigmas: float = knob(20.0, "robust z-score of the loss", unit="sigmas", low=0.5)
-    explosion_ratio: float = knob(20.0, "gradient norm over its running median", low=1.0)
-    vanishing_ratio: float = knob(1e-4, "gradient norm over its running median", low=0.0, high=1.0)
-    history_steps: int = knob(128, "losses and gradient norms kept", unit="steps", low=16)
-    max_skips: int = knob(3, "non-finite updates in a row before the run is given up", low=1)
-    max_rollbacks: int = knob(3, "critical rollbacks before the run is given up", low=0)
-    retry_lr_factor: float = knob(0.5, "learning rate after a critical rollback, relative", low=0.01, high=1.0)
-    retry_steps: int = knob(50, "steps at the lowered learning rate", unit="steps", low=1)
+    enabled: bool = setting(True, "watch the run at all")
+    caution_sigmas: float = setting(4.0, "robust z-score of the loss", unit="sigmas", low=0.5)
+    warning_sigmas: float = setting(8.0, "robust z-score of the loss", unit="sigmas", low=0.5)
+    critical_sigmas: float = setting(20.0, "robust z-score of the loss", unit="sigmas", low=0.5)
+    explosion_ratio: float = setting(20.0, "gradient norm over its running median", low=1.0)
+    vanishing_ratio: float = setting(1e-4, "gradient norm over its running median", low=0.0, high=1.0)
+    history_steps: int = setting(128, "losses and gradient norms kept", unit="steps", low=16)
+    max_skips: int = setting(3, "non-finite updates in a row before the run is given up", low=1)
+    max_rollbacks: int = setting(3, "critical rollbacks before the run is given up", low=0)
+    retry_lr_factor: float = setting(0.5, "learning rate after a critical rollback, relative", low=0.01, high=1.0)
+    retry_steps: int = setting(50, "steps at the lowered learning rate", unit="steps", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuningConfig(Knobs):
+class TuningConfig(Settings):
     """Self-adjustment; recommendations are always recorded, actions are off until a gain was measured."""
 
     _path = "tuning."
 
-    bandit: bool = knob(False, "choose time scale and gain by LinUCB on measured values")
-    actions: bool = knob(False, "carry out the recommendations of the health score")
-    adaptive_clipping: bool = knob(False, "clip each parameter group relative to its own weight norm")
-    clipping_ratio: float = knob(0.1, "adaptive clipping: gradient norm over weight norm", low=1e-4, high=10.0)
-    plateau_steps: int = knob(100, "window of the plateau detector", unit="steps", low=10)
+    bandit: bool = setting(False, "choose time scale and gain by LinUCB on measured values")
+    actions: bool = setting(False, "carry out the recommendations of the health score")
+    adaptive_clipping: bool = setting(False, "clip each parameter group relative to its own weight norm")
+    clipping_ratio: float = setting(0.1, "adaptive clipping: gradient norm over weight norm", low=1e-4, high=10.0)
+    plateau_steps: int = setting(100, "window of the plateau detector", unit="steps", low=10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryConfig(Knobs):
+class MemoryConfig(Settings):
     """What to do as memory runs short."""
 
     _path = "memory."
 
-    max_retries: int = knob(2, "retries of a step that ran out of memory", low=0)
-    record_phases: bool = knob(True, "one memory record at every change of phase")
-    cleanup_interval: int = knob(50, "updates between clean-ups of idle memory, 0 for none", unit="steps", low=0)
-    cleanup_min_bytes: int = knob(64 * 1024**2, "idle memory worth giving back", unit="bytes", low=1)
-    cleanup_min_frac: float = knob(0.25, "the same, as a share of what the allocator holds", low=0.0, high=1.0)
-    check_interval: int = knob(10, "updates between looks at the thresholds", unit="steps", low=1)
-    warn_at: float | None = knob(
+    max_retries: int = setting(2, "retries of a step that ran out of memory", low=0)
+    record_phases: bool = setting(True, "one memory record at every change of phase")
+    cleanup_interval: int = setting(50, "updates between clean-ups of idle memory, 0 for none", unit="steps", low=0)
+    cleanup_min_bytes: int = setting(64 * 1024**2, "idle memory worth giving back", unit="bytes", low=1)
+    cleanup_min_frac: float = setting(0.25, "the same, as a share of what the allocator holds", low=0.0, high=1.0)
+    check_interval: int = setting(10, "updates between looks at the thresholds", unit="steps", low=1)
+    warn_at: float | None = setting(
         0.9,
         "record a warning above this use: a share of the device's memory up to 1, bytes above; None: never",
         low=0.0,
     )
-    degrade_at: float | None = knob(
+    degrade_at: float | None = setting(
         None, "above this use move the trajectory, drop directions, shorten the horizon; None: never", low=0.0
     )
-    checkpoint_at: float | None = knob(
+    checkpoint_at: float | None = setting(
         0.97, "above this use write a checkpoint, where checkpoint.dir is set; None: never", low=0.0
     )
-    offload_optimizer: bool = knob(False, "keep the optimizer's state on the host while a jump is probed")
+    offload_optimizer: bool = setting(False, "keep the optimizer's state on the host while a jump is probed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointConfig(Knobs):
+class CheckpointConfig(Settings):
     """Automatic checkpoints."""
 
     _path = "checkpoint."
 
-    dir: str | None = knob(None, "folder of automatic checkpoints; None: no automatic ones")
-    save_interval: int = knob(50, "updates between checkpoints", unit="steps", low=1, source="reference")
-    keep: int = knob(3, "checkpoints kept", low=1, source="reference")
-    max_time_frac: float = knob(0.05, "share of the wall time above which a warning is recorded", low=0.0, high=1.0)
+    dir: str | None = setting(None, "folder of automatic checkpoints; None: no automatic ones")
+    save_interval: int = setting(50, "updates between checkpoints", unit="steps", low=1, source="reference")
+    keep: int = setting(3, "checkpoints kept", low=1, source="reference")
+    max_time_frac: float = setting(0.05, "share of the wall time above which a warning is recorded", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrecisionConfig(Knobs):
+class PrecisionConfig(Settings):
     """Number formats of the forward pass."""
 
     _path = "precision."
 
-    autocast: str = knob("none", "autocast dtype of forward passes", choices=("none", "bf16", "fp16"))
-    warmup: str = knob("same", "the same in WARMUP, if it is to differ", choices=("same", "none", "bf16", "fp16"))
-    full: str = knob("same", "the same in FULL", choices=("same", "none", "bf16", "fp16"))
-    predict: str = knob("same", "the same for the probes of PREDICT", choices=("same", "none", "bf16", "fp16"))
-    correct: str = knob("same", "the same in CORRECT", choices=("same", "none", "bf16", "fp16"))
-    grad_scaler: bool | None = knob(None, "scale the loss; None: with fp16 only")
-    initial_scale: float = knob(65536.0, "first loss scale", low=1.0, source="torch.amp.GradScaler")
+    autocast: str = setting("none", "autocast dtype of forward passes", choices=("none", "bf16", "fp16"))
+    warmup: str = setting("same", "the same in WARMUP, if it is to differ", choices=("same", "none", "bf16", "fp16"))
+    full: str = setting("same", "the same in FULL", choices=("same", "none", "bf16", "fp16"))
+    predict: str = setting("same", "the same for the probes of PREDICT", choices=("same", "none", "bf16", "fp16"))
+    correct: str = setting("same", "the same in CORRECT", choices=("same", "none", "bf16", "fp16"))
+    grad_scaler: bool | None = setting(None, "scale the loss; None: with fp16 only")
+    initial_scale: float = setting(65536.0, "first loss scale", low=1.0, source="torch.amp.GradScaler")
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdateConfig(Knobs):
+class UpdateConfig(Settings):
     """How gradients become an optimizer update."""
 
     _path = "update."
 
-    accumulation_steps: int = knob(1, "micro-batches in one update; the loss is averaged over them", low=1)
-    clip_norm: float | None = knob(None, "global gradient norm limit; None: no clipping", low=1e-12)
+    accumulation_steps: int = setting(1, "micro-batches in one update; the loss is averaged over them", low=1)
+    clip_norm: float | None = setting(None, "global gradient norm limit; None: no clipping", low=1e-12)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridConfig(Knobs):
+class HybridConfig(Settings):
     """All settings. Fields that a profile governs keep the profile's value unless given."""
 
-    profile: str = knob("balanced", "named preset of the fields below it governs", choices=tuple(PROFILES))
-    predictor: str = knob("rssm", "what proposes jumps; none is the plain loop", choices=PREDICTORS)
-    gate: str = knob("earned", "who may jump: what has earned it, or always (controls)", choices=("earned", "always"))
-    warmup_steps: int | None = knob(
+    profile: str = setting("balanced", "named preset of the fields below it governs", choices=tuple(PROFILES))
+    predictor: str = setting("rssm", "what proposes jumps; none is the plain loop", choices=PREDICTORS)
+    gate: str = setting(
+        "earned", "who may jump: what has earned it, or always (controls)", choices=("earned", "always")
+    )
+    warmup_steps: int | None = setting(
         _PROFILED,
         "least steps before the first jump; None: five cycles, at least MIN_WARMUP_STEPS",
         unit="steps",
         low=0,
     )
-    full_steps: int | None = knob(
+    full_steps: int | None = setting(
         None,
         "full steps in a cycle (K); None: total_steps/100 within 10 .. 200, 50 if unknown, at least 1 / (1 - momentum)",
         unit="steps",
         low=2,
         source="lab 5",
     )
-    max_predict_steps: int | None = knob(
+    max_predict_steps: int | None = setting(
         _PROFILED,
         "largest horizon of one jump; a longer one has its gain lowered; None: four cycles, above every preset's",
         unit="steps",
         low=1,
     )
-    correct_steps: int = knob(_PROFILED, "full steps watched after a kept jump (C)", unit="steps", low=1)
-    confidence_threshold: float = knob(_PROFILED, "least confidence for a jump under gate=earned", low=0.0, high=1.0)
-    total_steps: int | None = knob(None, "planned optimizer updates; sets windows and K", unit="steps", low=1)
-    seed: int = knob(0, "seed of the trainer's own random streams", low=0)
-    predict: PredictConfig = knob(PredictConfig(), "group")
-    trajectory: TrajectoryConfig = knob(TrajectoryConfig(), "group")
-    learner: LearnerConfig = knob(LearnerConfig(), "group")
-    probe: ProbeConfig = knob(ProbeConfig(), "group")
-    fork: ForkConfig = knob(ForkConfig(), "group")
-    correct: CorrectConfig = knob(CorrectConfig(), "group")
-    divergence: DivergenceConfig = knob(DivergenceConfig(), "group")
-    tuning: TuningConfig = knob(TuningConfig(), "group")
-    memory: MemoryConfig = knob(MemoryConfig(), "group")
-    checkpoint: CheckpointConfig = knob(CheckpointConfig(), "group")
-    precision: PrecisionConfig = knob(PrecisionConfig(), "group")
-    update: UpdateConfig = knob(UpdateConfig(), "group")
+    correct_steps: int = setting(_PROFILED, "full steps watched after a kept jump (C)", unit="steps", low=1)
+    confidence_threshold: float = setting(_PROFILED, "least confidence for a jump under gate=earned", low=0.0, high=1.0)
+    total_steps: int | None = setting(None, "planned optimizer updates; sets windows and K", unit="steps", low=1)
+    seed: int = setting(0, "seed of the trainer's own random streams", low=0)
+    predict: PredictConfig = setting(PredictConfig(), "group")
+    trajectory: TrajectoryConfig = setting(TrajectoryConfig(), "group")
+    learner: LearnerConfig = setting(LearnerConfig(), "group")
+    probe: ProbeConfig = setting(ProbeConfig(), "group")
+    fork: ForkConfig = setting(ForkConfig(), "group")
+    correct: CorrectConfig = setting(CorrectConfig(), "group")
+    divergence: DivergenceConfig = setting(DivergenceConfig(), "group")
+    tuning: TuningConfig = setting(TuningConfig(), "group")
+    memory: MemoryConfig = setting(MemoryConfig(), "group")
+    checkpoint: CheckpointConfig = setting(CheckpointConfig(), "group")
+    precision: PrecisionConfig = setting(PrecisionConfig(), "group")
+    update: UpdateConfig = setting(UpdateConfig(), "group")
 
     def __post_init__(self) -> None:
         """Fill in the profile, then check every field and the rules between fields."""

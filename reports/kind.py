@@ -10,7 +10,7 @@ from reports.provenance import Provenance, provenance_of
 Document = Mapping[str, Any]
 
 TRAINER_PARTS = (
-    *("config.py", "control", "dynamics", "knobs.py", "memory", "numerics", "predictors", "trainer", "workloads"),
+    *("config.py", "control", "learned", "settings.py", "memory", "numerics", "predictors", "trainer", "workloads"),
 )
 """Parts of the package `hpt` that any run of the trainer exercises."""
 

@@ -36,7 +36,7 @@ class Timing(Kind):
     name = "timing"
     title = "benchmarks"
     command = "hpt bench all --rigorous --out runs/bench"
-    parts = ("bench", "config.py", "dynamics", "numerics", "predictors", "trainer")
+    parts = ("bench", "config.py", "learned", "numerics", "predictors", "trainer")
 
     def is_in(self, document: Document) -> bool:
         """A pyperf file, ours or not."""
@@ -136,7 +136,7 @@ class Comparison(Kind):
     name = "comparison"
     title = "comparison with a baseline"
     command = "hpt compare --budget standard --tune --out runs/compare"
-    parts = (*TRAINER_PARTS, "evaluate")
+    parts = (*TRAINER_PARTS, "compare")
 
     def is_in(self, document: Document) -> bool:
         """It says so."""
@@ -160,7 +160,7 @@ class Profile(Kind):
     name = "profile"
     title = "profile of a step"
     command = "hpt profile --workload byte-gpt --out runs/profile"
-    parts = (*TRAINER_PARTS, "evaluate")
+    parts = (*TRAINER_PARTS, "compare")
 
     def is_in(self, document: Document) -> bool:
         """It says so."""

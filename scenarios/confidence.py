@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts, StepFacts
+from hpt.learned.facts import CycleFacts, StepFacts
 from scenarios.made_up_run import CYCLE_STEPS, NUM_GROUPS, Fact, made_up_run, steps_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hpt.dynamics.facts import CycleFacts, FloatArray, JumpOutcome, StepFacts
+from hpt.learned.facts import CycleFacts, FloatArray, JumpOutcome, StepFacts
 from hpt.records import Phase
 
 NUM_GROUPS = 2

@@ -12,9 +12,9 @@ import numpy as np
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 
 if TYPE_CHECKING:
-    from hpt.dynamics.forecast import Vector
-    from hpt.dynamics.rollout import FastRollout
-    from hpt.dynamics.rssm import Sizes
+    from hpt.learned.forecast import Vector
+    from hpt.learned.rollout import FastRollout
+    from hpt.learned.rssm import Sizes
 
 HORIZONS = (1, 5, 10, 15, 25, 50, 75)
 _NUM_SEEN = 20  # ticks observed before the first roll-out
@@ -26,9 +26,9 @@ def set_up(preset: Preset, *, horizon: int) -> Measured:
     import torch
 
     from hpt.config import HybridConfig
-    from hpt.dynamics.rollout import FastRollout
-    from hpt.dynamics.rssm import SIZES
-    from hpt.dynamics.world_model import WorldModel
+    from hpt.learned.rollout import FastRollout
+    from hpt.learned.rssm import SIZES
+    from hpt.learned.world_model import WorldModel
     from hpt.predictors.arms import ArmSet
     from hpt.predictors.nesterov import Nesterov
 

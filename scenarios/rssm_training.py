@@ -13,15 +13,15 @@ import numpy as np
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.config import HybridConfig
-from hpt.dynamics.features import FeatureEncoder
-from hpt.dynamics.forecast import action_vector
-from hpt.dynamics.loss_trend import LossTrend
+from hpt.learned.features import FeatureEncoder
+from hpt.learned.forecast import action_vector
+from hpt.learned.loss_trend import LossTrend
 from scenarios.made_up_run import NUM_GROUPS, SCALES, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpt.dynamics.forecast import ForecastModel, Vector
+    from hpt.learned.forecast import ForecastModel, Vector
 
 _CONFIG = HybridConfig()
 _CYCLES = -(-_CONFIG.learner.update_interval_steps // _CONFIG.cycle_steps)  # from one replay to the next

@@ -7,8 +7,8 @@ from itertools import cycle, islice
 import numpy as np
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
-from hpt.dynamics.facts import CycleFacts, StepFacts
-from hpt.dynamics.features import NUM_FEATURES, FeatureEncoder
+from hpt.learned.facts import CycleFacts, StepFacts
+from hpt.learned.features import NUM_FEATURES, FeatureEncoder
 from scenarios.made_up_run import CYCLE_STEPS, NUM_GROUPS, SCALES, made_up_run, steps_of
 
 _WARM_STEPS = 1200  # beyond the 1000 moves after which the encoder's own averaging is in its final state

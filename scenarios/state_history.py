@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import partial
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
-from hpt.dynamics.history import StepHistory
+from hpt.learned.history import StepHistory
 from scenarios.made_up_run import steps_of
 
-CAPACITY = 64  # the shipped history, hpt.dynamics.step_features
+CAPACITY = 64  # the shipped history, hpt.learned.step_features
 MakeHistory = Callable[[], StepHistory]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from hpt import HybridConfig, HybridTrainer
-from hpt.evaluate.plain_loop import PlainLoop
+from hpt.compare.plain_loop import PlainLoop
 from hpt.machine import describe_machine, utc_now
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload

@@ -15,16 +15,16 @@ from rich.console import Console
 from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.main import debug_option
 from hpt.cli.settings import DTYPES
+from hpt.compare.arms import ARMS
+from hpt.compare.cells import Cell
+from hpt.compare.comparison import Settings, read, recipes_of, settings_of, tune
+from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, Request
+from hpt.compare.runner import Runner
+from hpt.compare.suite import BUDGETS, Plan
+from hpt.compare.summary import Circumstances, summarize
+from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
+from hpt.compare.tuning import NUM_TRIALS, TuningCache
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
-from hpt.evaluate.arms import ARMS
-from hpt.evaluate.cells import Cell
-from hpt.evaluate.comparison import Settings, read, recipes_of, settings_of, tune
-from hpt.evaluate.request import DEFAULT_BUDGET, ComparisonFolder, Request
-from hpt.evaluate.runner import Runner
-from hpt.evaluate.suite import BUDGETS, Plan
-from hpt.evaluate.summary import Circumstances, summarize
-from hpt.evaluate.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
-from hpt.evaluate.tuning import NUM_TRIALS, TuningCache
 from hpt.machine import utc_now
 
 FAILED = HptError.exit_code
@@ -170,7 +170,7 @@ class Work:
         self._folder.write(summary, to_markdown(tables, sentences_of(summary)), to_csv(summary))
         self.num_measured = sum(len(reading.arms) for reading in readings)
         if figures and self.num_measured:
-            from hpt.evaluate.figures import draw_all  # noqa: PLC0415 - matplotlib takes a second to import
+            from hpt.compare.figures import draw_all  # noqa: PLC0415 - matplotlib takes a second to import
 
             draw_all(summary, self._folder.path / "figures")
         return summary

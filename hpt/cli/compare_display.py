@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hpt.cli.progress import duration
-from hpt.evaluate.cells import Cell, CellResult
-from hpt.evaluate.runner import Progress, Watcher
-from hpt.evaluate.tables import TextTable, sentences_of, tables_of
+from hpt.compare.cells import Cell, CellResult
+from hpt.compare.runner import Progress, Watcher
+from hpt.compare.tables import TextTable, sentences_of, tables_of
 
 SHOWN_ENDED = 8
 

@@ -83,7 +83,7 @@ def _measure(flags: Mapping[str, Any], worth: Mapping[str, Any]) -> dict[str, An
     import torch  # noqa: PLC0415 - takes seconds; a wrong flag is refused before
 
     from hpt.cli.session import find_device  # noqa: PLC0415
-    from hpt.evaluate.parts_profile import profile_parts  # noqa: PLC0415
+    from hpt.compare.parts_profile import profile_parts  # noqa: PLC0415
     from hpt.workloads.registry import load_workload  # noqa: PLC0415
 
     device = find_device(flags["device"])
@@ -121,7 +121,7 @@ def _measure(flags: Mapping[str, Any], worth: Mapping[str, Any]) -> dict[str, An
 
 def _projections(workload: Any, parts: Any, tokens_per_step: int | None) -> dict[str, Any] | None:
     """Projected costs of the GPT-2 family; None where the profiled workload is no GPT."""
-    from hpt.evaluate.projection import Sizes, project  # noqa: PLC0415
+    from hpt.compare.projection import Sizes, project  # noqa: PLC0415
     from hpt.workloads.gpt2 import SIZES  # noqa: PLC0415
     from hpt.workloads.language import LanguageSetup  # noqa: PLC0415
 

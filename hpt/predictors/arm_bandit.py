@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpt.control.bandit import LinUCB
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.worth import Choice
 
 CONTEXT_SIZE = 2

@@ -9,7 +9,7 @@ measured wants less of it later.
 
 from dataclasses import dataclass
 
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.nesterov import PRESETS, Nesterov, proposal_of
 from hpt.predictors.protocol import Proposal
 

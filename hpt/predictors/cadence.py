@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts, gain_of
-from hpt.dynamics.forecast import ACTION_SIZE, Vector, action_vector
+from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts, gain_of
+from hpt.learned.forecast import ACTION_SIZE, Vector, action_vector
 from hpt.predictors.protocol import Proposal
 
 MAX_SINCE = 3.0  # cycles; the longest wait the action vector tells apart

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.calibration import Calibrator, Reliability
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
-from hpt.dynamics.features import FeatureEncoder
-from hpt.dynamics.forecast import ForecastModel, LossTrend, Moment, Vector
+from hpt.learned.calibration import Calibrator, Reliability
+from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.learned.features import FeatureEncoder
+from hpt.learned.forecast import ForecastModel, LossTrend, Moment, Vector
 from hpt.predictors.arm_bandit import ArmBandit
 from hpt.predictors.arms import NONE, ArmSet
 from hpt.predictors.cadence import Cadence

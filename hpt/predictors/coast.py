@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.extrapolation import DEFAULT_WINDOW, capped_proposal, window_of
 from hpt.predictors.protocol import Proposal, Silent
 

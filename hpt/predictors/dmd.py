@@ -16,7 +16,7 @@ map for all weights instead of one per layer or unit, and by starting afresh aft
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.learned.facts import CycleFacts, FloatArray
 from hpt.predictors.extrapolation import (
     DEFAULT_WINDOW,
     Restarted,

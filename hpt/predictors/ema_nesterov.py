@@ -20,7 +20,7 @@ the paper scales it with the learning rate. A horizon above `max_predict_steps` 
 """
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.extrapolation import DEFAULT_WINDOW, window_of
 from hpt.predictors.nesterov import MIN_CYCLES, proposal_of
 from hpt.predictors.protocol import Proposal, Silent

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts, FloatArray, JumpOutcome
 from hpt.errors import ConfigError
+from hpt.learned.facts import CycleFacts, FloatArray, JumpOutcome
 from hpt.predictors.protocol import Proposal, Silent
 
 # Progress at which extrapolation may act: the base preset's window, so that arms differ by direction alone.

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from hpt.dynamics.facts import FloatArray
-from hpt.dynamics.features import NUM_FEATURES
-from hpt.dynamics.forecast import ACTION_SIZE, Correction, LossTrend, Moment, Vector
+from hpt.learned.facts import FloatArray
+from hpt.learned.features import NUM_FEATURES
+from hpt.learned.forecast import ACTION_SIZE, Correction, LossTrend, Moment, Vector
 from hpt.predictors.verdicts import ShrunkLogistic, ShrunkMeans
 
 NUM_INPUTS = NUM_FEATURES + 1 + ACTION_SIZE

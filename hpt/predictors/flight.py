@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpt.dynamics.facts import FloatArray
-from hpt.dynamics.forecast import Moment
+from hpt.learned.facts import FloatArray
+from hpt.learned.forecast import Moment
 from hpt.predictors.prequential import moment_of, moment_state
 
 

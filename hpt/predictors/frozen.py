@@ -9,7 +9,7 @@ progress.
 from dataclasses import replace
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.nesterov import Nesterov
 from hpt.predictors.protocol import Proposal, Silent
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
 from hpt.predictors.protocol import LossForecast, Predictor, Proposal, Silent
 
 T = TypeVar("T")

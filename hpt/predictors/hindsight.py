@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.learned.facts import CycleFacts, FloatArray
 from hpt.predictors.extrapolation import DEFAULT_WINDOW, capped_proposal, window_of
 from hpt.predictors.protocol import Proposal, Silent
 

@@ -14,7 +14,7 @@ jumps made in between are left out of the path, so that a jump does not count as
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.learned.facts import CycleFacts, FloatArray
 from hpt.predictors.extrapolation import DEFAULT_WINDOW, capped_proposal, past_coefficients, window_of
 from hpt.predictors.protocol import Proposal, Silent
 

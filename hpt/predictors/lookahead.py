@@ -7,7 +7,7 @@ experiments on Adam.
 """
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.extrapolation import capped_proposal, window_of
 from hpt.predictors.protocol import Proposal, Silent
 

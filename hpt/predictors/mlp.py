@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from hpt.config import HybridConfig, LearnerConfig
-from hpt.dynamics.facts import FloatArray
-from hpt.dynamics.forecast import Correction, ForecastModel, LossTrend
+from hpt.learned.facts import FloatArray
+from hpt.learned.forecast import Correction, ForecastModel, LossTrend
 from hpt.predictors.chooser import FALLBACK, LearnedChooser
 from hpt.predictors.feature_model import NUM_INPUTS, ErrorScale, FeatureModel
 from hpt.predictors.ridge import RidgeForecast

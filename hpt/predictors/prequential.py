@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt.dynamics.forecast import Correction, LossTrend, Moment, Scoreboard, gaussian_nll
+from hpt.learned.forecast import Correction, LossTrend, Moment, Scoreboard, gaussian_nll
 
 CONSTANT = "constant"
 NOTHING = Correction(0.0, 0.0, 0.0)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
 
 
 @dataclass(frozen=True, slots=True)

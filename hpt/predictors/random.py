@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.nesterov import Nesterov
 from hpt.predictors.protocol import Proposal, Silent
 

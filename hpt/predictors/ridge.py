@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import FloatArray
-from hpt.dynamics.forecast import Correction, ForecastModel
+from hpt.learned.facts import FloatArray
+from hpt.learned.forecast import Correction, ForecastModel
 from hpt.numerics.linear import RidgeRegressor
 from hpt.predictors.chooser import FALLBACK, LearnedChooser
 from hpt.predictors.feature_model import NUM_INPUTS, ErrorScale, FeatureModel

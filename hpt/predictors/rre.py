@@ -15,7 +15,7 @@ plain training on a small GPT (measured).
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.learned.facts import CycleFacts, FloatArray
 from hpt.predictors.extrapolation import (
     DEFAULT_WINDOW,
     Restarted,

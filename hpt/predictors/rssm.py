@@ -1,11 +1,11 @@
 """The RSSM predictor: the base preset watched over by a recurrent state-space model of the run.
 
-The model is `hpt.dynamics.learner`; what it may decide, and when, is `hpt.predictors.chooser`.
+The model is `hpt.learned.learner`; what it may decide, and when, is `hpt.predictors.chooser`.
 """
 
 from hpt.config import HybridConfig
-from hpt.dynamics.forecast import ForecastModel
-from hpt.dynamics.learner import DynamicsLearner
+from hpt.learned.forecast import ForecastModel
+from hpt.learned.learner import DynamicsLearner
 from hpt.predictors.chooser import FALLBACK, LearnedChooser
 from hpt.predictors.ridge import RidgeForecast
 

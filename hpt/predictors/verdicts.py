@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.dynamics.facts import FloatArray
-from hpt.dynamics.forecast import Vector
+from hpt.learned.facts import FloatArray
+from hpt.learned.forecast import Vector
 
 VALUE_CLIP = 5.0  # units of the trend's noise; measured values stay below 1, a branch that blew up does not
 WITHIN_SPREAD = 0.05  # prior, units of noise: repeated measurements scatter by .001 to .002 nats on noise near 0.05

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hpt.dynamics.facts import FloatArray
-from hpt.dynamics.forecast import Scoreboard, gaussian_nll
+from hpt.learned.facts import FloatArray
+from hpt.learned.forecast import Scoreboard, gaussian_nll
 from hpt.predictors.verdicts import VALUE_CLIP, ShrunkMeans
 
 RUNNING_MEAN = "mean"

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from hpt.dynamics.facts import JumpOutcome, gain_of
+from hpt.learned.facts import JumpOutcome, gain_of
 from hpt.predictors.protocol import LossForecast
 from hpt.trainer.predict_step import Jump
 

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, gain_of
+from hpt.learned.facts import CycleFacts, JumpOutcome, gain_of
 from hpt.predictors.protocol import Proposal
 from hpt.records import JumpRecord
 from hpt.trainer import forking, recovery

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, gain_of
+from hpt.learned.facts import CycleFacts, JumpOutcome, gain_of
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.predictors.protocol import Proposal
 from hpt.records import ForkRecord

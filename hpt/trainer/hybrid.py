@@ -16,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import StepFacts
+from hpt.learned.facts import StepFacts
 from hpt.predictors.protocol import LossForecast, Predictor
 from hpt.records import Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
 from hpt.trainer import cycle, memory_layers, persistence, recovery

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hpt.dynamics.facts import FloatArray
+from hpt.learned.facts import FloatArray
 
 CHUNK_NUMBERS = 2**15
 """Numbers in a chunk of several parameters: bounds the temporaries to an eighth of a megabyte a row of floats."""

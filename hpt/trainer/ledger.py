@@ -38,7 +38,7 @@ class Counters:
         """All passes through the model in full steps: a forward alone is a third of one.
 
         Orthogonal factors are not passes; what share of a step their `factor_flops` are depends on the model and the
-        batch, see `hpt.evaluate.training.charged`.
+        batch, see `hpt.compare.training.charged`.
         """
         return self.backwards + FORWARD_SHARE * (self.forwards - self.backwards)
 

@@ -14,9 +14,9 @@ from hpt.control.gate import JumpGate
 from hpt.control.health import HealthMonitor
 from hpt.control.phases import PhaseController
 from hpt.control.rise import RiseBound
-from hpt.dynamics.facts import CycleFacts
-from hpt.dynamics.forecast import LossTrend
 from hpt.errors import ModelError
+from hpt.learned.facts import CycleFacts
+from hpt.learned.forecast import LossTrend
 from hpt.memory.manager import MemoryManager
 from hpt.memory.offload import Offload
 from hpt.predictors.guarded import GuardedPredictor

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpt.dynamics.facts import CycleFacts
 from hpt.errors import CheckpointError, DiskError
+from hpt.learned.facts import CycleFacts
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.predictors.protocol import Proposal
 from hpt.records import Phase

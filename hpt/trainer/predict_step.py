@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from hpt.control.rise import RiseBound
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.memory.offload import Offload
 from hpt.numerics.distance import moved, shorten
 from hpt.predictors.guarded import GuardedPredictor

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpt.dynamics.facts import CycleFacts, FloatArray
+from hpt.learned.facts import CycleFacts, FloatArray
 from hpt.memory.offload import wait_for
 from hpt.numerics.formats import compute_dtype, storage_dtype
 from hpt.numerics.orthogonal import factor_flops, has_factor, orthogonal_factor

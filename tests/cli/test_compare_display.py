@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 
 from hpt.cli.compare_display import _LiveTable, show_cells
-from hpt.evaluate.cells import Cell, Recipe
-from hpt.evaluate.runner import Progress
+from hpt.compare.cells import Cell, Recipe
+from hpt.compare.runner import Progress
 
 CELL = Cell(workload="mlp", arm="hybrid", seed=1, steps=50, recipe=Recipe())
 ENDED = Progress(

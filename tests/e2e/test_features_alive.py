@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hpt import HybridConfig, HybridTrainer
-from hpt.dynamics.features import FEATURE_NAMES, NUM_FEATURES
+from hpt.learned.features import FEATURE_NAMES, NUM_FEATURES
 from hpt.predictors.chooser import LearnedChooser
 from hpt.workloads.byte_gpt import ByteGPT, ByteGPTSize
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.predictors.arm_bandit import ArmBandit
 from hpt.predictors.registry import build_predictor
 

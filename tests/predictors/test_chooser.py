@@ -10,7 +10,7 @@ import pytest
 from references.planted_runs import cycle_of, drive, noise_losses, outcome_of, step_of, wave_losses
 
 from hpt.config import HybridConfig, LearnerConfig
-from hpt.dynamics.forecast import Correction
+from hpt.learned.forecast import Correction
 from hpt.predictors import linear, mlp, ridge, rssm
 from hpt.predictors.chooser import LearnedChooser
 

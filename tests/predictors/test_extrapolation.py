@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from references.trajectory_facts import SimulatedPath, random_path
 
 from hpt.config import HybridConfig, PredictConfig
-from hpt.dynamics.facts import JumpOutcome
 from hpt.errors import ConfigError
+from hpt.learned.facts import JumpOutcome
 from hpt.predictors.extrapolation import capped_proposal, past_coefficients, window_of
 from hpt.predictors.protocol import Predictor, Proposal
 from hpt.predictors.registry import FIXED, build_predictor

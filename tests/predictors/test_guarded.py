@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hpt.dynamics.facts import StepFacts
+from hpt.learned.facts import StepFacts
 from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import LossForecast, Silent
 from hpt.records import Phase

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.dynamics.forecast import Moment
+from hpt.learned.forecast import Moment
 from hpt.predictors.linear import STEP_SIZE, LinearForecast
 
 HORIZON = 5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpt.config import LearnerConfig
-from hpt.dynamics.forecast import LossTrend, Moment
+from hpt.learned.forecast import LossTrend, Moment
 from hpt.predictors.mlp import MlpForecast
 from hpt.predictors.ridge import RidgeForecast
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.dynamics.forecast import Correction, LossTrend, Moment
+from hpt.learned.forecast import Correction, LossTrend, Moment
 from hpt.predictors.prequential import Prequential
 
 FEATURES = np.arange(64, dtype=np.float32)

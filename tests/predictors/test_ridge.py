@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpt.dynamics.forecast import Moment
+from hpt.learned.forecast import Moment
 from hpt.predictors.feature_model import ErrorScale
 from hpt.predictors.ridge import INTERCEPT_SIZE, PENALTY, RidgeForecast
 

@@ -8,7 +8,7 @@ from references.extrapolation import reduced_rank_limit
 from references.trajectory_facts import SimulatedPath, random_path
 
 from hpt.config import HybridConfig
-from hpt.dynamics.facts import JumpOutcome
+from hpt.learned.facts import JumpOutcome
 from hpt.predictors.rre import ReducedRank, limit_weights
 
 

@@ -5,7 +5,7 @@ import pytest
 from references.planted_runs import drive, noise_losses, outcome_of, wave_losses
 
 from hpt.config import HybridConfig, LearnerConfig
-from hpt.dynamics.learner import DynamicsLearner
+from hpt.learned.learner import DynamicsLearner
 from hpt.predictors import rssm
 from hpt.predictors.chooser import LearnedChooser
 from hpt.predictors.registry import build_predictor

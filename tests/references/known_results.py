@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hpt.evaluate.cells import CellResult
-from hpt.evaluate.placement import Baseline
+from hpt.compare.cells import CellResult
+from hpt.compare.placement import Baseline
 
 SLOPE = 0.2
 OFFSETS = {0: 0.0, 1: 0.013, 2: -0.02, 3: 0.004}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
 from hpt.records import Phase
 
 SCALES = (0.8, 0.95)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.dynamics.facts import StepFacts
+from hpt.learned.facts import StepFacts
 
 Series = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpt.dynamics.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
 from hpt.records import Phase
 
 Fact = StepFacts | CycleFacts | JumpOutcome

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 
 Vector = NDArray[np.float64]
 

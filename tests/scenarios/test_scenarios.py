@@ -11,10 +11,10 @@ import torch
 
 from hpt.bench.discovery import Located, find_scenarios
 from hpt.bench.scenario import Measured, Preset, SelfCheckFailed
-from hpt.dynamics.features import FeatureEncoder
-from hpt.dynamics.history import StepHistory
-from hpt.dynamics.learner import DynamicsLearner
-from hpt.dynamics.rollout import FastRollout, Judged
+from hpt.learned.features import FeatureEncoder
+from hpt.learned.history import StepHistory
+from hpt.learned.learner import DynamicsLearner
+from hpt.learned.rollout import FastRollout, Judged
 from hpt.predictors.chooser import LearnedChooser
 from hpt.trainer.trajectory import Trajectory
 
@@ -65,8 +65,8 @@ def test_units_of_work_are_stated() -> None:
 
 def test_multiply_adds_are_those_of_the_layers() -> None:
     """Counted from the weights of the model that is rolled forward."""
-    from hpt.dynamics.rssm import SIZES
-    from hpt.dynamics.world_model import WorldModel
+    from hpt.learned.rssm import SIZES
+    from hpt.learned.world_model import WorldModel
 
     for preset in Preset:
         model = WorldModel(SIZES[preset], 6, torch.Generator())

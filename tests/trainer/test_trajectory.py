@@ -6,7 +6,7 @@ import torch
 from references.problems import teacher
 from torch import nn
 
-from hpt.dynamics.facts import CycleFacts
+from hpt.learned.facts import CycleFacts
 from hpt.trainer import inner_products
 from hpt.trainer.trajectory import Trajectory
 

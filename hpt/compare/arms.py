@@ -1,0 +1,193 @@
+"""The arms of a comparison: the tuned baseline, the methods, the controls that methods must beat, and calibrations.
+
+    baseline     the workload's own optimizer (AdamW; momentum SGD on `regression`) with a decaying schedule, tuned
+    method       something a claim may be made for; tuned with as many trials as the baseline
+    control      does less than a method, or what a method may secretly be: it must lose to the method
+    calibration  an arm whose true ratio is known; the harness is right when it finds that ratio
+
+Recipes are relative: a method starts from its own tuned settings, a control from those of the arm it shadows.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hpt.compare.cells import Recipe
+from hpt.errors import UsageError
+
+BASELINE = "baseline"
+DISJOINT_SEEDS = 10_000  # added to a seed, it gives one that no other arm uses
+# Mean |jump| over |displacement of the last cycle| of the default preset: .58 to .75, by workload. A boost by as much
+# again over the window in which it jumps walks a path of about equal length.
+JUMP_RATIO = 0.67
+FEWER_FRAC = 0.8  # what is left of a run that counts a fifth of its steps as predicted and does not make them
+TAIL = {"ema_decay": 0.99}
+PLANTED_RATIO = 1.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: as users call it.
+        role: baseline, method, control or calibration.
+        what: one line for tables and help.
+        config: trainer settings, the predictor first.
+        changes: fields of the recipe that differ from the tuned ones.
+        lr_factor: on the tuned learning rate.
+        steps_frac: length trained over the length claimed.
+        relabels: its work, too, is counted as that of the length claimed.
+        disjoint: trains on seeds of its own.
+        like: arm whose tuned settings it uses; itself for baseline and methods.
+        known_ratio: the true ratio of a calibration.
+    """
+
+    name: str
+    role: str
+    what: str
+    config: Mapping[str, Any] = field(default_factory=lambda: {"predictor": "none"})
+    changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    lr_factor: float = 1.0
+    steps_frac: float = 1.0
+    relabels: bool = False
+    disjoint: bool = False
+    like: str = BASELINE
+    known_ratio: float | None = None
+
+    @property
+    def is_tuned(self) -> bool:
+        """It gets tuning trials of its own."""
+        return self.like == self.name
+
+    def recipe(self, tuned: Recipe) -> Recipe:
+        """How it trains, given the tuned settings of `like`."""
+        changed = replace(tuned, lr_factor=tuned.lr_factor * self.lr_factor, config=dict(self.config))
+        return replace(changed, **self.changes)
+
+    def claimed_work(self, work: float) -> float:
+        """Full-step equivalents, gradient evaluations or seconds it is charged for, given those it took."""
+        return work / self.steps_frac if self.relabels else work
+
+    def trained_steps(self, steps: int) -> int:
+        """Updates it makes where the others make `steps`."""
+        return max(1, round(self.steps_frac * steps))
+
+    def trained_seed(self, seed: int) -> int:
+        """Seed it trains on in the pair `seed`."""
+        return seed + DISJOINT_SEEDS if self.disjoint else seed
+
+
+def _baseline() -> list[Arm]:
+    return [Arm(name=BASELINE, role="baseline", what="the workload's own optimizer with decay", like=BASELINE)]
+
+
+def _methods() -> list[Arm]:
+    fixed = ("nesterov", "ema_nesterov", "lookahead", "linefit", "rre", "dmd", "coast", "hindsight")
+    learned = ("mlp", "linear", "ridge")
+    arms = [
+        Arm(name="hybrid", role="method", what="the trainer as it comes (rssm)", config={}, like="hybrid"),
+        Arm(
+            name="hybrid-ema",
+            role="method",
+            what="hybrid, weights averaged at the end",
+            config={},
+            changes=TAIL,
+            like="hybrid",
+        ),
+        Arm(
+            name="schedulefree",
+            role="method",
+            what="Schedule-Free AdamW, where installed",
+            changes={"optimizer": "schedulefree"},
+            like="schedulefree",
+        ),
+    ]
+    for preset in ("ramp", "short", "long"):
+        config = {"predictor": "nesterov", "predict": {"preset": preset}}
+        name = f"nesterov-{preset}"
+        arms.append(Arm(name=name, role="method", what=f"fixed preset {preset}", config=config, like=name))
+    for name in (*fixed, *learned):
+        what = "fixed preset orthogonal" if name == "nesterov" else f"predictor {name}"
+        arms.append(Arm(name=name, role="method", what=what, config={"predictor": name}, like=name))
+    return arms
+
+
+def _controls() -> list[Arm]:
+    arms = [
+        Arm(name="frozen", role="control", what="jumps that move nothing", config={"predictor": "frozen"}),
+        Arm(name="random", role="control", what="jumps in a random direction", config={"predictor": "random"}),
+        Arm(name="fewer-steps", role="control", what=f"{FEWER_FRAC:g} T steps, called T", steps_frac=FEWER_FRAC),
+        Arm(
+            name="lr-boost",
+            role="control",
+            what=f"learning rate x {1 + JUMP_RATIO:g} where jumps are allowed",
+            changes={"boost": 1.0 + JUMP_RATIO},
+        ),
+        Arm(name="constant-lr", role="control", what="no decay", changes={"shape": "constant"}),
+        Arm(name="baseline-ema", role="control", what="baseline, weights averaged at the end", changes=TAIL),
+    ]
+    return arms + [
+        Arm(name=f"lr-x{factor:g}", role="control", what=f"learning rate x {factor:g}", lr_factor=factor)
+        for factor in (1.25, 1.5, 2.0)
+    ]
+
+
+def _calibrations() -> list[Arm]:
+    return [
+        Arm(name="self", role="calibration", what="baseline on other seeds", disjoint=True, known_ratio=1.0),
+        Arm(
+            name="planted",
+            role="calibration",
+            what=f"baseline on other seeds with {PLANTED_RATIO:g} T steps, called T",
+            steps_frac=PLANTED_RATIO,
+            relabels=True,
+            disjoint=True,
+            known_ratio=PLANTED_RATIO,
+        ),
+        Arm(
+            name="boost-as-method",
+            role="calibration",
+            what="the boosted learning rate, posing as a method",
+            changes={"boost": 1.0 + JUMP_RATIO},
+        ),
+    ]
+
+
+ARMS: dict[str, Arm] = {arm.name: arm for arm in [*_baseline(), *_methods(), *_controls(), *_calibrations()]}
+CALIBRATIONS = tuple(name for name, arm in ARMS.items() if arm.role == "calibration")
+STANDARD = ("hybrid", "nesterov-short", "fewer-steps", "frozen", "random", "lr-x1.25", "lr-boost")
+QUICK = ("hybrid", "frozen", "lr-boost")
+
+
+def arms_of(names: str | None, default: tuple[str, ...], *, has_schedulefree: bool) -> list[Arm]:
+    """Arms from a comma-separated list, the baseline first and always there.
+
+    "all" stands for every method and control, "standard" and "quick" for theirs, "calibration" for those.
+
+    Raises:
+        UsageError: an arm is unknown, or needs a package that is not installed.
+    """
+    groups: dict[str, tuple[str, ...]] = {
+        "all": tuple(name for name, arm in ARMS.items() if arm.role != "calibration"),
+        "standard": STANDARD,
+        "quick": QUICK,
+        "calibration": CALIBRATIONS,
+    }
+    wanted: dict[str, None] = {BASELINE: None}
+    for part in default if names is None else [one.strip() for one in names.split(",") if one.strip()]:
+        members = groups.get(part, (part,))
+        wanted.update(dict.fromkeys(name for name in members if part != "all" or _can_run(name, has_schedulefree)))
+    for name in wanted:
+        if name not in ARMS:
+            near = difflib.get_close_matches(name, ARMS, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(ARMS)}"
+            raise UsageError(f"--arms names {name!r}, which is no arm; {hint}")
+        if not _can_run(name, has_schedulefree):
+            raise UsageError(f"--arms names {name}, but the package schedulefree is not installed; install it")
+    return [ARMS[name] for name in wanted]
+
+
+def _can_run(name: str, has_schedulefree: bool) -> bool:  # noqa: FBT001 (a fact, not a switch)
+    return has_schedulefree or name != "schedulefree"

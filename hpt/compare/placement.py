@@ -1,0 +1,115 @@
+"""Placing the seeds of an arm on the baseline's curve: the length of baseline that each of them stands for.
+
+Pairing: seed k of an arm is compared with seed k of the baseline at the same length T (same initial weights, same
+data order). With d_k the difference of their final losses, the arm is placed on the baseline's mean curve at
+L(T) + d_k, and N_k, the baseline length that has this loss, is the length it stands for.
+
+The bootstrap draws seeds, and with them the curve; the t interval takes the curve as given.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt.compare.cells import CellResult
+from hpt.compare.curve import BaselineCurve, Reach
+from hpt.compare.ratios import Ratio
+from hpt.compare.statistics import Floats, estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The baseline's cells on one workload.
+
+    Attributes:
+        steps: T.
+        seeds: in the order of all lists.
+        at: results by length, one a seed.
+    """
+
+    steps: int
+    seeds: tuple[int, ...]
+    at: Mapping[int, tuple[CellResult, ...]]
+
+    @property
+    def losses(self) -> dict[int, list[float]]:
+        """Final losses by length; lengths at which a run diverged are left out."""
+        every = {length: [result.loss for result in results] for length, results in self.at.items()}
+        return {length: losses for length, losses in every.items() if all(map(math.isfinite, losses))}
+
+    @property
+    def is_usable(self) -> bool:
+        """At T itself every seed has a loss."""
+        return self.steps in self.losses
+
+    def curve(self, picks: Sequence[int] | None = None) -> BaselineCurve:
+        """Of all seeds, or of those places in their list."""
+        chosen = range(len(self.seeds)) if picks is None else picks
+        return BaselineCurve({length: [losses[i] for i in chosen] for length, losses in self.losses.items()})
+
+    def seed_sd(self) -> float | None:
+        """Standard deviation of the final loss at T over seeds; None below two seeds."""
+        losses = self.losses[self.steps]
+        return float(np.std(losses, ddof=1)) if len(losses) > 1 else None
+
+
+class Placement:
+    """Seeds of an arm on the baseline's curve.
+
+    Args:
+        baseline: usable, with the seeds of the arm.
+        results: the arm's, by seed in the same order.
+    """
+
+    def __init__(self, baseline: Baseline, results: Sequence[CellResult]) -> None:
+        self._baseline = baseline
+        self.losses = [result.loss for result in results]
+        self.changes = [
+            loss - before for loss, before in zip(self.losses, baseline.losses[baseline.steps], strict=True)
+        ]
+        self.reaches = self._reaches(baseline.curve(), range(len(results)))
+
+    def _reaches(self, curve: BaselineCurve, picks: Sequence[int]) -> list[Reach]:
+        at_full = curve.loss_at(self._baseline.steps)
+        assert at_full is not None, "T is one of the lengths"
+        return [curve.reach(at_full + self.changes[i]) for i in picks]
+
+    def ratio(self, units: Sequence[float]) -> Ratio:
+        """Length stood for over `units`, one a seed."""
+        logs = [self._log(reach, i, units) for i, reach in enumerate(self.reaches)]
+        sides = {reach.side for reach in self.reaches} - {""}
+        return Ratio(
+            estimate(logs, lambda picks: self._redrawn(picks, units)),
+            tuple(math.exp(log) for log in logs),
+            "" if not sides or -math.inf in logs else sorted(sides)[0],
+        )
+
+    def _log(self, reach: Reach, index: int, units: Sequence[float]) -> float:
+        if not math.isfinite(self.losses[index]):
+            return -math.inf
+        return math.log(reach.steps / units[index])
+
+    def _redrawn(self, rows: NDArray[np.intp], units: Sequence[float]) -> Floats:
+        """Mean logarithm for every row of drawn seeds, the curve made of the same seeds."""
+        known: dict[tuple[int, ...], float] = {}
+        means: list[float] = []
+        for row in np.sort(rows, axis=1).tolist():
+            picks = tuple(row)
+            if picks not in known:
+                reaches = self._reaches(self._baseline.curve(picks), picks)
+                logs = [self._log(reach, i, units) for i, reach in zip(picks, reaches, strict=True)]
+                known[picks] = sum(logs) / len(logs)
+            means.append(known[picks])
+        return np.asarray(means)
+
+    def change_at(self, work: Sequence[float]) -> list[float] | None:
+        """Loss minus that of a baseline of length `work`, by seed; None where no baseline is that long or short."""
+        curve = self._baseline.curve()
+        at_full, at_work = curve.loss_at(self._baseline.steps), [curve.loss_at(one) for one in work]
+        assert at_full is not None, "T is one of the lengths"
+        if any(one is None for one in at_work):
+            return None
+        return [change - ((one or 0.0) - at_full) for change, one in zip(self.changes, at_work, strict=True)]

@@ -1,0 +1,154 @@
+"""What one `hpt compare` was asked for, kept in its folder so that `--resume` needs nothing else.
+
+Nothing here imports torch. A resumed comparison may ask for more (seeds, arms, workloads, lengths): cells that are
+done are never run again, whatever is asked.
+"""
+
+import dataclasses
+import fcntl
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from hpt.compare.arms import arms_of
+from hpt.compare.cells import CellFolder
+from hpt.compare.comparison import has_schedulefree
+from hpt.compare.suite import BUDGETS, Plan, tasks_of
+from hpt.errors import UsageError
+from hpt.jsonfiles import disk_errors, make_folder, write_json
+
+REQUEST_SCHEMA_VERSION = 1
+DEFAULT_BUDGET = "standard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The flags that decide what is run; None where one was not given.
+
+    Attributes:
+        budget: name of a budget, from which everything else that is None follows.
+        workloads: comma-separated names, each with or without =STEPS.
+        arms: comma-separated names.
+        seeds: number of paired seeds.
+        first_seed: the smallest of them.
+        tune: run tuning trials for settings that no earlier trials gave.
+        data: the user's text, absolute.
+        device: cpu, cuda, cuda:1.
+        dtype: autocast of the forward pass: none, bf16, fp16.
+        threads: of torch in every cell.
+        clock: seeds that are timed alone.
+        tuning_cache: folder of earlier tunings, absolute.
+    """
+
+    budget: str | None = None
+    workloads: str | None = None
+    arms: str | None = None
+    seeds: int | None = None
+    first_seed: int | None = None
+    tune: bool | None = None
+    data: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    clock: int | None = None
+    tuning_cache: str | None = None
+
+    def over(self, stored: Self) -> Self:
+        """This request, with what it leaves open taken from an earlier one."""
+        given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return dataclasses.replace(stored, **given)
+
+    def plan(self) -> Plan:
+        """Everything that is to be run.
+
+        Raises:
+            UsageError: a workload or an arm is unknown.
+        """
+        budget = BUDGETS[self.budget or DEFAULT_BUDGET]
+        first, count = self.first_seed or 0, self.seeds or budget.num_seeds
+        return Plan(
+            tasks=tuple(tasks_of(self.workloads, budget)),
+            arms=tuple(arms_of(self.arms, budget.arms, has_schedulefree=has_schedulefree())),
+            seeds=tuple(range(first, first + count)),
+            length_fracs=budget.length_fracs,
+            data=self.data,
+            device=self.device or budget.device,
+            dtype=self.dtype or "none",
+            threads=self.threads or 1,
+        )
+
+
+class ComparisonFolder:
+    """The files of one comparison.
+
+    Args:
+        path: the folder; made by `locked`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells = CellFolder(path / "cells")
+        self.summary_file = path / "summary.json"
+        self._request_file = path / "comparison.json"
+
+    def has_comparison(self) -> bool:
+        """One began here."""
+        return self._request_file.exists()
+
+    def stored(self) -> Request:
+        """What was asked for.
+
+        Raises:
+            UsageError: no comparison began here, or its file cannot be read.
+        """
+        try:
+            document = json.loads(self._request_file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"{self.path} holds no comparison; begin one without --resume") from error
+        except ValueError as error:
+            raise UsageError(f"{self._request_file} is not JSON ({error}); choose another --out") from error
+        known = {item.name for item in dataclasses.fields(Request)}
+        return Request(**{key: value for key, value in document["request"].items() if key in known})
+
+    def begin(self, request: Request) -> None:
+        """Keep what is asked.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        document = {"schema_version": REQUEST_SCHEMA_VERSION, "request": dataclasses.asdict(request)}
+        write_json(self._request_file, document)
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Keep a second process out while this one works here.
+
+        Raises:
+            UsageError: another process works here, or the place is taken by a file.
+            DiskError: it cannot be written.
+        """
+        make_folder(self.path)
+        with disk_errors(self.path):
+            file = (self.path / ".lock").open("w")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"{self.path} is in use by another process; wait for it or choose another --out"
+                ) from error
+            yield
+
+    def write(self, summary: Mapping[str, Any], markdown: str, table: str) -> None:
+        """Write the results.
+
+        Raises:
+            DiskError: the disk is full, or the place cannot be written.
+        """
+        write_json(self.summary_file, summary)
+        with disk_errors(self.path):
+            (self.path / "tables.md").write_text(markdown, encoding="utf-8")
+            (self.path / "seeds.csv").write_text(table, encoding="utf-8")

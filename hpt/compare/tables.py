@@ -1,0 +1,199 @@
+"""The numbers of a summary as rows of text: one table of measures a workload, one over all, one of settings.
+
+Rows come from `summary.json` alone, so that a report made later says the same. Markdown and CSV are written here; the
+terminal's tables are the command's business.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from tabulate import tabulate
+
+from hpt.compare.sentences import ratio_words
+
+HEAD = (
+    *("arm", "role", "steps ratio", "work ratio", "wall ratio", "loss change", "at equal gradients"),
+    *("backwards saved", "peak memory", "worst seed", "never hurts", "verdict"),
+)
+SHORT = ("arm", "steps ratio", "work ratio", "wall ratio", "loss change", "verdict")  # what a terminal has room for
+NOT_MEASURED = "not measured"
+YES_NO = {True: "yes", False: "no", None: "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A titled table of strings."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def shortened(self) -> Self:
+        """Without the columns for which a terminal has no room."""
+        if self.head != HEAD:
+            return self
+        kept = [HEAD.index(name) for name in SHORT]
+        return replace(self, head=SHORT, rows=tuple(tuple(row[place] for place in kept) for row in self.rows))
+
+
+def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
+    """All tables, the overall one last."""
+    found = [_workload_table(name, values) for name, values in summary["workloads"].items()]
+    return [*found, _settings_table(summary), _overall_table(summary)]
+
+
+def _workload_table(name: str, values: Mapping[str, Any]) -> TextTable:
+    rows = [_baseline_row(values)]
+    rows += [_arm_row(arm, found) for arm, found in values["arms"].items()]
+    return TextTable(f"{name}, T = {values['steps']}", HEAD, tuple(rows))
+
+
+def _baseline_row(values: Mapping[str, Any]) -> tuple[str, ...]:
+    baseline = values["baseline"]
+    if baseline is None:
+        return ("baseline", "baseline", f"{NOT_MEASURED}: {values['problem']}", *[""] * (len(HEAD) - 3))
+    loss = next(row["mean_loss"] for row in baseline["lengths"] if row["steps"] == values["steps"])
+    spread = baseline["seed_sd"]
+    text = f"loss {loss:.4f}" + ("" if spread is None else f" (sd {spread:.4f})")
+    return ("baseline", "baseline", "1", "1", "1", text, *[""] * (len(HEAD) - 6))
+
+
+def _arm_row(name: str, arm: Mapping[str, Any]) -> tuple[str, ...]:
+    found = arm["measures"]
+    if found is None:
+        return (name, arm["role"], NOT_MEASURED, *[""] * (len(HEAD) - 3))
+    saved, saved_frac = found["backwards_saved"], found["backwards_saved_frac"]
+    worst = found["worst_seed"]
+    return (
+        name,
+        arm["role"],
+        ratio_cell(found["steps_ratio"]),
+        ratio_cell(found["work_ratio"]),
+        ratio_cell(found["wall_ratio"]),
+        change_cell(found["loss_change"]),
+        change_cell(found["loss_change_equal_gradients"]),
+        NOT_MEASURED if saved is None else f"{saved:.0f} ({saved_frac:.1%})",
+        memory_cell(found),
+        f"{worst['work_ratio']:.3f}x (seed {worst['seed']})",
+        YES_NO[found["never_hurts"]],
+        _verdict(arm),
+    )
+
+
+def _verdict(arm: Mapping[str, Any]) -> str:
+    known = arm["known_ratio"]
+    if known is None:
+        return arm["judgement"]["verdict"]
+    found = {True: "found", False: "missed", None: "no interval"}[arm["finds_known_ratio"]]
+    return f"true ratio {known:g}: {found}"
+
+
+def ratio_cell(ratio: Mapping[str, Any] | None) -> str:
+    """A ratio with its interval, or that there is none."""
+    if ratio is None:
+        return NOT_MEASURED
+    return ratio_words(ratio["value"], ratio["low"], ratio["high"], ratio["bound"])
+
+
+def change_cell(change: Mapping[str, Any] | None) -> str:
+    """A difference of losses with its interval."""
+    if change is None or isinstance(change["value"], str):
+        return NOT_MEASURED if change is None else "diverged"
+    if change["low"] is None:
+        return f"{change['value']:+.4f}"
+    return f"{change['value']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}]"
+
+
+def memory_cell(found: Mapping[str, Any]) -> str:
+    """Peak memory over the baseline's: the device's where there is one, else the host's."""
+    for kind in ("device", "host"):
+        if found[f"peak_{kind}_ratio"] is not None:
+            return f"{found[f'peak_{kind}_ratio']:.2f}x {kind}"
+    return NOT_MEASURED
+
+
+def _tuned_arms(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Workload, arm and settings of the baseline and every arm with settings of its own."""
+    for workload, values in summary["workloads"].items():
+        arms = {"baseline": (values["baseline"] or {}).get("tuned")}
+        arms |= {name: arm["tuned"] for name, arm in values["arms"].items()}
+        yield from ((workload, name, tuned) for name, tuned in arms.items() if tuned is not None)
+
+
+def _settings_table(summary: Mapping[str, Any]) -> TextTable:
+    rows = [_settings_row(workload, arm, tuned) for workload, arm, tuned in _tuned_arms(summary)]
+    head = ("workload", "arm", "learning rate", "shape", "memory", "source", "bracket closed", "trials")
+    return TextTable("settings", head, tuple(rows))
+
+
+def _settings_row(workload: str, arm: str, tuned: Mapping[str, Any]) -> tuple[str, ...]:
+    recipe, closed = tuned["recipe"], tuned["bracket_closed"]
+    memory = "workload's" if recipe["memory"] is None else f"{recipe['memory']:g}"
+    rate = f"x {recipe['lr_factor']:.3g}"
+    return (workload, arm, rate, recipe["shape"], memory, tuned["source"], YES_NO[closed], str(len(tuned["trials"])))
+
+
+def trials_table(summary: Mapping[str, Any]) -> TextTable:
+    """Every tuning trial: long, and for files only."""
+    rows: list[tuple[str, ...]] = []
+    for workload, arm, tuned in _tuned_arms(summary):
+        for trial in tuned["trials"]:
+            memory = "workload's" if trial["memory"] is None else f"{trial['memory']:g}"
+            loss = "diverged" if trial["loss"] is None else f"{trial['loss']:.4f}"
+            rows.append((workload, arm, f"x {trial['lr_factor']:.3g}", trial["shape"], memory, loss))
+    return TextTable("tuning trials", ("workload", "arm", "learning rate", "shape", "memory", "loss"), tuple(rows))
+
+
+def _overall_table(summary: Mapping[str, Any]) -> TextTable:
+    rows = [
+        (
+            name,
+            ratio_cell(values["steps_ratio"]),
+            ratio_cell(values["work_ratio"]),
+            values["judgement"]["best_control"] or "-",
+            ratio_cell(values["judgement"]["over_control"]),
+            values["judgement"]["verdict"],
+        )
+        for name, values in summary["overall"].items()
+    ]
+    head = ("arm", "steps ratio", "work ratio", "best control", "over it", "verdict")
+    return TextTable("all workloads, geometric mean", head, tuple(rows))
+
+
+def to_markdown(tables: Sequence[TextTable], sentences: Sequence[str]) -> str:
+    """One document: every table under its title, then the sentences."""
+    parts = [
+        f"## {table.title}\n\n{tabulate(table.rows, table.head, tablefmt='github', disable_numparse=True)}\n"
+        for table in tables
+    ]
+    lines = "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join([*parts, f"## in words\n\n{lines}\n"])
+
+
+def to_csv(summary: Mapping[str, Any]) -> str:
+    """A line a workload, arm and seed: what a spreadsheet wants to start from."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["workload", "arm", "role", "seed", "final_loss", "steps_ratio", "work_ratio", "verdict"])
+    for workload, values in summary["workloads"].items():
+        for name, arm in values["arms"].items():
+            found = arm["measures"]
+            for place, seed in enumerate(found["seeds"] if found else []):
+                ratios = [found[kind]["by_seed"][place] for kind in ("steps_ratio", "work_ratio")]
+                loss, verdict = found["final_losses"][place], arm["judgement"]["verdict"]
+                writer.writerow([workload, name, arm["role"], seed, loss, *ratios, verdict])
+    return text.getvalue()
+
+
+def sentences_of(summary: Mapping[str, Any]) -> list[str]:
+    """What may be quoted: methods and calibrations on each workload, then over all."""
+    found = [
+        arm["sentence"]
+        for values in summary["workloads"].values()
+        for arm in values["arms"].values()
+        if arm["role"] != "control"
+    ]
+    return found + [values["sentence"] for values in summary["overall"].values() if values["role"] != "control"]

@@ -1,0 +1,184 @@
+"""Tuning: the same number of trials for the baseline and for every arm that a claim is made for.
+
+Learning rate first, at factors of sqrt(2) around the workload's own, extended until the best lies between two worse
+ones (a closed bracket); then schedule shape and the optimizer's longest average at that rate; trials left over halve
+the steps around the best rate. Trials run at length T on a seed that is never reported. A diverged trial counts as the
+worst. The outcome is cached by everything that decides it.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from hpt.compare.arms import DISJOINT_SEEDS, Arm
+from hpt.compare.cells import Cell, CellResult, Recipe
+from hpt.compare.suite import Plan, Task
+from hpt.jsonfiles import write_json
+
+TUNING_SCHEMA_VERSION = 1
+TUNING_SEED = 2 * DISJOINT_SEEDS
+NUM_TRIALS = 9
+STEP = math.sqrt(2.0)
+FIRST_RATES = (-2, -1, 0, 1, 2)  # exponents of STEP
+OTHER_SHAPES = ("cosine", "wsd")
+OTHER_MEMORY = 0.98  # against .95 of Adam's beta2 and .99 of the momentum in `regression`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """The settings an arm runs with, and where they come from.
+
+    Attributes:
+        recipe: without the arm's own changes.
+        source: "tuned" by trials in this comparison, "cached" trials of an earlier one, or "workload" (not tuned).
+        bracket_closed: the best learning rate lies between two worse ones; None without trials.
+        trials: recipe settings and final loss of every trial, None if it diverged.
+    """
+
+    recipe: Recipe
+    source: str
+    bracket_closed: bool | None = None
+    trials: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values; the trainer settings, which are the arm's, are left out."""
+        recipe = {key: value for key, value in self.recipe.to_document().items() if key in SEARCHED}
+        return {**asdict(self), "recipe": recipe}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Inverse of `to_document`."""
+        values: dict[str, Any] = dict(document) | {"recipe": Recipe(**document["recipe"])}
+        return cls(**values)
+
+
+SEARCHED = ("lr_factor", "shape", "memory")
+UNTUNED = Tuned(recipe=Recipe(), source="workload")
+
+
+_Key = tuple[float, str, float | None]
+
+
+def _key(recipe: Recipe) -> _Key:
+    return round(recipe.lr_factor, 9), recipe.shape, recipe.memory
+
+
+def _at(lr_factor: float) -> Recipe:
+    return Recipe(lr_factor=lr_factor)
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
+
+
+class Search:
+    """The trials of one arm on one workload, proposed in rounds.
+
+    Args:
+        num_trials: in all.
+    """
+
+    def __init__(self, num_trials: int = NUM_TRIALS) -> None:
+        self._num_trials = num_trials
+        self._losses: dict[_Key, float] = {}
+        self._order: list[Recipe] = []
+        self._asked: list[Recipe] = []
+
+    def ask(self) -> list[Recipe]:
+        """The next round; empty when the trials are used up."""
+        left = self._num_trials - len(self._order)
+        fresh = [recipe for recipe in self._wanted() if self._find(recipe) is None]
+        self._asked = fresh[:left]
+        return list(self._asked)
+
+    def tell(self, losses: Sequence[float]) -> None:
+        """Final losses of the round asked for, infinite where a run diverged."""
+        for recipe, loss in zip(self._asked, losses, strict=True):
+            self._order.append(recipe)
+            self._losses[_key(recipe)] = loss
+        self._asked = []
+
+    def _wanted(self) -> list[Recipe]:
+        if not self._order:
+            return [_at(STEP**exponent) for exponent in FIRST_RATES]
+        rates = self._rates()
+        best = min(rates, key=lambda rate: rates[rate])
+        if best in (min(rates), max(rates)):
+            return [_at(best / STEP if best == min(rates) else best * STEP)]
+        others = [replace(_at(best), shape=shape) for shape in OTHER_SHAPES]
+        others = [one for one in [*others, replace(_at(best), memory=OTHER_MEMORY)] if self._find(one) is None]
+        return others or self._between(sorted(rates), best)
+
+    def _between(self, rates: list[float], best: float) -> list[Recipe]:
+        place = rates.index(best)
+        return [_at(math.sqrt(best * rates[other])) for other in (place - 1, place + 1)]
+
+    def _rates(self) -> dict[float, float]:
+        """Losses by learning-rate factor of the trials that differ in nothing else."""
+        return {one.lr_factor: self._losses[_key(one)] for one in self._order if _key(one) == _key(_at(one.lr_factor))}
+
+    def _find(self, recipe: Recipe) -> float | None:
+        return self._losses.get(_key(recipe))
+
+    def outcome(self) -> Tuned:
+        """The best of all trials."""
+        rates = self._rates()
+        best_rate = min(rates, key=lambda rate: rates[rate])
+        best = min(self._order, key=lambda recipe: self._losses[_key(recipe)])
+        trials = [
+            {name: getattr(recipe, name) for name in SEARCHED} | {"loss": _finite(self._losses[_key(recipe)])}
+            for recipe in self._order
+        ]
+        closed = best_rate not in (min(rates), max(rates)) and math.isfinite(rates[best_rate])
+        return Tuned(recipe=best, source="tuned", bracket_closed=closed, trials=trials)
+
+
+def trial_cell(plan: Plan, task: Task, arm: Arm, recipe: Recipe) -> Cell:
+    """The cell of a trial."""
+    cell = plan.cell(task, arm, TUNING_SEED, task.steps, arm.recipe(recipe))
+    return replace(cell, arm=f"{arm.name}-trial", seed=TUNING_SEED)
+
+
+def loss_of(result: CellResult | None) -> float:
+    """Final loss of a trial; infinite if it diverged or has no result."""
+    return math.inf if result is None else result.loss
+
+
+class TuningCache:
+    """Outcomes of earlier tunings, one file each.
+
+    Args:
+        folder: made when the first outcome is stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _file_of(self, plan: Plan, task: Task, arm: Arm, num_trials: int) -> Path:
+        """Named after the first trial, which holds all that decides the search but the number of trials."""
+        first = trial_cell(plan, task, arm, Recipe())
+        text = json.dumps([TUNING_SCHEMA_VERSION, num_trials, first.to_document()], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        return self._folder / f"{first.key.rpartition('-n')[0]}-n{task.steps}-{digest}.json"
+
+    def load(self, plan: Plan, task: Task, arm: Arm, num_trials: int = NUM_TRIALS) -> Tuned | None:
+        """An earlier outcome, None if there is none."""
+        path = self._file_of(plan, task, arm, num_trials)
+        if not path.exists():
+            return None
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return replace(Tuned.from_document(document["tuned"]), source="cached")
+
+    def store(self, plan: Plan, task: Task, arm: Arm, tuned: Tuned, num_trials: int = NUM_TRIALS) -> None:
+        """Keep an outcome.
+
+        Raises:
+            DiskError: the disk is full, or the place cannot be written.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._file_of(plan, task, arm, num_trials)
+        write_json(path, {"schema_version": TUNING_SCHEMA_VERSION, "tuned": tuned.to_document()})

@@ -1,0 +1,130 @@
+"""Recurrent state-space model of a training run: what the run is doing now, and what it will do under given actions.
+
+A small world model in the sense of DreamerV3 (Hafner et al. 2023, arXiv:2301.04104), one tick per optimizer update:
+
+    h_t = GRU(h_{t-1}, s_{t-1}, a_t)        deterministic state; a_t is what was done right before tick t
+    s_t ~ posterior(h_t, features_t)        categoricals with learned logits and 1 % uniform mixture
+    s_t ~ prior(h_t)                        the same without looking: what imagination goes by
+    features_t ~ decoder(h_t, s_t)          in symlog space
+
+Where we differ: sizes fit a single run's few thousand ticks; every network but the GRU is one layer; imagination
+carries the prior's probabilities instead of samples, since only the mean forecast is wanted of it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hpt.learned.forecast import ACTION_SIZE
+from hpt.learned.losses import symlog
+from hpt.learned.scan import latent_scan
+
+UNSET = "meta"
+"""Device of layers before `initialise`: there, torch's own initialisation cannot draw from the global generator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Widths of the model.
+
+    Attributes:
+        features: observed numbers per tick.
+        deter: deterministic state D.
+        num_categoricals: categorical variables G of the stochastic state.
+        num_classes: classes C of each; the stochastic state is their concatenation, S = G C.
+        embed: encoded features.
+        trunk: hidden layer shared by all heads.
+        ensemble: heads E of each kind.
+    """
+
+    features: int = 64
+    deter: int = 48
+    num_categoricals: int = 4
+    num_classes: int = 8
+    embed: int = 32
+    trunk: int = 48
+    ensemble: int = 3
+
+    @property
+    def stoch(self) -> int:
+        """S, length of the stochastic state."""
+        return self.num_categoricals * self.num_classes
+
+
+SIZES = {"default": Sizes(), "reference": Sizes(deter=256, embed=64, trunk=64)}
+"""`reference` has the dimensions that hybrid-predict-trainer-rs 0.2.0 benchmarks (and fakes in part)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """T observed ticks of B windows: states (T, B, D) and (T, B, S), and the logits (T, B, S) of both distributions."""
+
+    deter: Tensor
+    stoch: Tensor
+    prior_logits: Tensor
+    posterior_logits: Tensor
+
+
+class RSSM(nn.Module):
+    """Encoder, recurrence, prior, posterior and decoder."""
+
+    def __init__(self, sizes: Sizes, generator: torch.Generator) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.encoder = nn.Linear(sizes.features, sizes.embed, device=UNSET)
+        self.cell = nn.GRUCell(sizes.stoch + ACTION_SIZE, sizes.deter, device=UNSET)
+        self.prior = nn.Linear(sizes.deter, sizes.stoch, device=UNSET)
+        self.posterior = nn.Linear(sizes.deter + sizes.embed, sizes.stoch, device=UNSET)
+        self.decoder = nn.Linear(sizes.deter + sizes.stoch, sizes.features, device=UNSET)
+        initialise(self, generator)
+
+    def observe(
+        self, state: tuple[Tensor, Tensor], features: Tensor, actions: Tensor, uniforms: Tensor | None
+    ) -> Filtered:
+        """Filter T ticks from `state` with the posterior.
+
+        Args:
+            state: (B, D) and (B, S) before the first tick.
+            features: (T, B, 64).
+            actions: (T, B, 3).
+            uniforms: (T, B, G) in [0, 1) to draw the samples with; None keeps probabilities.
+        """
+        size = self.sizes.deter
+        weight = self.posterior.weight
+        seen = functional.linear(self.embed(features), weight[:, size:], self.posterior.bias)
+        deter, stoch = latent_scan(
+            state, self._action_inputs(actions), seen, self.cell, weight[:, :size], self.sizes.num_classes, uniforms
+        )
+        return Filtered(deter, stoch, self.prior(deter), functional.linear(deter, weight[:, :size]) + seen)
+
+    def imagine(self, state: tuple[Tensor, Tensor], actions: Tensor) -> tuple[Tensor, Tensor]:
+        """States (H, B, D) and (H, B, S) under actions (H, B, 3), by the prior's probabilities."""
+        bias = self.prior.bias.expand(*actions.shape[:2], -1)
+        return latent_scan(
+            state, self._action_inputs(actions), bias, self.cell, self.prior.weight, self.sizes.num_classes
+        )
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Encode (..., 64) features; bounded, so that no outlier saturates the posterior for good."""
+        return torch.tanh(self.encoder(symlog(features)))
+
+    def decode(self, deter: Tensor, stoch: Tensor) -> Tensor:
+        """Symlog features (..., 64) that the state stands for."""
+        return self.decoder(torch.cat((deter, stoch), dim=-1))
+
+    def _action_inputs(self, actions: Tensor) -> Tensor:
+        return functional.linear(actions, self.cell.weight_ih[:, self.sizes.stoch :], self.cell.bias_ih)
+
+
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Give weights made on `UNSET` their memory: uniform with variance 1 / inputs (LeCun et al. 1998), biases zero."""
+    module.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim < 2:
+                parameter.zero_()
+            else:
+                bound = (3 / parameter.shape[1]) ** 0.5
+                parameter.uniform_(-bound, bound, generator=generator)

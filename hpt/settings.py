@@ -1,0 +1,122 @@
+"""One setting: a dataclass field that carries its unit, range, choices and source, and refuses nonsense at birth."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, cast, get_args, get_type_hints
+
+from hpt.errors import ConfigError
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    source: str = "",
+) -> Any:
+    """Declare a setting with its meaning, unit, inclusive range or choices, and the origin of its default."""
+    facts = {
+        "meaning": meaning,
+        "unit": unit,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "source": source,
+    }
+    if dataclasses.is_dataclass(default):
+        return dataclasses.field(default_factory=type(default), metadata=facts)  # pyright: ignore[reportUnknownArgumentType]
+    return dataclasses.field(default=default, metadata=facts)
+
+
+class Settings:
+    """Mix-in for frozen dataclasses of settings: checks on construction, dictionaries in and out."""
+
+    _path = ""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError naming field, value, rule and remedy when a value is out of place."""
+        hints = get_type_hints(type(self))
+        for item in dataclasses.fields(cast("Any", self)):
+            name = f"{self._path}{item.name}"
+            _check(name, getattr(self, item.name), hints[item.name], item.metadata)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionary; None where a setting is left to the trainer."""
+        return dataclasses.asdict(cast("Any", self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Any":
+        """Build from a nested dictionary; an unknown key is refused with the nearest known one."""
+        fields = {item.name: item for item in dataclasses.fields(cast("Any", cls))}
+        hints = get_type_hints(cls)
+        arguments: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in fields:
+                raise ConfigError(_unknown(f"{cls._path}{key}", key, list(fields)))
+            kind = hints[key]
+            if isinstance(kind, type) and issubclass(kind, Settings):
+                if not isinstance(value, Mapping):
+                    raise ConfigError(f"{key} is {value!r}, but it is a group; write it as a table [{key}]")
+                arguments[key] = kind.from_dict(cast("Mapping[str, Any]", value))
+            else:
+                arguments[key] = tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType]
+        return cls(**arguments)
+
+
+def _unknown(path: str, key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    return f"{path} is no setting; {hint}"
+
+
+def _check(name: str, value: object, kind: object, facts: Mapping[str, Any]) -> None:
+    if isinstance(value, Settings):
+        return
+    allowed = get_args(kind) or (kind,)
+    if value is None and type(None) in allowed:
+        return
+    if not _is_of(value, kind):
+        wanted = " or ".join(getattr(one, "__name__", str(one)) for one in allowed)
+        raise ConfigError(f"{name} is {value!r} of type {type(value).__name__}, it must be {wanted}; change it")
+    for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
+        _check_range(name, one, facts)
+
+
+def _is_of(value: object, kind: object) -> bool:
+    allowed = get_args(kind) if not isinstance(kind, type) else (kind,)
+    if isinstance(value, tuple):
+        return "tuple" in str(kind)
+    if isinstance(value, bool):
+        return bool in allowed
+    if isinstance(value, int) and float in allowed:
+        return True
+    return any(isinstance(one, type) and isinstance(value, one) for one in allowed)
+
+
+def _check_range(name: str, value: object, facts: Mapping[str, Any]) -> None:
+    low, high, choices, unit = (
+        facts.get("low"),
+        facts.get("high"),
+        facts.get("choices"),
+        facts.get("unit", ""),
+    )
+    if choices is not None and value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(choices)}"
+        raise ConfigError(f"{name} is {value!r}, which is not among its choices; {hint}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{name} is {value!r}, it must be finite; give a number")
+        if low is not None and value < low:
+            raise ConfigError(f"{name} is {value!r}{_unit(unit)}, below its least value {low}; raise it")
+        if high is not None and value > high:
+            raise ConfigError(f"{name} is {value!r}{_unit(unit)}, above its greatest value {high}; lower it")
+
+
+def _unit(unit: str) -> str:
+    return f" {unit}" if unit else ""

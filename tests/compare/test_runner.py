@@ -1,0 +1,118 @@
+"""Cells in processes: results do not depend on company, finished ones are never run again, failures are told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpt.compare.arms import ARMS
+from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
+from hpt.compare.runner import Progress, Runner
+
+
+def cells(count: int = 2, steps: int = 320) -> list[Cell]:
+    """Baseline and hybrid of some seeds."""
+    recipes = {"baseline": Recipe(), "hybrid": ARMS["hybrid"].recipe(Recipe())}
+    return [
+        Cell(workload="regression", arm=arm, seed=seed, steps=steps, recipe=recipe)
+        for seed in range(count)
+        for arm, recipe in recipes.items()
+    ]
+
+
+def outcome(result: CellResult | None) -> tuple[object, ...]:
+    """What does not depend on clocks and memory."""
+    assert result is not None
+    return result.final_loss, result.counters, result.curve, result.jump_ratio, result.confidence
+
+
+def run(path: Path, wanted: list[Cell], jobs: int = 1) -> tuple[CellFolder, dict[str, str], list[Progress]]:
+    folder, seen = CellFolder(path), list[Progress]()
+    failed = Runner(folder, jobs, seen.append).run(wanted)
+    return folder, failed, seen
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> CellFolder:
+    """All cells, one after the other."""
+    return run(tmp_path_factory.mktemp("alone"), cells())[0]
+
+
+def test_two_jobs_change_no_result(alone: CellFolder, tmp_path: Path) -> None:
+    """Losses, work, curves, jumps and confidence to the last bit."""
+    together, failed, _ = run(tmp_path, cells(), jobs=2)
+    assert failed == {}
+    for cell in cells():
+        assert outcome(together.load(cell)) == outcome(alone.load(cell))
+
+
+def test_only_cells_without_company_say_they_ran_alone(alone: CellFolder, tmp_path: Path) -> None:
+    """With two jobs the first two at least share the machine."""
+    assert all(result.alone for _, result in alone.all())
+    together, _, _ = run(tmp_path, cells(1), jobs=2)
+    assert not any(result.alone for _, result in together.all())
+
+
+def test_finished_cells_are_not_run_again(alone: CellFolder) -> None:
+    """Their files stay as they are, and nothing is started."""
+    before = {path: path.stat().st_mtime_ns for path in alone.path.iterdir()}
+    _, failed, seen = run(alone.path, cells())
+    assert (failed, seen) == ({}, [])
+    assert {path: path.stat().st_mtime_ns for path in alone.path.iterdir()} == before
+
+
+def test_only_what_is_missing_is_run(alone: CellFolder, tmp_path: Path) -> None:
+    """A folder with half of the cells gets the other half, and counts both."""
+    folder = CellFolder(tmp_path)
+    first = cells()[0]
+    result = alone.load(first)
+    assert result is not None
+    folder.store(first, replace(result, final_loss=123.0))
+    _, _, seen = run(tmp_path, cells())
+    ended = [progress.last[0].key for progress in seen if progress.last is not None]
+    assert ended == [cell.key for cell in cells()[1:]]
+    assert seen[-1].done == len(cells())
+    kept = folder.load(first)
+    assert kept is not None
+    assert kept.final_loss == 123.0
+
+
+def test_running_again_renews_times_and_nothing_else(tmp_path: Path) -> None:
+    """Two cells that had company run again alone; their losses are what they were."""
+    wanted = cells(1)
+    folder, _, _ = run(tmp_path, wanted, jobs=2)
+    before = [outcome(folder.load(cell)) for cell in wanted]
+    assert Runner(folder, 1).run(wanted, again=True) == {}
+    assert [outcome(folder.load(cell)) for cell in wanted] == before
+    assert all(result.alone for _, result in folder.all())
+
+
+def test_another_loss_the_second_time_is_a_failure(tmp_path: Path) -> None:
+    """The first result stays."""
+    (cell, _), folder = cells(1, steps=20), CellFolder(tmp_path)
+    run(tmp_path, [cell])
+    result = folder.load(cell)
+    assert result is not None
+    folder.store(cell, replace(result, final_loss=123.0))
+    failed = Runner(folder, 1).run([cell], again=True)
+    assert "second run" in failed[cell.key]
+    kept = folder.load(cell)
+    assert kept is not None
+    assert kept.final_loss == 123.0
+
+
+def test_a_cell_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    """A workload that cannot be made; it has no result, so a resumed comparison tries again."""
+    bad = Cell(workload="no_such_module:make", arm="baseline", seed=0, steps=10, recipe=Recipe())
+    good = cells(1, steps=20)
+    folder, failed, _ = run(tmp_path, [bad, *good])
+    assert list(failed) == [bad.key]
+    assert "no_such_module" in failed[bad.key]
+    assert [folder.has(cell) for cell in (bad, *good)] == [False, True, True]
+
+
+def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
+    """Killed from outside, by the system for want of memory for example."""
+    deadly = Cell(workload="references.deadly_workload:make", arm="baseline", seed=0, steps=10, recipe=Recipe())
+    _, failed, _ = run(tmp_path, [deadly])
+    assert "-9" in failed[deadly.key]

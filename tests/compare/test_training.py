@@ -1,0 +1,104 @@
+"""Cells as runs: the plain loop, recipes, divergence, read-outs."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from hpt.compare.arms import ARMS
+from hpt.compare.cells import Cell, CellResult, Recipe
+from hpt.compare.plain_loop import PlainLoop
+from hpt.compare.training import Abandoned, WeightAverage, train_cell
+from hpt.workloads.cnn import TemplateCNN
+from hpt.workloads.regression import Regression
+
+CPU = torch.device("cpu")
+STEPS = 80
+
+
+def run(recipe: Recipe, workload: str = "regression", steps: int = STEPS, arm: str = "test") -> CellResult:
+    return train_cell(Cell(workload=workload, arm=arm, seed=1, steps=steps, recipe=recipe))
+
+
+def test_the_baseline_is_the_loop_a_user_would_write() -> None:
+    """Bit for bit, down to the validation loss."""
+    workload = TemplateCNN(seed=1, device=CPU)
+    loop = PlainLoop(workload, 20)
+    for index in range(20):
+        loop.step(workload.batch(index))
+    assert run(Recipe(), "cnn", 20).final_loss == workload.validation_loss(loop.model)
+
+
+def test_a_cell_repeats_to_the_last_bit() -> None:
+    """With the default predictor and jumps, in cycles short enough for several of them."""
+    recipe = ARMS["hybrid"].recipe(Recipe())
+    recipe = dataclasses.replace(recipe, config=recipe.config | {"full_steps": 15})
+    one, other = (run(recipe, steps=320) for _ in range(2))
+    assert one.counters["jumps_accepted"] > 0
+    assert (one.final_loss, one.curve, one.counters) == (other.final_loss, other.curve, other.counters)
+
+
+def test_work_of_the_baseline_is_its_updates() -> None:
+    """One forward and one backward each."""
+    found = run(Recipe())
+    assert (found.full_step_equivalents, found.backwards) == (STEPS, STEPS)
+    assert found.curve[-1][0] == STEPS
+
+
+def test_a_diverged_run_is_a_result() -> None:
+    """It has no loss, says why, and counts as infinitely bad."""
+    found = run(Recipe(lr_factor=1e30))
+    assert (found.final_loss, found.diverged, found.loss) == (None, True, float("inf"))
+    assert found.message is not None
+
+
+def test_a_loss_far_above_chance_is_divergence_even_if_finite() -> None:
+    """Growing without bound, but not yet out of the number format."""
+    found = run(Recipe(lr_factor=3.0), steps=60)
+    assert all(math.isfinite(loss) for _, loss in found.curve)
+    assert found.curve[-1][1] > 100 * found.chance_loss
+    assert found.diverged
+
+
+def test_learning_rate_and_memory_of_the_recipe_reach_the_optimizer() -> None:
+    """Momentum of SGD, beta2 of Adam; the peak is multiplied."""
+    from hpt.compare.training import make_optimizer
+    from hpt.compare.vault import SealedWorkload
+
+    for workload in (Regression(seed=0, device=CPU), TemplateCNN(seed=0, device=CPU)):
+        sealed = SealedWorkload(workload)
+        model = sealed.build_model()
+        before = sealed.build_optimizer(model).param_groups[0]
+        after = make_optimizer(Recipe(lr_factor=2.0, memory=0.9), sealed, model, STEPS).param_groups[0]
+        assert after["lr"] == 2.0 * before["lr"]
+        assert after["betas"] == (before["betas"][0], 0.9) if "betas" in after else after["momentum"] == 0.9
+
+
+def test_a_cell_that_nobody_waits_for_stops() -> None:
+    """At its next call."""
+    cell = Cell(workload="regression", arm="test", seed=0, steps=STEPS, recipe=Recipe())
+    calls = iter([True, True, False])
+    with pytest.raises(Abandoned):
+        train_cell(cell, lambda: next(calls))
+
+
+def test_average_of_weights_by_hand() -> None:
+    """A <- d a + (1 - d) w after every update."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    weight = model.weight
+    with torch.no_grad():
+        weight.fill_(1.0)
+        average = WeightAverage(model, 0.75)
+        for value in (2.0, 4.0):
+            weight.fill_(value)
+            average.update()
+    average.install()
+    assert weight.item() == 0.75 * (0.75 * 1.0 + 0.25 * 2.0) + 0.25 * 4.0
+
+
+def test_read_out_changes_the_loss_and_not_the_run() -> None:
+    """The training curve is the same, the final loss is the average's."""
+    plain, averaged = run(Recipe()), run(Recipe(ema_decay=0.9))
+    assert plain.curve == averaged.curve
+    assert plain.final_loss != averaged.final_loss

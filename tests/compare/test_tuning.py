@@ -1,0 +1,98 @@
+"""The search on losses in closed form: it finds the optimum, closes the bracket, and spends what it is given."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt.compare.arms import ARMS
+from hpt.compare.cells import Recipe
+from hpt.compare.suite import Plan, Task
+from hpt.compare.tuning import NUM_TRIALS, Search, Tuned, TuningCache, trial_cell
+
+Loss = Callable[[Recipe], float]
+
+
+def searched(loss: Loss, num_trials: int = NUM_TRIALS) -> Tuned:
+    search = Search(num_trials)
+    while asked := search.ask():
+        search.tell([loss(recipe) for recipe in asked])
+    return search.outcome()
+
+
+def bowl(best_factor: float, **better: float) -> Loss:
+    """A parabola in log(learning rate), lowered by choices of shape or memory."""
+
+    def loss(recipe: Recipe) -> float:
+        gain = better.get(recipe.shape, 0.0) + (better.get("memory", 0.0) if recipe.memory else 0.0)
+        return 1.0 + math.log(recipe.lr_factor / best_factor) ** 2 - gain
+
+    return loss
+
+
+@pytest.mark.parametrize("best", [1.0, 0.5, 2.0, 4.0, 0.2])
+def test_the_best_rate_is_found_and_bracketed(best: float) -> None:
+    """Wherever it lies within reach of the trials, even beyond the first five rates."""
+    found = searched(bowl(best))
+    assert found.bracket_closed
+    assert found.recipe.lr_factor == pytest.approx(best, rel=0.2)
+
+
+@pytest.mark.parametrize("best", [1.0, 4.0, 300.0])
+def test_every_search_spends_the_same_number_of_trials(best: float) -> None:
+    """No arm gets more, none fewer."""
+    assert len(searched(bowl(best)).trials) == NUM_TRIALS
+
+
+def test_an_optimum_out_of_reach_leaves_the_bracket_open() -> None:
+    """And says so."""
+    assert searched(bowl(300.0)).bracket_closed is False
+
+
+@pytest.mark.parametrize("choice", ["cosine", "wsd"])
+def test_the_better_shape_wins(choice: str) -> None:
+    """At the best rate."""
+    assert searched(bowl(1.0, **{choice: 0.1})).recipe.shape == choice
+
+
+def test_the_better_memory_wins() -> None:
+    """Of the optimizer's longest average."""
+    assert searched(bowl(1.0, memory=0.1)).recipe.memory is not None
+
+
+def test_diverged_trials_count_as_the_worst() -> None:
+    """Everything above the workload's own rate diverges: the bracket is closed by them."""
+    found = searched(lambda recipe: math.inf if recipe.lr_factor > 1.01 else 2.0 - recipe.lr_factor)
+    assert found.recipe.lr_factor == pytest.approx(1.0, abs=0.01)
+    assert found.bracket_closed
+    assert None in [trial["loss"] for trial in found.trials]
+
+
+def plan(**changes: Any) -> Plan:
+    values: dict[str, Any] = {"tasks": (Task("mlp", 100),), "arms": (ARMS["baseline"],), "seeds": (0, 1)}
+    values["length_fracs"] = (0.7, 1.0)
+    values.update(changes)
+    return Plan(**values)
+
+
+def test_outcomes_are_cached_by_all_that_decides_them(tmp_path: Path) -> None:
+    """Another length, device or arm is another search; another number of seeds is not."""
+    cache, arm = TuningCache(tmp_path / "cache"), ARMS["baseline"]
+    task, tuned = Task("mlp", 100), searched(bowl(1.0))
+    cache.store(plan(), task, arm, tuned)
+    again = cache.load(plan(seeds=(5, 6, 7)), task, arm)
+    assert again is not None
+    assert (again.recipe, again.trials, again.source) == (tuned.recipe, tuned.trials, "cached")
+    assert cache.load(plan(), Task("mlp", 101), arm) is None
+    assert cache.load(plan(threads=2), task, arm) is None
+    assert cache.load(plan(), task, ARMS["hybrid"]) is None
+
+
+def test_trials_run_on_a_seed_that_is_never_reported() -> None:
+    """Disjoint from every pair's seed and from those of the calibrations."""
+    calibration = ARMS["self"]
+    trial = trial_cell(plan(), Task("mlp", 100), ARMS["hybrid"], Recipe(lr_factor=2.0))
+    assert trial.seed not in {arm.trained_seed(seed) for arm in (ARMS["baseline"], calibration) for seed in range(5000)}
+    assert (trial.recipe.lr_factor, trial.recipe.config) == (2.0, {})
