@@ -1,4 +1,4 @@
-"""The plain numbers that cycles and jumps give off: no tensor, no clock, so that decisions on them repeat bit for bit."""
+"""Plain numbers that cycles and jumps give off: no tensor, no clock, so that decisions on them repeat bit for bit."""
 
 import math
 from dataclasses import dataclass
