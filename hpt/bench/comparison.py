@@ -17,10 +17,11 @@ from enum import StrEnum
 from typing import Any
 
 from hpt.bench import control
-from hpt.bench.bootstrap import RESAMPLES, difference, holm
+from hpt.bench.bootstrap import RESAMPLES, difference
 from hpt.bench.fingerprint import HARD, SOFT, differences
 from hpt.bench.measurement import Measurement
 from hpt.errors import NothingMeasured
+from hpt.statistics import holm
 
 SCHEMA_VERSION = 1
 ALPHA = 0.05

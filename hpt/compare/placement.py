@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpt.compare.cells import CellResult
 from hpt.compare.curve import BaselineCurve, Reach
 from hpt.compare.ratios import Ratio
-from hpt.compare.statistics import Floats, estimate
+from hpt.statistics import Floats, estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from hpt.compare.statistics import Estimate, estimate
+from hpt.statistics import Estimate, estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from hpt.compare.measures import Measures
 from hpt.compare.ratios import Ratio, log_of
-from hpt.compare.statistics import ROUNDING, holm, mean_over_groups
+from hpt.statistics import ROUNDING, holm, mean_over_groups
 
 SIGNIFICANCE = 0.05
 
@@ -102,9 +102,11 @@ def _against_control(over: Ratio | None, *, has_control: bool) -> tuple[Verdict,
 
 
 def corrected(by_workload: Mapping[str, Measures]) -> dict[str, float | None]:
-    """P-values of the work ratio, corrected over workloads."""
-    values = holm([measures.work_ratio.estimate.p for measures in by_workload.values()])
-    return dict(zip(by_workload, values, strict=True))
+    """P-values of the work ratio, corrected over the workloads that have one; None for the others."""
+    values = {name: measures.work_ratio.estimate.p for name, measures in by_workload.items()}
+    known = {name: p for name, p in values.items() if p is not None}
+    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+    return {name: adjusted.get(name) for name in values}
 
 
 def overall(ratios: Sequence[Ratio]) -> Ratio:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from hpt.compare.ratios import Ratio, excess
-from hpt.compare.statistics import estimate
+from hpt.statistics import estimate
 from hpt.compare.verdict import Verdict, judge, overall
 
 
