@@ -8,9 +8,9 @@ import torch
 
 from hpt.compare.arms import ARMS
 from hpt.compare.cells import Cell, CellResult, Recipe
-from hpt.workloads.plain_loop import PlainLoop
 from hpt.compare.training import Abandoned, WeightAverage, train_cell
 from hpt.workloads.cnn import TemplateCNN
+from hpt.workloads.plain_loop import PlainLoop
 from hpt.workloads.regression import Regression
 
 CPU = torch.device("cpu")

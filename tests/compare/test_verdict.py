@@ -5,8 +5,8 @@ import math
 import pytest
 
 from hpt.compare.ratios import Ratio, excess
-from hpt.statistics import estimate
 from hpt.compare.verdict import Verdict, judge, overall
+from hpt.statistics import estimate
 
 
 def ratio(*logs: float) -> Ratio:
