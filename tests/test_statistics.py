@@ -112,7 +112,7 @@ def test_means_of_groups_count_equally_whatever_their_size() -> None:
 
 
 def test_the_interval_over_groups_is_welchs_by_hand() -> None:
-    """Variances 1 / 3 and 4 / 3, halved means: error sqrt(5 / 12), (5 / 3)^2 / ((1 / 9 + 16 / 9) / 2) = 2.94 degrees."""
+    """Variances of the means 1 / 3 and 4 / 3: error sqrt(5 / 3) / 2, (5 / 3)^2 / (17 / 9 / 2) = 2.94 degrees, so 2."""
     found = mean_over_groups([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0]])
     assert found.value == 1.5
     assert found.t_high == pytest.approx(1.5 + 4.3027 * math.sqrt(5 / 12), abs=1e-4)
