@@ -1,6 +1,7 @@
 """`hpt profile`: where a step's time goes, what a predicted step costs, and what the trainer takes of a full step."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,7 @@ def _overhead(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "schema_version": OVERHEAD_SCHEMA_VERSION,
         "kind": "overhead",
+        "command": ["hpt", *sys.argv[1:]],
         "what": "time of a full step of the trainer over the plain loop's, median of paired blocks",
         "workload": flags["workload"],
         "predictor": flags["predictor"],

@@ -129,6 +129,8 @@ class CellResult:
         peak_device_bytes: largest sum of CUDA tensors; None without CUDA.
         jump_ratio: mean |jump| over |displacement of the last cycle| of the kept jumps.
         confidence: reliability of the predictor's confidence.
+        scores: of every loss forecaster, {nll_mean, nll_rolling, count}, nats of the loss at the horizon.
+        forks: what jumps were worth, see `hpt.records.ForkRecord`.
         chance_loss: loss of knowing nothing but the targets' frequencies.
         alone: no other cell ran at any moment of this one.
         environment: machine and versions.
@@ -146,6 +148,8 @@ class CellResult:
     jump_ratio: float | None
     confidence: dict[str, Any] | None
     chance_loss: float
+    scores: dict[str, Any] | None = None
+    forks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     alone: bool = False
     environment: dict[str, Any] = field(default_factory=dict[str, Any])
     message: str | None = None

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hpt.compare.arms import arms_of
+from hpt.compare.arms import arms_of, has_schedulefree
 from hpt.compare.cells import CellFolder
-from hpt.compare.comparison import has_schedulefree
-from hpt.compare.suite import BUDGETS, Plan, tasks_of
+from hpt.compare.suite import BUDGETS, ComparisonPlan, tasks_of
 from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, make_folder, write_json
 
@@ -25,7 +24,7 @@ DEFAULT_BUDGET = "standard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ComparisonRequest:
     """The flags that decide what is run; None where one was not given.
 
     Attributes:
@@ -61,7 +60,7 @@ class Request:
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return dataclasses.replace(stored, **given)
 
-    def plan(self) -> Plan:
+    def plan(self) -> ComparisonPlan:
         """Everything that is to be run.
 
         Raises:
@@ -69,7 +68,7 @@ class Request:
         """
         budget = BUDGETS[self.budget or DEFAULT_BUDGET]
         first, count = self.first_seed or 0, self.seeds or budget.num_seeds
-        return Plan(
+        return ComparisonPlan(
             tasks=tuple(tasks_of(self.workloads, budget)),
             arms=tuple(arms_of(self.arms, budget.arms, has_schedulefree=has_schedulefree())),
             seeds=tuple(range(first, first + count)),
@@ -98,7 +97,7 @@ class ComparisonFolder:
         """One began here."""
         return self._request_file.exists()
 
-    def stored(self) -> Request:
+    def stored(self) -> ComparisonRequest:
         """What was asked for.
 
         Raises:
@@ -110,10 +109,10 @@ class ComparisonFolder:
             raise UsageError(f"{self.path} holds no comparison; begin one without --resume") from error
         except ValueError as error:
             raise UsageError(f"{self._request_file} is not JSON ({error}); choose another --out") from error
-        known = {item.name for item in dataclasses.fields(Request)}
-        return Request(**{key: value for key, value in document["request"].items() if key in known})
+        known = {item.name for item in dataclasses.fields(ComparisonRequest)}
+        return ComparisonRequest(**{key: value for key, value in document["request"].items() if key in known})
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: ComparisonRequest) -> None:
         """Keep what is asked.
 
         Raises:

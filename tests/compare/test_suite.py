@@ -4,7 +4,7 @@ import pytest
 
 from hpt.compare.arms import ARMS, BASELINE, STANDARD, arms_of
 from hpt.compare.cells import Recipe
-from hpt.compare.suite import BUDGETS, Plan, Task, tasks_of
+from hpt.compare.suite import BUDGETS, ComparisonPlan, Task, tasks_of
 from hpt.errors import UsageError
 from hpt.predictors.registry import PREDICTORS
 
@@ -70,7 +70,7 @@ def test_budgets_run_baselines_on_both_sides_of_t(budget: object) -> None:
 def test_cells_are_paired_by_seed() -> None:
     """Same seeds for baseline and methods at T, disjoint ones for calibrations, tuned settings for their arm alone."""
     arms = tuple(ARMS[name] for name in (BASELINE, "hybrid", "lr-x1.25", "planted"))
-    plan = Plan(tasks=(Task("mlp", 100),), arms=arms, seeds=(0, 1), length_fracs=(0.7, 1.0, 1.3))
+    plan = ComparisonPlan(tasks=(Task("mlp", 100),), arms=arms, seeds=(0, 1), length_fracs=(0.7, 1.0, 1.3))
     settings = {("mlp", BASELINE): Recipe(lr_factor=2.0), ("mlp", "hybrid"): Recipe(lr_factor=0.5)}
     cells = plan.cells(settings)
     found = {(cell.arm, cell.steps, cell.seed): cell.recipe.lr_factor for cell in cells}

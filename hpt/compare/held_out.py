@@ -1,6 +1,6 @@
-"""The validation set under seal: whoever opens it outside evaluation is stopped, and the run does not count.
+"""The held-out set under seal: whoever opens it outside evaluation is stopped, and the run does not count.
 
-Probes, gates and predictors work on training batches. A workload inside the vault gives out its validation batches,
+Probes, gates and predictors work on training batches. A sealed workload gives out its validation batches,
 and takes them in its loss, only while `opened`. A breach raises where it happens; since the trainer survives what
 fails inside a probe or a predictor, breaches are counted too, and a cell with one fails.
 

@@ -1,23 +1,29 @@
-"""What may be said of an arm: accelerates, no difference, hurts; on each workload and over all.
+"""What may be claimed of an arm: accelerates, no difference, hurts, with its grounds, and the sentence to quote.
 
 Accelerates: the work ratio's wider interval lies above 1, the p-value corrected for the number of workloads (Holm) is
 below 5 %, and the ratio over the best control, seed by seed, has its interval above 1 as well. Hurts: the interval
-lies below 1, or a run diverged. Everything else is no difference: not proof of none, but none shown.
+lies below 1, or a run diverged. Everything else is no difference: not proof of none, but none shown. A sentence holds
+the number, its interval, against what, on how many seeds, and what it lacks.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from hpt.compare.arms import Arm
 from hpt.compare.measures import Measures
 from hpt.compare.ratios import Ratio, log_of
+from hpt.compare.suite import Task
 from hpt.statistics import ROUNDING, holm, mean_over_groups
 
 SIGNIFICANCE = 0.05
+NOT_TUNED = "The baseline was not tuned here, so no claim follows."
+OPEN_BRACKET = "The baseline's learning-rate bracket is open, so a better baseline may exist."
+OPEN_SOMEWHERE = "Not every baseline and arm was tuned with a closed bracket, so no claim follows."
 
 
-class Verdict(StrEnum):
+class Effect(StrEnum):
     """What an arm does compared with the tuned baseline."""
 
     ACCELERATES = "accelerates"
@@ -37,7 +43,7 @@ class Judgement:
         over_control: the arm's work ratio over that control's.
     """
 
-    verdict: Verdict
+    verdict: Effect
     reason: str
     p_holm: float | None
     best_control: str | None
@@ -45,13 +51,8 @@ class Judgement:
 
     def to_document(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "verdict": str(self.verdict),
-            "reason": self.reason,
-            "p_holm": self.p_holm,
-            "best_control": self.best_control,
-            "over_control": None if self.over_control is None else self.over_control.to_document(),
-        }
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return values | {"over_control": None if self.over_control is None else self.over_control.to_document()}
 
 
 def judge(
@@ -74,31 +75,31 @@ def judge(
     best = max(controls, key=lambda name: controls[name].estimate.value) if controls else None
     over_best = None if best is None else over[best]
     verdict, reason = _against_baseline(ratio, p_holm)
-    if verdict is Verdict.ACCELERATES:
+    if verdict is Effect.ACCELERATES:
         verdict, reason = _against_control(over_best, has_control=best is not None or num_diverged_controls > 0)
     return Judgement(verdict=verdict, reason=reason, p_holm=p_holm, best_control=best, over_control=over_best)
 
 
-def _against_baseline(ratio: Ratio, p_holm: float | None) -> tuple[Verdict, str]:
+def _against_baseline(ratio: Ratio, p_holm: float | None) -> tuple[Effect, str]:
     if 0.0 in ratio.by_seed:
-        return Verdict.HURTS, "a run diverged"
+        return Effect.HURTS, "a run diverged"
     if ratio.low is None or ratio.high is None:
-        return Verdict.NO_DIFFERENCE, "one seed allows no interval"
+        return Effect.NO_DIFFERENCE, "one seed allows no interval"
     if ratio.high < 1.0 - ROUNDING:
-        return Verdict.HURTS, "the interval lies below 1"
+        return Effect.HURTS, "the interval lies below 1"
     if ratio.low <= 1.0 + ROUNDING:
-        return Verdict.NO_DIFFERENCE, "the interval contains 1"
+        return Effect.NO_DIFFERENCE, "the interval contains 1"
     if p_holm is None or p_holm >= SIGNIFICANCE:
-        return Verdict.NO_DIFFERENCE, "not significant after correction for the number of workloads"
-    return Verdict.ACCELERATES, "the interval lies above 1"
+        return Effect.NO_DIFFERENCE, "not significant after correction for the number of workloads"
+    return Effect.ACCELERATES, "the interval lies above 1"
 
 
-def _against_control(over: Ratio | None, *, has_control: bool) -> tuple[Verdict, str]:
+def _against_control(over: Ratio | None, *, has_control: bool) -> tuple[Effect, str]:
     if not has_control:
-        return Verdict.NO_DIFFERENCE, "no control ran, so the gain cannot be told from one"
+        return Effect.NO_DIFFERENCE, "no control ran, so the gain cannot be told from one"
     if over is not None and (over.low is None or over.low <= 1.0 + ROUNDING):
-        return Verdict.NO_DIFFERENCE, "not above the best control"
-    return Verdict.ACCELERATES, "the interval lies above 1 and above the best control"
+        return Effect.NO_DIFFERENCE, "not above the best control"
+    return Effect.ACCELERATES, "the interval lies above 1 and above the best control"
 
 
 def corrected(by_workload: Mapping[str, Measures]) -> dict[str, float | None]:
@@ -114,3 +115,37 @@ def overall(ratios: Sequence[Ratio]) -> Ratio:
     found = mean_over_groups([[log_of(one) for one in ratio.by_seed] for ratio in ratios])
     sides = sorted({ratio.side for ratio in ratios} - {""})
     return Ratio(found, tuple(ratio.value for ratio in ratios), sides[0] if sides else "")
+
+
+def workload_sentence(
+    arm: Arm, task: Task, measures: Measures, judgement: Judgement, *, bracket_closed: bool | None
+) -> str:
+    """One arm on one workload."""
+    seeds = f"{len(measures.seeds)} seed{'s' if len(measures.seeds) != 1 else ''}"
+    text = (
+        f"On {task.workload} ({task.steps} updates, {seeds}) the baseline needs {measures.work_ratio.words} "
+        f"the full-step equivalents of {arm.name} to reach its loss{_against(judgement)}: {judgement.verdict} "
+        f"({judgement.reason})."
+    )
+    return f"{text} {_lack(bracket_closed)}".strip()
+
+
+def overall_sentence(arm: Arm, workloads: Sequence[str], ratio: Ratio, judgement: Judgement, *, is_tuned: bool) -> str:
+    """One arm over all workloads."""
+    text = (
+        f"Over {', '.join(workloads)} (geometric mean) the baseline needs {ratio.words} the full-step equivalents of "
+        f"{arm.name}{_against(judgement)}: {judgement.verdict} ({judgement.reason})."
+    )
+    return text if is_tuned else f"{text} {OPEN_SOMEWHERE}"
+
+
+def _against(judgement: Judgement) -> str:
+    if judgement.best_control is None or judgement.over_control is None:
+        return ""
+    return f"; over its best control, {judgement.best_control}, {judgement.over_control.words}"
+
+
+def _lack(bracket_closed: bool | None) -> str:  # noqa: FBT001 (a fact with three values, not a switch)
+    if bracket_closed is None:
+        return NOT_TUNED
+    return "" if bracket_closed else OPEN_BRACKET
