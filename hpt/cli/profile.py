@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hpt.cli.main import debug_option
+from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, UsageError
 from hpt.jsonfiles import write_json
 from hpt.machine import describe_machine, utc_now
