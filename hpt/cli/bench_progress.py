@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from hpt.cli.progress import duration
+from hpt.cli.console import duration
 
 
 class BenchProgress:

@@ -23,10 +23,10 @@ from hpt.bench.session import Outcome, carry_out
 from hpt.cli.bench_compare import conclude, parse_percent, show_comparison
 from hpt.cli.bench_progress import BenchProgress
 from hpt.cli.bench_table import result_console, show_outcome
-from hpt.cli.interrupt import StopRequest
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
 from hpt.machine import utc_now
+from hpt.run.signals import StopRequest
 
 EXAMPLES = """\
 Examples:

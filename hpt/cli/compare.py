@@ -11,13 +11,13 @@ from rich.console import Console
 
 from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.main import debug_option
-from hpt.cli.settings import DTYPES
 from hpt.compare.arms import ARMS
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, ComparisonRequest
 from hpt.compare.suite import BUDGETS
 from hpt.compare.tuning import NUM_TRIALS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
+from hpt.run.settings import DTYPES
 
 TUNING_FOLDER = "runs/tuning"
 PLAIN_WIDTH = 160
@@ -119,7 +119,7 @@ def _require_device(name: str) -> None:
     """
     if name == "cpu":
         return
-    from hpt.cli.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
+    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
 
     try:
         find_device(name)

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hpt.cli.main import debug_option
-from hpt.cli.settings import DEFAULT_WORKLOAD, describe_predictors
+from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, UsageError
 from hpt.jsonfiles import make_folder, write_json
 from hpt.machine import describe_machine, utc_now
+from hpt.run.settings import DEFAULT_WORKLOAD
 
 PROFILE_SCHEMA_VERSION = 1
 OVERHEAD_SCHEMA_VERSION = 1
@@ -32,7 +33,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option("--workload", default=DEFAULT_WORKLOAD, show_default=True, metavar="NAME", help="What to profile.")
-@click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=describe_predictors())
+@click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=", ".join(PREDICTORS))
 @click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Planned length; sets K.")
 @click.option(
     "--cycles",
@@ -109,7 +110,7 @@ def _begin(flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The workload, and what every document says of the circumstances; imports torch, so wrong flags come first."""
     import torch  # noqa: PLC0415 - takes seconds
 
-    from hpt.cli.session import find_device  # noqa: PLC0415
+    from hpt.run.session import find_device  # noqa: PLC0415
     from hpt.workloads.registry import load_workload  # noqa: PLC0415
 
     device = find_device(flags["device"])

@@ -1,4 +1,4 @@
-"""How a run is doing, on stderr: one live line on a terminal, else a plain line every tenth of the run.
+"""How a run is doing, a live line on a terminal and a line every tenth elsewhere, and what it came to.
 
 The live line is redrawn by the records that pass, at most four times a second, and not by a thread, which
 would compete with the training for the machine's cores.
@@ -6,17 +6,32 @@ would compete with the training for the machine's cores.
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
+from hpt.cli.console import duration
 from hpt.records import Phase, Record, Sink, StepRecord
+from hpt.run.folder import RunRecord
 
 REDRAW_S = 0.25
 PLAIN_LINES = 10
-MINUTE_S, HOUR_S = 60, 3600
+SHORT_S = 60.0  # below this, fractions of a second matter
+SHOWN_COUNTERS = (
+    "optimizer_updates",
+    "forwards",
+    "backwards",
+    "jumps_proposed",
+    "jumps_accepted",
+    "jumps_rejected",
+    "jumps_rolled_back",
+    "steps_covered_by_jumps",
+    "forks",
+    "full_step_equivalents",
+)
 
 
 class Tally:
@@ -88,18 +103,6 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def duration(seconds: float | None) -> str:
-    """Time in the two units that matter: '8 s', '3 min 20 s', '2 h 5 min'; '-' when unknown."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < MINUTE_S:
-        return f"{whole} s"
-    if whole < HOUR_S:
-        return f"{whole // MINUTE_S} min {whole % MINUTE_S} s"
-    return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
-
-
 @contextmanager
 def show_progress(tally: Tally) -> Generator[Sink]:
     """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere."""
@@ -153,3 +156,52 @@ class _LiveLine:
         self._bar.update(self._task, completed=self._tally.step, facts=self._tally.describe())
         self._bar.refresh()
         self._drawn_s = time.monotonic()
+
+
+def show_summary(record: RunRecord, folder: str, console: Console) -> None:
+    """Print the tables of a run and where its files are."""
+    console.print(Group(outcome_table(record), _side_by_side(record)))
+    console.print(f"Files: {folder}", highlight=False, soft_wrap=True)
+
+
+def outcome_table(record: RunRecord) -> Table:
+    """How the run ended: status, loss against the chance level, confidence, wall time."""
+    table = Table(title=f"{record.workload['name']}, {record.config['predictor']}, seed {record.seed}")
+    table.add_column("outcome")
+    table.add_column("value", justify="right")
+    table.add_row("status", record.status if record.message is None else f"{record.status}: {record.message}")
+    table.add_row("updates", f"{_text(record.num_updates)} of {record.settings['steps']}")
+    table.add_row("validation loss", "not measured" if record.final_loss is None else _text(record.final_loss))
+    table.add_row("chance level", _text(record.workload["chance_loss"]))
+    for name, value in (record.confidence or {}).items():
+        if isinstance(value, (int, float, str)):
+            table.add_row(f"confidence {name}".replace("_", " "), _text(value))
+    short = record.wall_s is not None and record.wall_s < SHORT_S
+    table.add_row("wall time", f"{record.wall_s:.2f} s" if short else duration(record.wall_s))
+    return table
+
+
+def _side_by_side(record: RunRecord) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    shown = {name: (record.counters or {}).get(name) for name in SHOWN_COUNTERS}
+    grid.add_row(
+        _table("phase", "calls", record.phases or {}),
+        _table("work", "count", shown),
+        _table("time in", "s", (record.seconds or {}).get("part", {})),
+    )
+    return grid
+
+
+def _table(key: str, value: str, rows: Mapping[str, object]) -> Table:
+    table = Table()
+    table.add_column(key)
+    table.add_column(value, justify="right")
+    for name, number in rows.items():
+        table.add_row(name.replace("_", " "), _text(number))
+    return table
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

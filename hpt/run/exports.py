@@ -13,7 +13,7 @@ from typing import Any, Self
 from hpt.errors import PrerequisiteError
 from hpt.jsonfiles import disk_errors, read_lines
 from hpt.records import ForkRecord, JumpRecord, Record, Sink, StepRecord
-from hpt.store import RunFolder
+from hpt.run.folder import RunFolder
 
 SCALARS = ("loss", "predicted_loss", "confidence", "grad_norm", "lr")
 
