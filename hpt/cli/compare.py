@@ -17,6 +17,7 @@ from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, ComparisonRequ
 from hpt.compare.suite import BUDGETS
 from hpt.compare.tuning import NUM_TRIALS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
+from hpt.run.folder import locked
 from hpt.run.settings import DTYPES
 
 TUNING_FOLDER = "runs/tuning"
@@ -76,7 +77,7 @@ def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json:
     request = _continued(request, folder, resume=resume)
     work = ComparisonRun(request, folder, jobs=jobs, show=show_cells, tuning=Path(TUNING_FOLDER))
     _require_device(work.plan.device)
-    with folder.locked():
+    with locked(folder.path):
         folder.begin(request)
         interrupted = work.run()
         summary = work.conclude(["hpt", *sys.argv[1:]], figures=figures)

@@ -5,7 +5,7 @@ times depend on company, so each result says whether it ran alone.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from hpt.compare.arms import DISJOINT_SEEDS
 from hpt.compare.cells import Cell, CellFolder, CellResult
@@ -65,7 +65,7 @@ def run_cells(
     keeper.num_done = len(unique) - len(wanted)
     keeper.learn_speeds(unique)
     run_jobs(
-        [ChildJob(key=cell.key, target=TARGET, arguments=cell.to_document()) for cell in wanted],
+        [ChildJob(key=cell.key, target=TARGET, arguments=asdict(cell)) for cell in wanted],
         at_once=jobs,
         on_end=keeper.keep,
         on_progress=None if watcher is None else lambda progress: watcher(keeper.progress(progress)),

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from hpt.compare.arms import BASELINE, DISJOINT_SEEDS, Arm
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
@@ -46,19 +46,11 @@ class Tuned:
 
     def to_document(self) -> dict[str, Any]:
         """Plain values; the trainer settings, which are the arm's, are left out."""
-        recipe = {key: value for key, value in self.recipe.to_document().items() if key in SEARCHED}
-        return {**asdict(self), "recipe": recipe}
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Inverse of `to_document`."""
-        values: dict[str, Any] = dict(document) | {"recipe": Recipe(**document["recipe"])}
-        return cls(**values)
+        return {**asdict(self), "recipe": {name: getattr(self.recipe, name) for name in SEARCHED}}
 
 
 SEARCHED = ("lr_factor", "shape", "memory")
 UNTUNED = Tuned(recipe=Recipe(), source="workload")
-
 
 _Key = tuple[float, str, float | None]
 
@@ -69,10 +61,6 @@ def _key(recipe: Recipe) -> _Key:
 
 def _at(lr_factor: float) -> Recipe:
     return Recipe(lr_factor=lr_factor)
-
-
-def _finite(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None
 
 
 TunedSettings = dict[tuple[str, str], Tuned]
@@ -136,7 +124,8 @@ class Search:
         best_rate = min(rates, key=lambda rate: rates[rate])
         best = min(self._order, key=lambda recipe: self._losses[_key(recipe)])
         trials = [
-            {name: getattr(recipe, name) for name in SEARCHED} | {"loss": _finite(self._losses[_key(recipe)])}
+            {name: getattr(recipe, name) for name in SEARCHED}
+            | {"loss": self._losses[_key(recipe)] if math.isfinite(self._losses[_key(recipe)]) else None}
             for recipe in self._order
         ]
         closed = best_rate not in (min(rates), max(rates)) and math.isfinite(rates[best_rate])
@@ -167,7 +156,7 @@ class TuningCache:
     def _file_of(self, plan: ComparisonPlan, task: Task, arm: Arm, num_trials: int) -> Path:
         """Named after the first trial, which holds all that decides the search but the number of trials."""
         first = trial_cell(plan, task, arm, Recipe())
-        text = json.dumps([TUNING_SCHEMA_VERSION, num_trials, first.to_document()], sort_keys=True)
+        text = json.dumps([TUNING_SCHEMA_VERSION, num_trials, asdict(first)], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         return self._folder / f"{first.key.rpartition('-n')[0]}-n{task.steps}-{digest}.json"
 
@@ -176,8 +165,8 @@ class TuningCache:
         path = self._file_of(plan, task, arm, num_trials)
         if not path.exists():
             return None
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return replace(Tuned.from_document(document["tuned"]), source="cached")
+        document = json.loads(path.read_text(encoding="utf-8"))["tuned"]
+        return Tuned(**{**document, "recipe": Recipe(**document["recipe"]), "source": "cached"})
 
     def store(self, plan: ComparisonPlan, task: Task, arm: Arm, tuned: Tuned, num_trials: int = NUM_TRIALS) -> None:
         """Keep an outcome.
