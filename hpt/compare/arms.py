@@ -100,7 +100,9 @@ def _methods() -> list[Arm]:
         shadow("hybrid-ema", "hybrid, weights averaged at the end", config={}, changes=TAIL),
         shadow("first-jump", "hybrid from a third of the run on, its first jump forked", config=FIRST_JUMP),
     ]
-    fixed = {"nesterov": ("fixed preset orthogonal, the default", {"predictor": "nesterov"})}
+    fixed: dict[str, tuple[str, dict[str, Any]]] = {
+        "nesterov": ("fixed preset orthogonal, the default", {"predictor": "nesterov"})
+    }
     for preset in ("ramp", "short", "long"):
         config = {"predictor": "nesterov", "predict": {"preset": preset}}
         fixed[f"nesterov-{preset}"] = (f"fixed preset {preset}", config)

@@ -165,8 +165,9 @@ class TuningCache:
         path = self._file_of(plan, task, arm, num_trials)
         if not path.exists():
             return None
-        document = json.loads(path.read_text(encoding="utf-8"))["tuned"]
-        return Tuned(**{**document, "recipe": Recipe(**document["recipe"]), "source": "cached"})
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["tuned"]
+        found: dict[str, Any] = {**document, "recipe": Recipe(**document["recipe"]), "source": "cached"}
+        return Tuned(**found)
 
     def store(self, plan: ComparisonPlan, task: Task, arm: Arm, tuned: Tuned, num_trials: int = NUM_TRIALS) -> None:
         """Keep an outcome.

@@ -77,8 +77,9 @@ def project(measured: GPTStep, target: GPTStep, part_s: Mapping[str, float], cov
         part_s: seconds an update by component.
         covered_per_update: full steps covered by jumps for every update.
     """
-    factors = dict.fromkeys(ARITHMETIC, target.operations / measured.operations)
-    factors |= dict.fromkeys(MEMORY, target.parameters / measured.parameters)
+    by_operations = target.operations / measured.operations
+    by_weights = target.parameters / measured.parameters
+    factors: dict[str, float] = {**dict.fromkeys(ARITHMETIC, by_operations), **dict.fromkeys(MEMORY, by_weights)}
     scaled = {name: seconds * factors.get(name, 1.0) for name, seconds in part_s.items()}
     plain_s = sum(scaled.get(name, 0.0) for name in STEP_WORK)
     update_s = sum(scaled.values())

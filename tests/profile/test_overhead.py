@@ -58,7 +58,7 @@ def test_both_arms_see_the_same_batches() -> None:
 class OneMoreRead(Regression):
     """Reads a number of the device in every loss."""
 
-    def loss(self, model: torch.nn.Module, batch: object) -> torch.Tensor:
+    def loss(self, model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         loss = super().loss(model, batch)
         float(loss.detach())
         loss.detach().cpu()
