@@ -6,7 +6,7 @@ must happen: an account of both runs, what was saved, what it cost, and whether 
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -18,10 +18,10 @@ import torch
 from hpt.errors import OutOfMemory
 from hpt.memory.cleanup import free_idle
 from hpt.memory.probe import is_gpu, read_memory
-from hpt.records import MemoryRecord, StepRecord
-from hpt.validate.forced import Forced
+from hpt.records import JumpRecord, MemoryRecord, StepRecord
+from hpt.validate.forced import Forced, results_of
 from hpt.validate.option_drills import OPTION_DRILLS
-from hpt.validate.plan import Job
+from hpt.validate.plan import ValidationJob
 from hpt.workloads.workload import Workload
 
 IDLE_BYTES = 128 * 1024**2
@@ -31,9 +31,15 @@ LEAST_BYTES = 2.0  # any use is above a threshold of two bytes
 OOM_CALL = 12
 IMPOSSIBLE_BYTES = 1 << 46  # 64 TiB: no device has it, and no system promises it
 SHORT_STEPS = 12
+JUMP_STEPS = 16  # the first jump is among them
 
 
-def run_drill(job: Job) -> dict[str, Any]:
+def run_drills(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+    """The drills that a job names, each with its result or the error that it met."""
+    return results_of(arguments, run_drill)
+
+
+def run_drill(job: ValidationJob) -> dict[str, Any]:
     """Carry out the drill named by the job."""
     outcome = (DRILLS | OPTION_DRILLS)[job.name](job)
     return {"name": job.name, "model": job.model, **outcome}
@@ -47,7 +53,7 @@ def _in_use(device: torch.device) -> int:
     return held
 
 
-def clean_up(job: Job) -> dict[str, Any]:
+def clean_up(job: ValidationJob) -> dict[str, Any]:
     """Layer 2: idle memory goes back to the system, and stays where it is without the layer."""
     Forced(job).run(SHORT_STEPS)  # what libraries allocate on first use belongs to neither run
     on, off = (_with_idle_memory(job, interval) for interval in (10, 0))
@@ -64,7 +70,7 @@ def clean_up(job: Job) -> dict[str, Any]:
     }
 
 
-def _with_idle_memory(job: Job, interval: int) -> dict[str, Any]:
+def _with_idle_memory(job: ValidationJob, interval: int) -> dict[str, Any]:
     device = torch.device(job.device)
     free_idle(device, collect=True)
     before = _in_use(device)
@@ -73,11 +79,10 @@ def _with_idle_memory(job: Job, interval: int) -> dict[str, Any]:
     holder = _make_idle(device)
     forced.run(SHORT_STEPS)
     held = _in_use(device) - before
-    parts = forced.trainer._parts  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     del holder
     return {
         "held_bytes": held,
-        "num_cleanups": parts.memory.cleaner.num_cleanups,
+        "num_cleanups": forced.trainer.memory.cleaner.num_cleanups,
         "memory_s": forced.trainer.summary()["seconds"]["part"].get("memory", 0.0),
     }
 
@@ -92,9 +97,9 @@ def _make_idle(device: torch.device) -> list[torch.Tensor]:
     return blocks[::KEPT_EVERY]
 
 
-def record(job: Job) -> dict[str, Any]:
-    """Layer 3: as many readings as changes of phase, none without the layer."""
-    on, off = (_recorded(job, enabled=enabled) for enabled in (True, False))
+def record(job: ValidationJob) -> dict[str, Any]:
+    """Layer 3: as many readings as changes of phase, none in the plain loop, which has no layers."""
+    on, off = (_recorded(job, changes) for changes in ({}, {"predictor": "none"}))
     return {
         "layer": 3,
         "passed": on["num_records"] == on["num_changes"] > 0 and on["num_read"] > 0 and off["num_records"] == 0,
@@ -106,58 +111,55 @@ def record(job: Job) -> dict[str, Any]:
     }
 
 
-def _recorded(job: Job, *, enabled: bool) -> dict[str, Any]:
-    forced = Forced(job, {"memory": {"record_phases": enabled}})
+def _recorded(job: ValidationJob, changes: Mapping[str, Any]) -> dict[str, Any]:
+    forced = Forced(job, changes)
     forced.run(job.steps)
     phases = [one.phase for one in forced.records if isinstance(one, StepRecord)]
-    changes = sum(one is not other for one, other in pairwise(phases))
     records = [one for one in forced.records if isinstance(one, MemoryRecord)]
     began = time.perf_counter()
     read_memory(job.device)
     return {
         "num_records": len(records),
-        "num_changes": changes,
+        "num_changes": sum(one is not other for one, other in pairwise(phases)),
         "num_read": sum(bool(one.process_bytes or one.allocated_bytes) for one in records),
         "read_s": time.perf_counter() - began,
     }
 
 
-def degrade(job: Job) -> dict[str, Any]:
-    """Layer 4: warned once, then down the ladder; nothing without thresholds."""
+def degrade(job: ValidationJob) -> dict[str, Any]:
+    """Layer 4: warned once, then down the ladder, copies first and then the horizon; nothing without thresholds."""
     low = {"warn_at": LEAST_BYTES, "degrade_at": LEAST_BYTES, "check_interval": 4}
     on, off = (_degraded(job, memory) for memory in (low, {"warn_at": None, "degrade_at": None}))
     saved = off["trajectory_bytes"] - on["trajectory_bytes"]
+    shorter = on["horizon"] is not None and off["horizon"] is not None and on["horizon"] < off["horizon"]
+    quiet = off["num_warnings"] + off["rung"] == 0
     return {
         "layer": 4,
-        "passed": on["num_warnings"] == 1
-        and on["rung"] >= 3
-        and saved > 0
-        and on["horizon_factor"] < off["horizon_factor"]
-        and off["num_warnings"] + off["rung"] == 0,
+        "passed": on["num_warnings"] == 1 and on["rung"] >= 2 and saved > 0 and shorter and quiet,
         "on": on,
         "off": off,
         "saved_bytes": saved,
         "cost_s": on["memory_s"] - off["memory_s"],
-        "evidence": f"rung {on['rung']}, trajectory {off['trajectory_bytes']} -> {on['trajectory_bytes']} bytes",
+        "evidence": f"rung {on['rung']}, trajectory {off['trajectory_bytes']} -> {on['trajectory_bytes']} bytes, "
+        f"horizon {off['horizon']} -> {on['horizon']} steps",
     }
 
 
-def _degraded(job: Job, memory: Mapping[str, Any]) -> dict[str, Any]:
-    # nesterov asks for one time scale, so the second rung has something to drop
+def _degraded(job: ValidationJob, memory: Mapping[str, Any]) -> dict[str, Any]:
     forced = Forced(job, {"memory": dict(memory), "predictor": "nesterov"}, rolls_back=False)
-    forced.run(SHORT_STEPS)
-    parts = forced.trainer._parts  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    forced.run(JUMP_STEPS)
+    said = forced.events("memory_degraded")
     return {
         "num_warnings": len(forced.events("memory_warning")),
-        "rung": parts.degradation.rung,
-        "said": forced.events("memory_degraded"),
-        "trajectory_bytes": parts.trajectory.nbytes,
-        "horizon_factor": parts.moving.horizon_factor,
+        "rung": len(said),
+        "said": said,
+        "trajectory_bytes": forced.trainer.outer.trajectory.nbytes,
+        "horizon": next((one.horizon for one in forced.records if isinstance(one, JumpRecord)), None),
         "memory_s": forced.trainer.summary()["seconds"]["part"].get("memory", 0.0),
     }
 
 
-def emergency(job: Job) -> dict[str, Any]:
+def emergency(job: ValidationJob) -> dict[str, Any]:
     """Layer 4: a checkpoint is written when use crosses its threshold, and the run goes on from it bit for bit."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -190,17 +192,17 @@ def emergency(job: Job) -> dict[str, Any]:
     }
 
 
-def _saving(job: Job, folder: Path, memory: Mapping[str, Any]) -> Forced:
+def _saving(job: ValidationJob, folder: Path, memory: Mapping[str, Any]) -> Forced:
     checkpoint = {"dir": str(folder), "save_interval": 10**6}  # no periodic ones
     return Forced(job, {"memory": dict(memory), "checkpoint": checkpoint}, rolls_back=False)
 
 
-def out_of_memory(job: Job) -> dict[str, Any]:
+def out_of_memory(job: ValidationJob) -> dict[str, Any]:
     """Layer 5 on an allocation that is made to fail after the forward pass."""
     return _exhausted(job, _fail)
 
 
-def out_of_memory_real(job: Job) -> dict[str, Any]:
+def out_of_memory_real(job: ValidationJob) -> dict[str, Any]:
     """Layer 5 on an allocation that the device or the system itself refuses."""
     return _exhausted(job, _ask_for_too_much)
 
@@ -213,7 +215,7 @@ def _ask_for_too_much(device: torch.device) -> None:
     torch.empty(IMPOSSIBLE_BYTES, dtype=torch.uint8, device=device)
 
 
-def _exhausted(job: Job, provoke: Callable[[torch.device], None]) -> dict[str, Any]:
+def _exhausted(job: ValidationJob, provoke: Callable[[torch.device], None]) -> dict[str, Any]:
     undisturbed = _undisturbed(replace(job, name=""))
     on = Forced(job, rolls_back=False)
     _plant(on, provoke)
@@ -240,7 +242,7 @@ def _exhausted(job: Job, provoke: Callable[[torch.device], None]) -> dict[str, A
 
 
 @cache
-def _undisturbed(job: Job) -> tuple[float, ...]:
+def _undisturbed(job: ValidationJob) -> tuple[float, ...]:
     return tuple(Forced(job, rolls_back=False).run(job.steps))
 
 
@@ -261,7 +263,7 @@ def _plant(forced: Forced, provoke: Callable[[torch.device], None]) -> None:
     workload.loss = loss
 
 
-DRILLS: dict[str, Callable[[Job], dict[str, Any]]] = {
+DRILLS: dict[str, Callable[[ValidationJob], dict[str, Any]]] = {
     "clean-up": clean_up,
     "record": record,
     "degrade": degrade,

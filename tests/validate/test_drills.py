@@ -6,11 +6,11 @@ import pytest
 
 from hpt.validate import drills
 from hpt.validate.drills import run_drill
-from hpt.validate.plan import DRILLS, Job
+from hpt.validate.plan import DRILLS, ValidationJob
 
 
-def _job(name: str, steps: int = 12) -> Job:
-    return Job(
+def _job(name: str, steps: int = 12) -> ValidationJob:
+    return ValidationJob(
         kind="drill", name=name, model="gpt2-nano", steps=steps, batch_size=1, seq_len=4, device="cpu", threads=1
     )
 
