@@ -144,3 +144,18 @@ def results_of(
             traceback.print_exc()
             message = " ".join(f"{type(error).__name__}: {error}".split())
         yield {"kind": "result", "name": name, "result": result, "message": message}
+
+
+def drill_report(
+    layer: int | None,
+    on: Mapping[str, Any],
+    off: Mapping[str, Any],
+    *,
+    passed: bool,
+    evidence: str,
+    saved_bytes: int | None = None,
+    cost_s: float | None = None,
+) -> dict[str, Any]:
+    """What a drill found: accounts of the runs with and without the layer or option, and the verdict."""
+    found = {"layer": layer, "passed": passed, "on": on, "off": off}
+    return found | {"saved_bytes": saved_bytes, "cost_s": cost_s, "evidence": evidence}

@@ -10,7 +10,7 @@ from hpt.memory.cleanup import free_idle
 from hpt.memory.peak import PeakMeter
 from hpt.memory.probe import is_gpu
 from hpt.records import Phase
-from hpt.validate.forced import Forced, held_bytes, workload_of
+from hpt.validate.forced import Forced, drill_report, held_bytes, workload_of
 from hpt.validate.plan import ValidationJob
 from hpt.workloads.language import LanguageWorkload
 
@@ -49,26 +49,13 @@ def _trained(run: Mapping[str, Any]) -> list[float]:
 def _report(
     on: Mapping[str, Any], off: Mapping[str, Any], *, passed: bool, saved: int, evidence: str
 ) -> dict[str, Any]:
-    return {
-        "layer": None,
-        "passed": passed,
-        "on": {"peak_by_phase": on["peaks"], "final_loss": on["losses"][-1][1]},
-        "off": {"peak_by_phase": off["peaks"], "final_loss": off["losses"][-1][1]},
-        "saved_bytes": saved,
-        "cost_s": None,
-        "evidence": evidence,
-    }
+    accounts = [{"peak_by_phase": run["peaks"], "final_loss": run["losses"][-1][1]} for run in (on, off)]
+    return drill_report(None, *accounts, passed=passed, saved_bytes=saved, evidence=evidence)
 
 
-class _Quarters:
-    """The workload's batches, cut into PARTS micro-batches each."""
-
-    def __init__(self, workload: LanguageWorkload) -> None:
-        self._whole = workload.batch
-
-    def __call__(self, index: int) -> torch.Tensor:
-        """Micro-batch `index`, a quarter of the batch it belongs to."""
-        return self._whole(index // PARTS).chunk(PARTS)[index % PARTS].contiguous()
+def _saved_in_predict(on: Mapping[str, Any], off: Mapping[str, Any]) -> int:
+    """Bytes by which the peak of PREDICT is lower with the option."""
+    return off["peaks"].get("PREDICT", 0) - on["peaks"].get("PREDICT", 0)
 
 
 def accumulation(job: ValidationJob) -> dict[str, Any]:
@@ -77,7 +64,8 @@ def accumulation(job: ValidationJob) -> dict[str, Any]:
     off = _run(lambda: Forced(whole, rolls_back=False), whole)
     workload = workload_of(whole, torch.device(whole.device))
     assert isinstance(workload, LanguageWorkload), "drills run on text models"
-    workload.batch = _Quarters(workload)
+    whole_batch = workload.batch
+    workload.batch = lambda index: whole_batch(index // PARTS).chunk(PARTS)[index % PARTS].contiguous()
     changes = {"update": {"accumulation_steps": PARTS}}
     on = _run(lambda: Forced(whole, changes, rolls_back=False, workload=workload), whole)
     updates = [loss for _, loss in on["losses"]][PARTS - 1 :: PARTS]
@@ -112,7 +100,7 @@ def bf16_predict(job: ValidationJob) -> dict[str, Any]:
     """Probes in bf16: the full steps do not change as long as the jumps are the same."""
     on, off = _pair(job, {"precision": {"predict": "bf16"}})
     same, probes = _trained(on) == _trained(off), on["losses"] != off["losses"]
-    saved = off["peaks"].get("PREDICT", 0) - on["peaks"].get("PREDICT", 0)
+    saved = _saved_in_predict(on, off)
     return _report(
         on,
         off,
@@ -127,7 +115,7 @@ def optimizer_offload(job: ValidationJob) -> dict[str, Any]:
     """The optimizer's state away while a jump is probed: bit for bit the same run."""
     on, off = _pair(job, {"memory": {"offload_optimizer": True}})
     same = on["losses"] == off["losses"]
-    saved = off["peaks"].get("PREDICT", 0) - on["peaks"].get("PREDICT", 0)
+    saved = _saved_in_predict(on, off)
     gpu = is_gpu(job.device)
     jumped = any(phase == Phase.PREDICT.value for phase, _ in on["losses"])
     return _report(

@@ -22,14 +22,14 @@ def test_every_planned_drill_exists() -> None:
 
 def test_degrading_passes_and_its_absence_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the ladder doing nothing, the drill fails."""
-    assert run_drill(_job("degrade"))["passed"]
+    assert run_drill(_job("degrade", 28))["passed"]
     from hpt.trainer.degradation import Degradation
 
     def nothing(self: Any) -> str:
         return ""
 
     monkeypatch.setattr(Degradation, "step_down", nothing)
-    assert not run_drill(_job("degrade"))["passed"]
+    assert not run_drill(_job("degrade", 28))["passed"]
 
 
 def test_recovery_passes_and_its_absence_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
