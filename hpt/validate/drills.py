@@ -126,7 +126,7 @@ def _recorded(job: ValidationJob, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def degrade(job: ValidationJob) -> dict[str, Any]:
     """Layer 4: warned once, then down the ladder, copies first and then the horizon; nothing without thresholds."""
-    low = {"warn_at": LEAST_BYTES, "degrade_at": LEAST_BYTES, "check_interval": 8}
+    low = {"warn_at": LEAST_BYTES, "degrade_at": LEAST_BYTES, "check_interval": 4}
     on, off = (_degraded(job, memory) for memory in (low, {"warn_at": None, "degrade_at": None}))
     saved = off["trajectory_bytes"] - on["trajectory_bytes"]
     shorter = on["horizon"] is not None and off["horizon"] is not None and on["horizon"] < off["horizon"]
