@@ -35,16 +35,12 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option(
-    "--workload",
-    metavar="NAME",
-    help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]",
+    "--workload", metavar="NAME", help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]"
 )
 @click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {', '.join(PREDICTORS)}. [default: rssm]")
 @click.option("--steps", type=click.IntRange(min=1), help="Net optimizer updates. [default: the workload's own]")
 @click.option(
-    "--seed",
-    type=click.IntRange(min=0, max=2**63 - 1),
-    help="Of weights, batches and the trainer. [default: 0]",
+    "--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, batches and the trainer. [default: 0]"
 )
 @click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags beat it.")
 @click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")

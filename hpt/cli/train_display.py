@@ -21,16 +21,8 @@ REDRAW_S = 0.25
 PLAIN_LINES = 10
 SHORT_S = 60.0  # below this, fractions of a second matter
 SHOWN_COUNTERS = (
-    "optimizer_updates",
-    "forwards",
-    "backwards",
-    "jumps_proposed",
-    "jumps_accepted",
-    "jumps_rejected",
-    "jumps_rolled_back",
-    "steps_covered_by_jumps",
-    "forks",
-    "full_step_equivalents",
+    *("optimizer_updates", "forwards", "backwards", "jumps_proposed", "jumps_accepted", "jumps_rejected"),
+    *("jumps_rolled_back", "steps_covered_by_jumps", "forks", "full_step_equivalents"),
 )
 
 
@@ -53,19 +45,14 @@ class Tally:
     ) -> None:
         self.total_steps = total_steps
         self.step = first_step
-        self.phase = Phase.WARMUP
-        self.loss: float | None = None
-        self.confidence: float | None = None
-        self._covered = covered
-        self._first_step = first_step
-        self._clock = clock
-        self._began_s = clock()
+        self._last: StepRecord | None = None
+        self._covered, self._first_step = covered, first_step
+        self._clock, self._began_s = clock, clock()
 
     def __call__(self, record: Record) -> None:
         """Take note of a record."""
         if isinstance(record, StepRecord):
-            self.step, self.phase = record.step, record.phase
-            self.loss, self.confidence = record.loss, record.confidence
+            self.step, self._last = record.step, record
 
     @property
     def covered_frac(self) -> float:
@@ -88,15 +75,17 @@ class Tally:
 
     def describe(self) -> str:
         """One line: phase, loss, confidence, share covered by jumps, speed and time left."""
-        parts = [
-            f"{self.phase.value:<7}",
-            f"loss {_number(self.loss, '.4f')}",
-            f"confidence {_number(self.confidence, '.2f')}",
-            f"covered {self.covered_frac:.1%}",
-            f"{self.steps_per_s:.1f} steps/s",
-            f"{duration(self.left_s)} left",
-        ]
-        return "  ".join(parts)
+        last = self._last
+        return "  ".join(
+            (
+                f"{(last.phase if last else Phase.WARMUP).value:<7}",
+                f"loss {_number(last and last.loss, '.4f')}",
+                f"confidence {_number(last and last.confidence, '.2f')}",
+                f"covered {self.covered_frac:.1%}",
+                f"{self.steps_per_s:.1f} steps/s",
+                f"{duration(self.left_s)} left",
+            )
+        )
 
 
 def _number(value: float | None, form: str) -> str:
@@ -108,88 +97,79 @@ def show_progress(tally: Tally) -> Generator[Sink]:
     """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _PlainLines(tally)
+        yield _plain_lines(tally)
         return
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
     with Progress(*columns, console=console, auto_refresh=False) as bar:
-        live = _LiveLine(tally, bar)
+        task = bar.add_task("", total=tally.total_steps, completed=tally.step, facts="")
+        drawn_s = 0.0
+
+        def redraw() -> None:
+            bar.update(task, completed=tally.step, facts=tally.describe(), refresh=True)
+
+        def live_line(record: Record) -> None:
+            nonlocal drawn_s
+            tally(record)
+            if time.monotonic() - drawn_s >= REDRAW_S:
+                drawn_s = time.monotonic()
+                redraw()
+
         try:
-            yield live
+            yield live_line
         finally:
-            live.redraw()
+            redraw()
 
 
-class _PlainLines:
+def _plain_lines(tally: Tally) -> Sink:
     """A line whenever another tenth of the run is done."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._shown = self._tenths()
+    def tenths() -> int:
+        return PLAIN_LINES * tally.step // max(1, tally.total_steps)
 
-    def _tenths(self) -> int:
-        return PLAIN_LINES * self._tally.step // max(1, self._tally.total_steps)
+    shown = tenths()
 
-    def __call__(self, record: Record) -> None:
-        self._tally(record)
-        if self._tenths() > self._shown:
-            self._shown = self._tenths()
-            done = f"step {self._tally.step}/{self._tally.total_steps}"
-            print(f"{done}  {self._tally.describe()}", file=sys.stderr, flush=True)
+    def line(record: Record) -> None:
+        nonlocal shown
+        tally(record)
+        if tenths() > shown:
+            shown = tenths()
+            print(f"step {tally.step}/{tally.total_steps}  {tally.describe()}", file=sys.stderr, flush=True)
 
-
-class _LiveLine:
-    """A bar redrawn as records pass."""
-
-    def __init__(self, tally: Tally, bar: Progress) -> None:
-        self._tally = tally
-        self._bar = bar
-        self._task = bar.add_task("", total=tally.total_steps, completed=tally.step, facts="")
-        self._drawn_s = 0.0
-
-    def __call__(self, record: Record) -> None:
-        self._tally(record)
-        if time.monotonic() - self._drawn_s >= REDRAW_S:
-            self.redraw()
-
-    def redraw(self) -> None:
-        """Draw the present state."""
-        self._bar.update(self._task, completed=self._tally.step, facts=self._tally.describe())
-        self._bar.refresh()
-        self._drawn_s = time.monotonic()
+    return line
 
 
 def show_summary(record: RunRecord, folder: str, console: Console) -> None:
-    """Print the tables of a run and where its files are."""
-    console.print(Group(outcome_table(record), _side_by_side(record)))
+    """Print the tables of a run: how it ended, its phases, the work done, where the time went; and its files."""
+    counters, parts = record.counters or {}, (record.seconds or {}).get("part", {})
+    side_by_side = Table.grid(padding=(0, 2))
+    side_by_side.add_row(
+        _table("phase", "calls", record.phases or {}),
+        _table("work", "count", {name: counters.get(name) for name in SHOWN_COUNTERS}),
+        _table("time in", "s", parts),
+    )
+    console.print(Group(_outcome(record), side_by_side))
     console.print(f"Files: {folder}", highlight=False, soft_wrap=True)
 
 
-def outcome_table(record: RunRecord) -> Table:
+def _outcome(record: RunRecord) -> Table:
     """How the run ended: status, loss against the chance level, confidence, wall time."""
-    table = Table(title=f"{record.workload['name']}, {record.config['predictor']}, seed {record.seed}")
-    table.add_column("outcome")
-    table.add_column("value", justify="right")
-    table.add_row("status", record.status if record.message is None else f"{record.status}: {record.message}")
-    table.add_row("updates", f"{_text(record.num_updates)} of {record.settings['steps']}")
-    table.add_row("validation loss", "not measured" if record.final_loss is None else _text(record.final_loss))
-    table.add_row("chance level", _text(record.workload["chance_loss"]))
-    for name, value in (record.confidence or {}).items():
-        if isinstance(value, (int, float, str)):
-            table.add_row(f"confidence {name}".replace("_", " "), _text(value))
     short = record.wall_s is not None and record.wall_s < SHORT_S
-    table.add_row("wall time", f"{record.wall_s:.2f} s" if short else duration(record.wall_s))
+    calibration = {
+        f"confidence {name}": value
+        for name, value in (record.confidence or {}).items()
+        if isinstance(value, (int, float, str))
+    }
+    rows: dict[str, object] = {
+        "status": record.status if record.message is None else f"{record.status}: {record.message}",
+        "updates": f"{_text(record.num_updates)} of {record.settings['steps']}",
+        "validation loss": "not measured" if record.final_loss is None else record.final_loss,
+        "chance level": record.workload["chance_loss"],
+        **calibration,
+        "wall time": f"{record.wall_s:.2f} s" if short else duration(record.wall_s),
+    }
+    table = _table("outcome", "value", rows)
+    table.title = f"{record.workload['name']}, {record.config['predictor']}, seed {record.seed}"
     return table
-
-
-def _side_by_side(record: RunRecord) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    shown = {name: (record.counters or {}).get(name) for name in SHOWN_COUNTERS}
-    grid.add_row(
-        _table("phase", "calls", record.phases or {}),
-        _table("work", "count", shown),
-        _table("time in", "s", (record.seconds or {}).get("part", {})),
-    )
-    return grid
 
 
 def _table(key: str, value: str, rows: Mapping[str, object]) -> Table:

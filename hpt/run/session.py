@@ -82,10 +82,7 @@ class TrainSession:
         self._workload = load_workload(name, seed=seed, data=data, device=device)
         self.steps = int(request.values.get("total_steps") or self._workload.default_steps)
         config = complete_config(
-            request.values,
-            steps=self.steps,
-            clip_norm=self._workload.clip_norm,
-            checkpoints=request.folder.checkpoints,
+            request.values, steps=self.steps, clip_norm=self._workload.clip_norm, checkpoints=request.folder.checkpoints
         )
         self._sinks: list[Sink] = []
         self.record = _first_record(request, name, self._workload, config, device)
