@@ -18,8 +18,12 @@ from hpt.compare.suite import Task
 from hpt.statistics import ROUNDING, holm, mean_over_groups
 
 SIGNIFICANCE = 0.05
-NOT_TUNED = "The baseline was not tuned here, so no claim follows."
-OPEN_BRACKET = "The baseline's learning-rate bracket is open, so a better baseline may exist."
+LACKS = {
+    True: "",
+    False: " The baseline's learning-rate bracket is open, so a better baseline may exist.",
+    None: " The baseline was not tuned here, so no claim follows.",
+}
+"""By whether the baseline's learning rate was bracketed; None: it was not tuned."""
 OPEN_SOMEWHERE = "Not every baseline and arm was tuned with a closed bracket, so no claim follows."
 
 
@@ -122,12 +126,11 @@ def workload_sentence(
 ) -> str:
     """One arm on one workload."""
     seeds = f"{len(measures.seeds)} seed{'s' if len(measures.seeds) != 1 else ''}"
-    text = (
+    return (
         f"On {task.workload} ({task.steps} updates, {seeds}) the baseline needs {measures.work_ratio.words} "
         f"the full-step equivalents of {arm.name} to reach its loss{_against(judgement)}: {judgement.verdict} "
-        f"({judgement.reason})."
+        f"({judgement.reason}).{LACKS[bracket_closed]}"
     )
-    return f"{text} {_lack(bracket_closed)}".strip()
 
 
 def overall_sentence(arm: Arm, workloads: Sequence[str], ratio: Ratio, judgement: Judgement, *, is_tuned: bool) -> str:
@@ -143,9 +146,3 @@ def _against(judgement: Judgement) -> str:
     if judgement.best_control is None or judgement.over_control is None:
         return ""
     return f"; over its best control, {judgement.best_control}, {judgement.over_control.words}"
-
-
-def _lack(bracket_closed: bool | None) -> str:  # noqa: FBT001 (a fact with three values, not a switch)
-    if bracket_closed is None:
-        return NOT_TUNED
-    return "" if bracket_closed else OPEN_BRACKET

@@ -35,13 +35,8 @@ class SealedWorkload(Workload):
 
     def __init__(self, inner: Workload) -> None:
         self._inner = inner
-        self.name = inner.name
-        self.chance_loss = inner.chance_loss
-        self.clip_norm = inner.clip_norm
-        self.default_steps = inner.default_steps
-        self.description = inner.description
-        self.seed = inner.seed
-        self.device = inner.device
+        for name in Workload.__annotations__:
+            setattr(self, name, getattr(inner, name))
         self.num_breaches = 0
         self._is_open = False
         self._held_out = frozenset(_addresses(inner.validation_batches()))

@@ -123,7 +123,7 @@ def _learning_table(summary: Mapping[str, Any]) -> TextTable:
         for name, arm in values["arms"].items():
             over, forecasts, jumps = (arm.get(key) for key in ("over", "forecasts", "jump_values"))
             if over or forecasts or jumps:
-                ratios = [ratio_cell((over or {}).get(other)) for other in SIMPLER]
+                ratios = ["-" if over is None or other == name else ratio_cell(over.get(other)) for other in SIMPLER]
                 value = NOT_MEASURED if not jumps else f"{jumps['value_mean']:+.5f} ({len(jumps['forks'])} forks)"
                 rows.append((workload, name, *ratios, _best_forecast(forecasts or {}), value))
     head = ("workload", "arm", *(f"over {other}" for other in SIMPLER), "best forecast", "value of a jump")
