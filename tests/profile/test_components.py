@@ -87,7 +87,7 @@ def test_operations_of_gpt2_are_six_a_weight_and_token() -> None:
 def test_the_command_prints_one_document(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """With the projection marked as one for a GPT."""
     out = tmp_path / "profile.json"
-    arguments = ["--workload", "byte-gpt-b16", "--predictor", "nesterov", "--cycles", "2", "--steps", "1500"]
+    arguments = ["--workload", "byte-gpt-b16", "--predictor", "nesterov", "--cycles", "2", "--steps", "600"]
     assert run(["profile", *arguments, "--device", "cpu", "--threads", "1", "--json", "--out", str(out)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads(out.read_text())
