@@ -8,74 +8,60 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import HybridConfig
-from hpt.control.clipping import AdaptiveClipper
+from hpt.control.correct import CorrectWatch
 from hpt.control.divergence import DivergenceMonitor
 from hpt.control.gate import JumpGate
-from hpt.control.health import HealthMonitor
 from hpt.control.phases import PhaseController
-from hpt.control.rise import RiseBound
 from hpt.errors import ModelError
-from hpt.learned.facts import CycleFacts
-from hpt.learned.forecast import LossTrend
+from hpt.history import RunHistory
+from hpt.jump.outer import OuterStep
+from hpt.jump.probe import Probe
+from hpt.jump.snapshot import Snapshot
+from hpt.jump.stats import CycleStats
+from hpt.jump.trajectory import Trajectory
+from hpt.learned.corrector import Corrector
+from hpt.learned.loss_trend import LossForecast, LossTrend
 from hpt.memory.manager import MemoryManager
-from hpt.memory.offload import Offload
 from hpt.predictors.guarded import GuardedPredictor
-from hpt.predictors.protocol import LossForecast, Predictor, Proposal
+from hpt.predictors.protocol import Predictor, Proposal
 from hpt.predictors.registry import build_predictor
 from hpt.records import EventRecord, Sink
-from hpt.trainer.checkpoint import CheckpointFolder
-from hpt.trainer.correct_step import CorrectStep
-from hpt.trainer.corrector import Corrector
+from hpt.trainer.checkpoint_file import CheckpointFolder
 from hpt.trainer.degradation import Degradation
 from hpt.trainer.fork import Fork, ForkSchedule
 from hpt.trainer.full_step import FullStep, LossFunction
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
-from hpt.trainer.predict_step import PredictStep
-from hpt.trainer.probe import Probe
-from hpt.trainer.rollout import Rollout
-from hpt.trainer.snapshot import Snapshot
-from hpt.trainer.trajectory import Trajectory
-
-DEFAULT_WINDOW = (0.1, 0.9)
+from hpt.trainer.readings import StepReadings
 
 
 @dataclass(slots=True)
-class Moving:
+class TrainerState:
     """What changes from call to call and belongs to no single collaborator.
 
     Attributes:
         num_calls: batches consumed.
-        max_lr: largest learning rate seen.
-        steps_since_jump: full steps since the last kept jump, None before the first.
         horizon_factor: shrinks the horizon after a caution, recovers with kept jumps.
         confidence: of the last proposal.
         proposal: waiting for the PREDICT call.
-        facts: of the cycle that ended last, while a proposal waits.
-        snapshot: state at the end of the last cycle.
+        stats: of the cycle that ended last, while a proposal waits.
         fork: the open fork.
-        rollout: the open roll-out.
         update_batches: micro-batches of the update in progress.
-        skips_in_row: updates skipped one after the other.
+        skips_in_row: updates skipped, or cycles undone, for numbers that are not finite, one after the other.
         rollbacks: critical rollbacks so far.
         retry_left: full steps left at the lowered learning rate.
         last_checkpoint: path of the newest checkpoint written.
         saved_at: net update of the newest automatic checkpoint.
-        save_soon: memory is so short that a checkpoint is wanted at the end of this call.
-        advised: recommendations that stood at the end of the last cycle.
         slow_checkpoints: it was recorded that checkpoints take too much time.
+        save_soon: memory is so short that a checkpoint is wanted at the end of this call.
     """
 
     num_calls: int = 0
-    max_lr: float = 0.0
-    steps_since_jump: int | None = None
     horizon_factor: float = 1.0
     confidence: float | None = None
     proposal: Proposal | None = None
-    facts: CycleFacts | None = None
-    snapshot: Snapshot | None = None
+    stats: CycleStats | None = None
     fork: Fork | None = None
-    rollout: Rollout | None = None
     update_batches: list[Any] = field(default_factory=list[Any])
     skips_in_row: int = 0
     rollbacks: int = 0
@@ -84,11 +70,14 @@ class Moving:
     saved_at: int = 0
     slow_checkpoints: bool = False
     save_soon: bool = False
-    advised: list[str] = field(default_factory=list[str])
 
 
-class Parts:
+class Components:
     """Everything a trainer works with; builds and connects it.
+
+    Attributes:
+        is_baseline: no prediction at all, the plain loop.
+        reads_at_once: losses and norms are read at every step and not once a cycle.
 
     Raises:
         ModelError: the optimizer holds no parameter that requires a gradient.
@@ -109,12 +98,13 @@ class Parts:
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.sink = sink
-        self.moving = Moving()
+        self.state = TrainerState()
         self.ledger = Ledger()
-        self.plain = config.predictor == "none" and predictor is None
+        self.is_baseline = config.predictor == "none" and predictor is None
         self.device = _device_of(optimizer)
+        asked = config.update.observe
+        self.reads_at_once = asked == "step" or (asked == "auto" and self.device.type == "cpu")
         self.precision = Precision(config.precision, self.device)
-        clipper = AdaptiveClipper(config.tuning.clipping_ratio) if config.tuning.adaptive_clipping else None
         self.full = FullStep(
             model,
             optimizer,
@@ -123,43 +113,40 @@ class Parts:
             self.precision,
             config.update,
             self.ledger,
-            guarded=not self.plain,
-            clipper=clipper,
+            guarded=not self.is_baseline,
+            reads_at_once=self.reads_at_once,
         )
         self.folder = (
             CheckpointFolder(config.checkpoint.dir, keep=config.checkpoint.keep) if config.checkpoint.dir else None
         )
         self.controller = PhaseController(config.first_jump_step, config.cycle_steps, config.correct_steps)
-        if not self.plain:
+        if not self.is_baseline:
             self._build_prediction(predictor)
 
     def _build_prediction(self, predictor: Predictor | None) -> None:
         config, groups = self.config, self.full.groups
-        num_parameters = sum(parameter.numel() for group in groups for parameter in group)
-        inner = predictor or build_predictor(config, num_parameters=num_parameters, num_groups=len(groups))
+        inner = predictor or build_predictor(config, num_groups=len(groups))
         self.predictor = GuardedPredictor(inner, self._retired)
-        scales = tuple(sorted({*config.trajectory.scales, *inner.scales}))
+        self.history = RunHistory(len(groups), config.total_steps)
+        self.readings = StepReadings(groups, self.full.clipped, config.update.accumulation_steps)
         tables = [one.weight for one in self.model.modules() if isinstance(one, torch.nn.Embedding)]
-        self.trajectory = Trajectory(groups, scales, inner.num_past, config.trajectory.placement, tables)
-        self.memory = MemoryManager(config.memory, self.device, self.trajectory.parameters)
-        self.degradation = Degradation(self.trajectory, inner.scales)
-        self.gate = JumpGate(config, getattr(inner, "window", DEFAULT_WINDOW))
-        self.monitor = DivergenceMonitor(config.divergence)
-        self.health = HealthMonitor(config.tuning)
-        self.rise = RiseBound(config.probe.max_rise_frac)
-        self.probe = Probe(self.full, config.probe, self.ledger)
-        self.predict = PredictStep(
-            self.full,
-            self.trajectory,
-            self.probe,
-            self.rise,
-            self.ledger,
-            config.predict.max_jump_ratio,
-            Offload() if config.memory.offload_optimizer else None,
+        where = config.trajectory
+        trajectory = Trajectory(groups, inner.scale, where.device, where.format, tables)
+        self.outer = OuterStep(
+            trajectory,
+            self._take,
+            max_ratio=config.predict.max_jump_ratio,
+            max_rise_frac=config.probe.max_rise_frac,
+            optimizer_state=self._optimizer_tensors if config.memory.offload_optimizer else None,
         )
-        self.correct = CorrectStep(config.correct_steps, config.probe.band_sigmas)
-        self.corrector = Corrector(config.correct)
-        self.trend = LossTrend(max(config.max_horizon, config.cycle_steps))
+        self.memory = MemoryManager(config.memory, self.device, trajectory.parameters)
+        self.degradation = Degradation(trajectory)
+        self.gate = JumpGate(config, inner.window)
+        self.monitor = DivergenceMonitor()
+        self.probe = Probe(self.model, self.full.loss_of, config.probe.batches)
+        self.correct = CorrectWatch(config.correct_steps, config.probe.band_sigmas)
+        self.corrector = Corrector()
+        self.trend = LossTrend(max(config.max_horizon, config.cycle_steps), inner.far)
         self.forks = ForkSchedule(config.fork, config.total_steps)
 
     @property
@@ -168,35 +155,46 @@ class Parts:
         total = self.config.total_steps
         return None if total is None else self.controller.step / total
 
-    @property
-    def lr_frac(self) -> float:
-        """Learning rate over the largest seen."""
-        return self.full.lr / self.moving.max_lr if self.moving.max_lr > 0.0 else 1.0
-
     def forecast(self, num_steps: int) -> LossForecast:
         """Loss expected `num_steps` ahead, by the predictor if it has an opinion, else by the constant trend."""
-        learned = self.predictor.forecast(num_steps)
+        learned = self.predictor.forecast(self.trend, num_steps)
         if learned is not None:
             return learned
         mean, scale = self.trend.at(min(num_steps, self.config.max_horizon))
         return LossForecast(self.trend.level + mean, scale)
 
-    def take_snapshot(self) -> Snapshot:
-        """Keep the present state, in the memory of the last snapshot."""
-        self.moving.snapshot = Snapshot.take(
+    def measure(self, batches: list[Any]) -> list[float]:
+        """Losses on batches, forward only, counted as a probe's."""
+        self.ledger.lap("jump")
+        losses = self.probe.losses(batches)
+        self.ledger.counters.probe_forwards += len(losses)
+        self.ledger.lap("probe")
+        return losses
+
+    def present(self, reuse: Snapshot | None = None) -> Snapshot:
+        """A snapshot of the whole training state as it is now."""
+        return Snapshot.take(
             self.model,
             self.optimizer,
             self.scheduler,
             self.precision.scaler,
-            reuse=self.moving.snapshot,
+            reuse=reuse,
             placement="cpu" if self.device.type == "cuda" else "device",
         )
+
+    def _take(self, reuse: Snapshot | None) -> Snapshot:
+        snapshot = self.present(reuse)
+        self.history.fix()
         self.ledger.lap("snapshot")
-        return self.moving.snapshot
+        return snapshot
+
+    def _optimizer_tensors(self) -> list[torch.Tensor]:
+        entries = self.optimizer.state.values()
+        return [one for entry in entries for one in entry.values() if isinstance(one, torch.Tensor)]
 
     def event(self, name: str, message: str, **data: float | str | None) -> None:
         """Record something out of the ordinary."""
-        self.sink(EventRecord(self.controller.step, self.moving.num_calls, name, message, dict(data)))
+        self.sink(EventRecord(self.controller.step, self.state.num_calls, name, message, dict(data)))
 
     def _retired(self, message: str) -> None:
         self.event("predictor_failed", message + "; training goes on without prediction")
@@ -204,9 +202,9 @@ class Parts:
     def stateful(self) -> Iterator[tuple[str, Any]]:
         """Collaborators with a state_dict, by name."""
         yield from (("ledger", self.ledger), ("controller", self.controller), ("full", self.full))
-        if not self.plain:
-            # degradation before the trajectory, whose storage it decides
-            names = "predictor degradation trajectory gate monitor health rise probe correct corrector trend forks"
+        if not self.is_baseline:
+            # degradation before the trajectory in `outer`, whose storage it decides
+            names = "predictor degradation outer history gate monitor probe correct corrector trend forks"
             for name in names.split():
                 yield name, getattr(self, name)
 

@@ -13,33 +13,35 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from hpt.history import FloatArray
 from hpt.numerics.running import Welford
 
+NOISE_SIGMAS = 4.0
+"""Standard errors by which the loss must have fallen."""
 MIN_LOSSES = 2
 
 
-class FallTest:
+class ProgressTest:
     """Whether a run makes progress.
 
-    Args:
-        noise_sigmas: standard errors by which the loss must have fallen.
-
     Attributes:
-        passed: it has.
+        passed: it does.
         fall_sigmas: z at the end of the last cycle tested; None before the second.
     """
 
-    def __init__(self, noise_sigmas: float) -> None:
-        self._noise_sigmas = noise_sigmas
+    def __init__(self) -> None:
         self._first: Welford | None = None
         self._now = Welford()
         self.passed = False
         self.fall_sigmas: float | None = None
 
-    def observe(self, loss: float) -> None:
-        """Take in the loss of one full step; one that is not finite says nothing."""
-        if not self.passed and math.isfinite(loss):
-            self._now.push(loss)
+    def observe(self, losses: FloatArray) -> None:
+        """Take in the losses (n,) of full steps; one that is not finite says nothing."""
+        if self.passed:
+            return
+        for loss in losses.tolist():
+            if math.isfinite(loss):
+                self._now.push(loss)
 
     def end_cycle(self) -> None:
         """Test the cycle that ended against the first."""
@@ -50,7 +52,7 @@ class FallTest:
             self._first = now
             return
         self.fall_sigmas = _welch(self._first, now)
-        self.passed = self.fall_sigmas > self._noise_sigmas
+        self.passed = self.fall_sigmas > NOISE_SIGMAS
 
     def state_dict(self) -> dict[str, Any]:
         """Both cycles and the verdict."""

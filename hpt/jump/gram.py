@@ -1,9 +1,9 @@
-"""All inner products of a cycle's directions, from few passes over the weights.
+"""All inner products of a cycle's directions, from one pass over the weights.
 
-With d the displacement and E_mu the averages before this cycle, every product of the new averages
-E'_mu = mu E_mu + (1 - mu) d follows from those of (d, E_mu ..., theta):
+With d the displacement, E the trend before this cycle and mu its decay, every product of the new trend
+E' = mu E + (1 - mu) d follows from those of (d, E, theta):
 
-    <d, E'_i> = mu_i <d, E_i> + (1 - mu_i) <d, d>        <E'_i, E'_j> likewise, in both arguments
+    <d, E'> = mu <d, E> + (1 - mu) <d, d>        <E', E'> likewise, in both arguments
 
 so one Gram matrix a chunk of parameters is all that is computed. Small parameters of a group are joined into chunks,
 because their products cost mostly the calls; a large one is a chunk of its own and is never copied.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hpt.learned.facts import FloatArray
+from hpt.jump.stats import FloatArray
 
 CHUNK_NUMBERS = 2**15
 """Numbers in a chunk of several parameters: bounds the temporaries to an eighth of a megabyte a row of floats."""
@@ -43,26 +43,29 @@ def joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     return tensors[0].reshape(-1) if len(tensors) == 1 else torch.cat([one.reshape(-1) for one in tensors])
 
 
-def dots(tensors: Sequence[torch.Tensor], other: torch.Tensor) -> torch.Tensor:
-    """Inner product of each tensor with the other, (n,)."""
-    flat = other.reshape(-1)
-    return torch.stack([torch.dot(tensor.reshape(-1).to(flat.dtype), flat) for tensor in tensors])
-
-
 def gram_of(rows: Sequence[torch.Tensor]) -> torch.Tensor:
     """Inner products (m, m) of m rows; large rows are read pair by pair instead of being copied side by side."""
     if rows[0].numel() <= CHUNK_NUMBERS:
         matrix = torch.stack(list(rows))
         return matrix @ matrix.T
-    return torch.stack([dots(rows, row) for row in rows])
+    return torch.stack([torch.stack([torch.dot(one, other) for one in rows]) for other in rows])
 
 
-def after_update(grams: FloatArray, scales: Sequence[float]) -> FloatArray:
-    """Products (G, 1 + S, 1 + S) of d and the new averages, from (G, 2 + S, 2 + S) of d, the old ones and the weights.
+def after_update(grams: FloatArray, scale: float) -> FloatArray:
+    """Products (G, 2, 2) of d and the new trend, from (G, 3, 3) of d, the old trend and the weights.
 
-    Where averages are stored in half precision, what their rounding changes is left out.
+    Where the trend is stored in half precision, what its rounding changes is left out.
     """
-    size = 1 + len(scales)
-    mix = np.diag([1.0, *scales])
-    mix[1:, 0] = 1.0 - np.asarray(scales)
-    return mix @ grams[:, :size, :size] @ mix.T
+    mix = np.array([[1.0, 0.0], [1.0 - scale, scale]])
+    return mix @ grams[:, :2, :2] @ mix.T
+
+
+def to_host(grams: Sequence[torch.Tensor]) -> FloatArray:
+    """Matrices (m, m) as (n, m, m) on the host, with one transfer a device and number format."""
+    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, one in enumerate(grams):
+        kinds.setdefault((one.device, one.dtype), []).append(place)
+    result = np.zeros((len(grams), *grams[0].shape))
+    for places in kinds.values():
+        result[places] = torch.stack([grams[place] for place in places]).cpu().to(torch.float64).numpy()
+    return result

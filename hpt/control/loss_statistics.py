@@ -5,7 +5,6 @@ resistant line.
 """
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +27,11 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class LossStatistics:
     """Statistics of the loss and gradient norm as of step `made_at`.
 
     Attributes:
-        made_at: steps seen when it was made.
+        made_at: steps seen when they were made.
         level: median of the last `RECENT_STEPS` losses, or of the whole window where that is lower: a fall is
             followed, a rise is not.
         scale: robust spread of the loss around its trend, at least `FLOOR_FRAC` of the level.
@@ -54,31 +53,31 @@ class Reference:
 
 
 def summarize(
-    losses: Collection[float],
-    grad_norms: Collection[float] | None,
+    losses: FloatArray,
+    grad_norms: FloatArray | None,
     step: int,
-    previous: Reference | None,
+    previous: LossStatistics | None,
     *,
     is_full: bool,
-) -> Reference:
-    """Reference statistics from windows in order of time.
+) -> LossStatistics:
+    """Statistics from windows in order of time.
 
     Args:
         losses: at least 3 finite losses.
         grad_norms: finite norms, None if too few were seen.
         step: steps seen so far.
-        previous: the reference this one replaces.
+        previous: the statistics these replace.
         is_full: the window of losses has its full length, so its slope can be judged.
     """
-    window = np.fromiter(losses, float, len(losses))
+    window = losses
     level = min(median(window[-RECENT_STEPS:]), median(window))
     floor = FLOOR_FRAC * abs(level) + _TINY
     limit = previous.scale * SCALE_GROWTH if is_full and previous is not None else math.inf
-    return Reference(
+    return LossStatistics(
         made_at=step,
         level=level,
         scale=max(min(resistant_line(window).spread, limit), floor),
-        grad_norm=None if grad_norms is None else median(np.fromiter(grad_norms, float, len(grad_norms))),
+        grad_norm=None if grad_norms is None else median(grad_norms),
         oscillation=_oscillation(window[-OSCILLATION_STEPS:], floor),
         flatness=_flatness(window) if is_full else None,
     )
