@@ -190,7 +190,7 @@ class OuterStep:
             delta, norm = delta.shortened(limit / norm), limit
         factors = delta.orthogonal and delta.gain != 0.0 and bool(self.trajectory.matrices)
         with self.around_move():
-            self.trajectory.apply(delta)
+            self.trajectory.apply(delta, noise_norm=stats.displacement_norm)
             if factors or delta.keeps_norm or delta.noise_seed is not None:
                 delta, norm = self._measured(delta, limit, self.snapshot)
         return Move(delta, norm, self.trajectory.factor_flops if factors else 0)

@@ -11,6 +11,7 @@ Everything runs in place, so no parameter moves, and the largest temporary is on
 factor of one takes.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -139,12 +140,17 @@ class Trajectory:
         wait_for({parameter.device for parameter in self.parameters})
 
     @torch.no_grad()
-    def apply(self, delta: WeightDelta) -> None:
-        """Add the weight delta to the parameters, in place: all alike where the copies can be added as they are."""
+    def apply(self, delta: WeightDelta, noise_norm: float = 1.0) -> None:
+        """Add the weight delta to the parameters, in place: all alike where the copies can be added as they are.
+
+        Args:
+            delta: what to add.
+            noise_norm: expected norm of the noise that stands in for the trend, if the delta asks for noise.
+        """
         assert delta.scale == self.scale, f"the delta follows a trend of scale {delta.scale}, kept is {self.scale}"
         if not self._is_direct or delta.noise_seed is not None:
             for index, parameter in enumerate(self.parameters):
-                self._move(index, parameter, delta)
+                self._move(index, parameter, delta, noise_norm)
             return
         if delta.pull_back:
             lerp_(self.parameters, self._start, delta.pull_back)
@@ -159,33 +165,32 @@ class Trajectory:
         if self._others:
             add_([self.parameters[i] for i in self._others], [self._trend[i] for i in self._others], factor)
 
-    def _move(self, index: int, parameter: torch.nn.Parameter, delta: WeightDelta) -> None:
+    def _move(self, index: int, parameter: torch.nn.Parameter, delta: WeightDelta, noise_norm: float) -> None:
         start = self._start[index]
         direct = start.device == parameter.device and start.dtype == parameter.dtype
         # Where storage differs from the parameter, the sum is made in the wider type and rounded once.
         target = parameter.data if direct else parameter.data.to(compute_dtype(start.dtype), copy=True)
-        direction, factor = self._direction(index, delta, target)  # made before the weights move: noise needs |d|
         if delta.pull_back:
             target.lerp_(start.to(target.device, target.dtype), delta.pull_back)
-        if delta.gain:
-            target.add_(direction, alpha=factor)
+        if delta.gain and delta.noise_seed is not None:
+            noise = self._noise(index, delta.noise_seed, noise_norm)
+            target.add_(noise.to(target.device, target.dtype), alpha=delta.gain)
+        elif delta.gain:
+            direction = self._trend[index].to(target.device, target.dtype)
+            if delta.orthogonal and index in self.matrices:
+                direction = orthogonal_factor(direction)
+            target.add_(direction, alpha=delta.gain * self._debias)
         if not direct:
             parameter.data.copy_(target)
 
-    def _direction(self, index: int, delta: WeightDelta, target: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """What one parameter follows, where `target` is and in its format, and the factor on it."""
-        if delta.noise_seed is not None:
-            return self._noise(index, delta.noise_seed).to(target.device, target.dtype), delta.gain
-        direction = self._trend[index].to(target.device, target.dtype)
-        if delta.orthogonal and index in self.matrices:
-            direction = orthogonal_factor(direction)
-        return direction, delta.gain * self._debias
+    def _noise(self, index: int, seed: int, norm: float) -> torch.Tensor:
+        """Gaussian numbers in one parameter's shape, the same whoever asks; drawn on the host in single precision.
 
-    def _noise(self, index: int, seed: int) -> torch.Tensor:
-        """Gaussian numbers in one parameter's shape, the same whoever asks; drawn on the host in single precision."""
+        Over all parameters, P numbers, they have norm `norm` in expectation.
+        """
         generator = np.random.default_rng([seed, index])
         noise = generator.standard_normal(tuple(self.parameters[index].shape), dtype=np.float32)
-        return torch.as_tensor(noise)
+        return torch.as_tensor(noise) * (norm / math.sqrt(sum(one.numel() for one in self.parameters)))
 
     @property
     def _debias(self) -> float:

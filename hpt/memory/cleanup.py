@@ -45,7 +45,7 @@ class Cleaner:
         if interval == 0 or num_updates % interval:
             return None
         idle_bytes, reserved_bytes = self._idle()
-        worthwhile = max(self._config.cleanup_min_bytes, int(self._config.cleanup_min_frac * reserved_bytes))
+        worthwhile = max(self._config.cleanup_min_bytes, int(0.25 * reserved_bytes))
         if idle_bytes - self._left_bytes < worthwhile:
             self._left_bytes = min(self._left_bytes, idle_bytes)
             return None

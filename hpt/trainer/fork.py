@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from hpt.config import ForkConfig
+from hpt.jump.snapshot import Snapshot
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
-from hpt.trainer.snapshot import Snapshot
 
 MAX_BATCH_BYTES = 256 * 1024**2  # batches kept for the second branch; more means no fork
 MEASURED_FRAC = 0.25  # of the branches' steps, the last ones, over which value is measured: the transient is over

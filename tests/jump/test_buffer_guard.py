@@ -7,7 +7,7 @@ import torch
 from references.same import assert_same
 from torch import nn
 
-from hpt.trainer.snapshot import BufferGuard, Snapshot
+from hpt.jump.snapshot import BufferGuard, Snapshot
 
 
 class Drifting(nn.Module):

@@ -10,7 +10,7 @@ from references.same import assert_same
 from torch import nn
 from torch.optim import lr_scheduler
 
-from hpt.trainer.snapshot import Snapshot
+from hpt.jump.snapshot import Snapshot
 
 
 class Net(nn.Module):
