@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.control.fall import FallTest
+from hpt.control.progress import ProgressTest
 
 
-def cycle(judge: FallTest, losses: list[float]) -> None:
-    for loss in losses:
-        judge.observe(loss)
+def cycle(judge: ProgressTest, losses: list[float]) -> None:
+    judge.observe(np.array(losses))
     judge.end_cycle()
 
 
@@ -28,7 +27,7 @@ def test_the_statistic_is_welchs(seed: int, num_first: int, num_now: int, drop: 
     """Two cycles of unequal length and spread."""
     rng = np.random.default_rng(seed)
     first, now = rng.normal(2.0, 0.5, num_first).tolist(), rng.normal(2.0 - drop, 0.2, num_now).tolist()
-    judge = FallTest(4.0)
+    judge = ProgressTest()
     cycle(judge, first)
     assert judge.fall_sigmas is None
     cycle(judge, now)
@@ -40,7 +39,7 @@ def test_every_cycle_is_held_against_the_first() -> None:
     """A loss that falls a little from cycle to cycle passes once the whole fall is clear."""
     rng = np.random.default_rng(0)
     cycles = [rng.normal(2.0 - 0.1 * n, 0.3, 20).tolist() for n in range(9)]
-    judge, seen = FallTest(4.0), list[bool]()
+    judge, seen = ProgressTest(), list[bool]()
     for losses in cycles:
         cycle(judge, losses)
         seen.append(judge.passed)
@@ -52,7 +51,7 @@ def test_every_cycle_is_held_against_the_first() -> None:
 @pytest.mark.parametrize(("second", "passes"), [(1.0, True), (2.0, False), (3.0, False)])
 def test_losses_without_any_noise(second: float, passes: bool) -> None:
     """Any fall of a constant loss is beyond noise; no fall and a rise are not, and nothing divides by zero."""
-    judge = FallTest(4.0)
+    judge = ProgressTest()
     cycle(judge, [2.0] * 5)
     cycle(judge, [second] * 5)
     assert judge.passed is passes
@@ -62,7 +61,7 @@ def test_losses_without_any_noise(second: float, passes: bool) -> None:
 
 def test_losses_of_zero_throughout_do_not_pass() -> None:
     """Zero against zero is no fall."""
-    judge = FallTest(0.0)
+    judge = ProgressTest()
     for _ in range(3):
         cycle(judge, [0.0] * 4)
     assert judge.passed is False
@@ -70,7 +69,7 @@ def test_losses_of_zero_throughout_do_not_pass() -> None:
 
 def test_a_run_that_passed_has_passed() -> None:
     """A later rise changes neither verdict nor statistic."""
-    judge = FallTest(4.0)
+    judge = ProgressTest()
     cycle(judge, [3.0, 3.1, 2.9])
     cycle(judge, [1.0, 1.1, 0.9])
     sigmas = judge.fall_sigmas
@@ -81,7 +80,7 @@ def test_a_run_that_passed_has_passed() -> None:
 
 def test_losses_that_are_not_finite_say_nothing() -> None:
     """The statistic is that of the finite losses alone."""
-    judge = FallTest(4.0)
+    judge = ProgressTest()
     cycle(judge, [3.0, math.nan, 3.4, math.inf, 3.2])
     cycle(judge, [2.9, 3.1, -math.inf])
     assert judge.fall_sigmas == pytest.approx(welch([3.0, 3.4, 3.2], [2.9, 3.1]), rel=1e-9)
@@ -89,7 +88,7 @@ def test_losses_that_are_not_finite_say_nothing() -> None:
 
 def test_a_single_loss_waits_for_a_second() -> None:
     """One number has no spread: the cycle goes on into the next."""
-    judge = FallTest(4.0)
+    judge = ProgressTest()
     cycle(judge, [3.0])
     cycle(judge, [3.4])
     cycle(judge, [2.9, 3.1])
@@ -105,7 +104,7 @@ def test_pure_noise_seldom_passes() -> None:
     rng = np.random.default_rng(3)
     passed = 0
     for _ in range(200):
-        judge = FallTest(4.0)
+        judge = ProgressTest()
         for _ in range(40):
             cycle(judge, rng.normal(2.0, 0.3, 20).tolist())
         passed += judge.passed
@@ -117,15 +116,15 @@ def test_a_checkpoint_continues_bit_for_bit(stop: int) -> None:
     """Stopped within the first cycle, at its end, within the second or after the verdict."""
     events: list[float | None] = [3.0, 3.1, None, 2.9, 2.7, None, 1.0, 1.1, None, 5.0, None]
 
-    def play(judge: FallTest, part: list[float | None]) -> FallTest:
+    def play(judge: ProgressTest, part: list[float | None]) -> ProgressTest:
         for loss in part:
             if loss is None:
                 judge.end_cycle()
             else:
-                judge.observe(loss)
+                judge.observe(np.array([loss]))
         return judge
 
-    unbroken, first, second = FallTest(4.0), FallTest(4.0), FallTest(4.0)
+    unbroken, first, second = ProgressTest(), ProgressTest(), ProgressTest()
     play(unbroken, events)
     second.load_state_dict(play(first, events[:stop]).state_dict())
     play(second, events[stop:])

@@ -22,8 +22,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from hpt.errors import CheckpointError, DiskError
-from hpt.trainer import checkpoint
-from hpt.trainer.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
+from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint, write_checkpoint
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 STATE: dict[str, Any] = {
@@ -252,8 +251,8 @@ def test_leftovers_of_dead_processes_go_and_of_living_ones_stay(tmp_path: Path) 
 KILLED = """
 import os, random, signal, sys, time
 import torch
-from hpt.trainer import checkpoint
-from hpt.trainer.checkpoint import CheckpointFolder
+from hpt.trainer import checkpoint_file
+from hpt.trainer.checkpoint_file import CheckpointFolder
 torch.set_num_threads(1)
 chance, folder, first = random.Random(5), CheckpointFolder(sys.argv[1], keep=2), 1
 kills = hits = 0
