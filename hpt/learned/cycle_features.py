@@ -131,7 +131,8 @@ class CycleFeatures(Stateful):
             return self._speeds[0] - self._speeds[2], _turning(stats, total)
         squares = stats.gram[:2, 0, 0].tolist()
         angles = [
-            _cosine(*three) for three in zip(stats.lagged[:2].tolist(), squares, stats.lagged_norms[:2].tolist(), strict=True)
+            _cosine(*three)
+            for three in zip(stats.lagged[:2].tolist(), squares, stats.lagged_norms[:2].tolist(), strict=True)
         ]
         return 0.5 * (_log(squares[0]) - _log(squares[1])), angles[0] - angles[1]
 

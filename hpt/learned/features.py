@@ -65,9 +65,7 @@ class FeatureEncoder(Stateful):
             warm = often[num_cold:]
             means, variances = self._rescale(_OFTEN, warm, self._step_gains(len(warm)))
             vectors[num_cold:, _OFTEN] = _standardised(warm, means, variances)
-            vectors[num_cold:, _CYCLE] = _standardised(
-                self._raw[_CYCLE], self._means[_CYCLE], self._variances[_CYCLE]
-            )
+            vectors[num_cold:, _CYCLE] = _standardised(self._raw[_CYCLE], self._means[_CYCLE], self._variances[_CYCLE])
         return vectors
 
     def observe_cycle(self, stats: CycleStats) -> None:
@@ -113,7 +111,7 @@ class FeatureEncoder(Stateful):
 
 
 def _scaled_sums(start: FloatArray, terms: FloatArray, factors: FloatArray) -> FloatArray:
-    """s <- (s + term) * factor, after each row (n, w)."""
+    """The sums after each row (n, w): add the term, then multiply by the factor."""
     sums, before = np.empty_like(terms), start
     for term, factor, after in zip(terms, factors, sums, strict=True):
         np.add(before, term, after)

@@ -17,17 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.history import NEVER, FloatArray
+from hpt.history import FloatArray
 from hpt.learned.loss_trend import LossTrend
 from hpt.numerics.running import corrected_gain
 from hpt.numerics.stateful import Stateful
 
 Vector = NDArray[np.float32]
 
-ACTION_SIZE = 3
-"""Norm ratio and gain of the jump right before the step (0 without one), steps since the last jump / K in [0, 3]."""
-MAX_SINCE = 3.0
-"""Cycles; the longest wait the actions tell apart, and what "never" looks like."""
 CONSTANT = "constant"
 """Name of the constant forecaster in all scores."""
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -110,15 +106,6 @@ class ForecastModel(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         ...
-
-
-def action_vectors(size: tuple[float, float], steps_since_jump: NDArray[np.int64], cycle_steps: int) -> Vector:
-    """Actions (n, 3) of full steps (n,); `size` is norm ratio and gain of the jump before a step that is the first."""
-    actions = np.zeros((len(steps_since_jump), ACTION_SIZE), dtype=np.float32)
-    actions[steps_since_jump == 1, :-1] = size
-    since = np.minimum(MAX_SINCE, steps_since_jump / cycle_steps)
-    actions[:, -1] = np.where(steps_since_jump == NEVER, MAX_SINCE, since)
-    return actions
 
 
 def gaussian_nll(error: float, log_scale: float) -> float:

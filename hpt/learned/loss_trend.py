@@ -122,7 +122,8 @@ class LossTrend(Stateful):
     def copy(self) -> Self:
         """A twin that goes its own way from here."""
         twin = copy.copy(self)
-        twin._levels, twin._means, twin._variances = self._levels[:], self._means[:], self._variances[:]
+        for name in ("_levels", "_means", "_variances"):
+            setattr(twin, name, getattr(self, name).copy())
         return twin
 
     def at(self, horizon: int) -> tuple[float, float]:

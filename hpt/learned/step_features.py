@@ -175,7 +175,7 @@ class StepFeatures(Stateful):
         rows[31:33], rows[33] = lr_grad, _each(exp, lr_grad)
         return np.ascontiguousarray(rows.T)
 
-    def _values(  # noqa: PLR0913, PLR0917 (one pass over everything that steps left)
+    def _values(
         self,
         steps: StepStats,
         grad: FloatArray,
