@@ -16,16 +16,16 @@ from hpt.errors import CheckpointError
 class Stateful:
     """Base of objects whose state is some of their fields.
 
-    `_state` names the fields; in the state they go without leading underscores. A field may be a plain value, an array,
-    a tensor, a queue, a generator of random numbers, an object with a state_dict, or a dictionary of such objects. What
-    is derived from them is recomputed by an override of `load_state_dict`.
+    `_state` names the fields that a class adds to its bases'; in the state they go without leading underscores. A field
+    may be a plain value, an array, a tensor, a queue, a generator of random numbers, an object with a state_dict, or a
+    dictionary of such objects. What is derived from them is recomputed by an override of `load_state_dict`.
     """
 
     _state: ClassVar[tuple[str, ...]] = ()
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of everything needed to continue bit for bit."""
-        return {name.lstrip("_"): _saved(getattr(self, name)) for name in self._state}
+        return {name.lstrip("_"): _saved(getattr(self, name)) for name in _fields(type(self))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`.
@@ -33,8 +33,13 @@ class Stateful:
         Raises:
             CheckpointError: an array was saved with another shape.
         """
-        for name in self._state:
+        for name in _fields(type(self)):
             setattr(self, name, _restored(getattr(self, name), state[name.lstrip("_")], name))
+
+
+def _fields(kind: type) -> list[str]:
+    """What the class and its bases declare."""
+    return [name for one in reversed(kind.__mro__) for name in vars(one).get("_state", ())]
 
 
 def _saved(value: Any) -> Any:
@@ -53,6 +58,8 @@ def _saved(value: Any) -> Any:
 
 def _restored(present: Any, saved: Any, name: str) -> Any:
     """The field's new value, which is the present object where that has to stay."""
+    if saved is None:
+        return None
     if hasattr(present, "load_state_dict"):
         present.load_state_dict(saved)
     elif isinstance(present, np.random.Generator):

@@ -161,7 +161,7 @@ def test_a_disk_that_fills_up_meanwhile_is_named(tmp_path: Path, monkeypatch: py
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     if name == "write":
-        monkeypatch.setattr(checkpoint, "save_file", library_full)
+        monkeypatch.setattr(checkpoint_file, "save_file", library_full)
     else:
         monkeypatch.setattr(os if name == "fsync" else Path, name, full)
     _fails_without_loss(path, "the disk is full")

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from hpt.learned.facts import FloatArray
+from hpt.history import FloatArray
+from hpt.numerics.stateful import Stateful
 
 _CAPACITY = 256  # outcomes the fit looks at
 _LEAST_PROBABILITY = 1e-4
@@ -30,12 +31,14 @@ _LEAST_OUTCOMES = 20  # below this no skill is claimed
 _NUM_BINS = 10
 
 
-class Calibrator:
+class Calibrator(Stateful):
     """Online recalibration of a raw probability.
 
     Args:
         prior_rate: share of successes expected before any outcome, in (0, 1).
     """
+
+    _state = ("_logits", "_outcomes")
 
     def __init__(self, prior_rate: float) -> None:
         assert 0 < prior_rate < 1, f"prior_rate is {prior_rate}, it must lie in (0, 1)"
@@ -54,14 +57,9 @@ class Calibrator:
         self._outcomes.append(float(outcome))
         self._refit()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"logits": list(self._logits), "outcomes": list(self._outcomes)}
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._logits = deque((float(logit) for logit in state["logits"]), maxlen=_CAPACITY)
-        self._outcomes = deque((float(outcome) for outcome in state["outcomes"]), maxlen=_CAPACITY)
+        super().load_state_dict(state)
         self._refit()
 
     def _refit(self) -> None:
@@ -93,12 +91,14 @@ def _newton(design: FloatArray, outcomes: FloatArray, weights: FloatArray) -> tu
     return float(point[0]), float(point[1])
 
 
-class Reliability:
+class Reliability(Stateful):
     """Brier score, its base rates and the reliability table of a stream of probabilities.
 
     Attributes:
         count: outcomes so far.
     """
+
+    _state = ("count", "_successes", "_squares", "_base_squares", "_bins")
 
     def __init__(self) -> None:
         self.count = 0
@@ -168,22 +168,6 @@ class Reliability:
             "skill": self.skill,
             "table": self.table(),
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {
-            "count": self.count,
-            "successes": self._successes,
-            "squares": self._squares,
-            "base_squares": self._base_squares,
-            "bins": [list(one_bin) for one_bin in self._bins],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.count, self._successes = int(state["count"]), int(state["successes"])
-        self._squares, self._base_squares = float(state["squares"]), float(state["base_squares"])
-        self._bins = [[int(count), float(total), int(hits)] for count, total, hits in state["bins"]]
 
 
 def _logit(probability: float) -> float:

@@ -5,6 +5,9 @@ what came out (prequential, like the loss forecasts). The acting default is the 
 values are in and its rolling score beats that of the running mean over all values by the margin; it then plays the arm
 of the largest lower bound mean - kappa sd, where "none" is worth 0 for certain. Without such a model the running mean
 itself may still say that jumps lose: "none" when even its upper bound is below 0.
+
+A bandit may choose instead. It is off by default: a run has a handful of forks and a bandit needs more to beat the base
+preset.
 """
 
 import math
@@ -14,20 +17,24 @@ from typing import Any
 
 import numpy as np
 
-from hpt.learned.facts import FloatArray
-from hpt.learned.forecast import Scoreboard, gaussian_nll
-from hpt.predictors.verdicts import VALUE_CLIP, ShrunkMeans
+from hpt.control.bandit import LinUCB
+from hpt.history import FloatArray
+from hpt.jump.stats import CycleStats
+from hpt.learned.forecast_model import Scoreboard, gaussian_nll
+from hpt.learned.outcomes import VALUE_CLIP, ShrunkMeans
+from hpt.numerics.stateful import Stateful
 
 RUNNING_MEAN = "mean"
 MIN_VALUES = 3
 LEAST_SD = 1e-3  # units of noise; nobody knows a value better than that
 KAPPA = 1.0  # standard deviations in the lower bound
+_CONTEXT_SIZE = 2
 
 Values = Mapping[str, tuple[FloatArray, FloatArray]]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ArmChoice:
     """The arm to play (None for "none"); its value and lower bound in units of the trend's noise, if measured."""
 
     arm: int | None
@@ -35,7 +42,7 @@ class Choice:
     lower: float | None
 
 
-class Worth:
+class ValueScores(Stateful):
     """Scores value forecasts and chooses the arm.
 
     Args:
@@ -43,6 +50,8 @@ class Worth:
         memory: decay of the rolling score per value.
         margin: lead over the running mean needed to choose, nats.
     """
+
+    _state = ("scores", "_mean")
 
     def __init__(self, base_arm: int, memory: float, margin: float) -> None:
         self._base_arm = base_arm
@@ -67,7 +76,7 @@ class Worth:
             return RUNNING_MEAN
         return self.scores.leader(names, RUNNING_MEAN, self._margin)
 
-    def choose(self, values: Values) -> Choice:
+    def choose(self, values: Values) -> ArmChoice:
         """The arm to play, given what each model says of every arm."""
         leader = self.leader(tuple(values))
         if leader == RUNNING_MEAN:
@@ -75,14 +84,14 @@ class Worth:
         means, sds = values[leader]
         lower = means - KAPPA * sds
         best = int(np.argmax(lower))
-        return Choice(best if lower[best] > 0.0 else None, float(means[best]), float(lower[best]))
+        return ArmChoice(best if lower[best] > 0.0 else None, float(means[best]), float(lower[best]))
 
-    def _default(self) -> Choice:
+    def _default(self) -> ArmChoice:
         if self.count == 0:
-            return Choice(self._base_arm, None, None)
+            return ArmChoice(self._base_arm, None, None)
         mean, sd = self.mean
         losing = self.count >= MIN_VALUES and mean + KAPPA * sd < 0.0
-        return Choice(None if losing else self._base_arm, mean, mean - KAPPA * sd)
+        return ArmChoice(None if losing else self._base_arm, mean, mean - KAPPA * sd)
 
     def score(self, said: Mapping[str, tuple[float, float]], value: float) -> float:
         """Score what was said of a value before it was measured; returns the value as it should be learned."""
@@ -107,11 +116,34 @@ class Worth:
             "scores": scores,
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """Scores and the running mean."""
-        return {"scores": self.scores.state_dict(), "mean": self._mean.state_dict()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.scores.load_state_dict(state["scores"])
-        self._mean.load_state_dict(state["mean"])
+class ArmBandit(Stateful):
+    """LinUCB over the arms of a selector; the context is (1, how far the run is).
+
+    "No jump" is worth exactly nothing, so it needs no model: it wins when no arm's upper bound is above zero.
+
+    Args:
+        names: arms, without "none".
+        base_arm: played until the first value was measured.
+    """
+
+    _state = ("_bandit", "_context")
+
+    def __init__(self, names: tuple[str, ...], base_arm: int) -> None:
+        self._bandit = LinUCB(names, _CONTEXT_SIZE)
+        self._base_arm = base_arm
+        self._context: list[float] | None = None
+
+    def choose(self, stats: CycleStats) -> ArmChoice:
+        """The arm with the highest upper bound; its mean is in units of the trend's noise."""
+        self._context = [1.0, 1.0 - stats.lr_frac if stats.progress is None else stats.progress]
+        if sum(self._bandit.plays) == 0:
+            return ArmChoice(self._base_arm, None, None)
+        choice = self._bandit.choose(self._context)
+        best = choice.scores[choice.arm] > 0.0
+        return ArmChoice(choice.arm if best else None, choice.means[choice.arm], choice.means[choice.arm])
+
+    def observe(self, arm: int, value: float) -> None:
+        """Reward the arm played last with its measured value, in units of the trend's noise."""
+        if self._context is not None:
+            self._bandit.observe(self._context, arm, value)

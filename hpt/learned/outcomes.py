@@ -13,14 +13,13 @@ with one pass instead of a batch solve).
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.learned.facts import FloatArray
-from hpt.learned.forecast import Vector
+from hpt.history import FloatArray
+from hpt.learned.forecast_model import Vector
+from hpt.numerics.stateful import Stateful
 
 VALUE_CLIP = 5.0  # units of the trend's noise; measured values stay below 1, a branch that blew up does not
 WITHIN_SPREAD = 0.05  # prior, units of noise: repeated measurements scatter by .001 to .002 nats on noise near 0.05
@@ -31,12 +30,14 @@ LOGIT_CLIP = 30.0  # beyond it the probability is 0 or 1 in any case
 FEATURE_SIGMA = 0.5  # prior standard deviation of the logit from all features together
 
 
-class ShrunkMeans:
+class ShrunkMeans(Stateful):
     """Mean and predictive spread of the values of several arms.
 
     Args:
         num_arms: arms; with one it is the running mean.
     """
+
+    _state = ("_counts", "_means", "_squares")
 
     def __init__(self, num_arms: int) -> None:
         self._counts = np.zeros(num_arms)
@@ -75,28 +76,16 @@ class ShrunkMeans:
         self._means[arm] += before / float(self._counts[arm])
         self._squares += before * (value - float(self._means[arm]))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Counts, means, and the squares about them."""
-        return {
-            "counts": self._counts.copy(),
-            "means": self._means.copy(),
-            "squares": self._squares,
-        }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self._counts = np.array(state["counts"], dtype=np.float64)
-        self._means = np.array(state["means"], dtype=np.float64)
-        self._squares = float(state["squares"])
-
-
-class ShrunkLogistic:
+class ShrunkLogistic(Stateful):
     """Probability of a good outcome: a shrunk rate, and slopes on features that start at zero.
 
     Args:
         num_features: length of the feature vectors, each about standard normal.
         prior: probability before any outcome.
     """
+
+    _state = ("_num_good", "_count", "_slopes", "_precision")
 
     def __init__(self, num_features: int, prior: float = PRIOR_SUCCESS) -> None:
         self._prior = prior
@@ -119,19 +108,3 @@ class ShrunkLogistic:
         self._slopes += inputs * (float(good) - probability) / self._precision
         self._num_good += int(good)
         self._count += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """Outcomes counted, and the posterior of the slopes."""
-        return {
-            "num_good": self._num_good,
-            "count": self._count,
-            "slopes": self._slopes.copy(),
-            "precision": self._precision.copy(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self._num_good = int(state["num_good"])
-        self._count = int(state["count"])
-        self._slopes = np.array(state["slopes"], dtype=np.float64)
-        self._precision = np.array(state["precision"], dtype=np.float64)
