@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from hpt.errors import CheckpointError, DiskError
+from hpt.trainer import checkpoint_file
 from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint, write_checkpoint
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -251,6 +252,7 @@ def test_leftovers_of_dead_processes_go_and_of_living_ones_stay(tmp_path: Path) 
 KILLED = """
 import os, random, signal, sys, time
 import torch
+from hpt.trainer import checkpoint_file
 from hpt.trainer import checkpoint_file
 from hpt.trainer.checkpoint_file import CheckpointFolder
 torch.set_num_threads(1)
