@@ -230,7 +230,6 @@ class MemoryConfig(Settings):
     record_phases: bool = setting(True, "one memory record at every change of phase")
     cleanup_interval: int = setting(50, "updates between clean-ups of idle memory, 0 for none", unit="steps", low=0)
     cleanup_min_bytes: int = setting(64 * 1024**2, "idle memory worth giving back", unit="bytes", low=1)
-    cleanup_min_frac: float = setting(0.25, "the same, as a share of what the allocator holds", low=0.0, high=1.0)
     check_interval: int = setting(10, "updates between looks at the thresholds", unit="steps", low=1)
     warn_at: float | None = setting(
         0.9,

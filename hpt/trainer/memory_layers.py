@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpt.memory.cleanup import CleanUp
-from hpt.memory.thresholds import Alarm
+from hpt.memory.manager import MemoryAlarm
 from hpt.records import MemoryRecord, Phase
 from hpt.trainer import cycle, persistence
 from hpt.trainer.parts import Parts
@@ -20,6 +20,7 @@ def after_update(parts: Parts) -> None:
             "parameters_moved",
             "parameters were replaced instead of written in place, which costs a copy of each",
             num_moved=findings.num_moved,
+            num_updates=findings.num_updates,
         )
     if findings.cleanup is not None:
         _report(parts, findings.cleanup)
@@ -37,12 +38,12 @@ def _report(parts: Parts, cleanup: CleanUp) -> None:
     )
 
 
-def _answer(parts: Parts, alarm: Alarm) -> None:
+def _answer(parts: Parts, alarm: MemoryAlarm) -> None:
     used, limit = parts.memory.thresholds.used_bytes, parts.memory.thresholds.limit_of(alarm)
     where = f"{used} bytes of memory are in use, threshold {limit}"
-    if alarm is Alarm.WARN:
+    if alarm is MemoryAlarm.WARN:
         parts.event("memory_warning", where, used_bytes=used)
-    elif alarm is Alarm.DEGRADE:
+    elif alarm is MemoryAlarm.DEGRADE:
         done = parts.degradation.step_down()
         if parts.degradation.halves_horizon:
             parts.moving.horizon_factor = max(MIN_HORIZON_FACTOR, parts.moving.horizon_factor * 0.5)

@@ -8,7 +8,7 @@ import torch
 from hpt.control.divergence import Action, Level, Verdict
 from hpt.control.health import Advice, Recommendation
 from hpt.errors import OutOfMemory, TrainingDiverged
-from hpt.memory.exhaustion import is_out_of_memory
+from hpt.memory.manager import is_out_of_memory
 from hpt.records import Phase
 from hpt.trainer import persistence
 from hpt.trainer.full_step import FullOutcome, SchedulerError
