@@ -6,7 +6,6 @@ of Adam). Mean and variance follow Welford (1962).
 """
 
 import math
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt.errors import CheckpointError
+from hpt.numerics.stateful import Stateful
 
 FloatArray = NDArray[np.float64]
 
@@ -152,13 +152,15 @@ class Ring:
             self.push(number)
 
 
-class EmaBank:
+class EmaBank(Stateful):
     """Many bias-corrected exponential averages, each of its own input and gain, updated together.
 
     Attributes:
-        values: (n,) the averages, 0 before the first push.
-        count: pushes so far.
+        values: (w,) the averages, 0 before the first input.
+        count: inputs so far.
     """
+
+    _state = ("values", "count", "_lacking", "_settled")
 
     def __init__(self, gains: FloatArray) -> None:
         assert gains.ndim == 1, f"gains have shape {gains.shape}, they must be a vector"
@@ -167,37 +169,51 @@ class EmaBank:
         self.count = 0
         self._gains = gains.astype(np.float64)
         self._lacking = np.ones(len(gains))  # (1 - gain)^count: weight by which the averages fall short of 1
-        self._rates = self._gains.copy()
-        self._steps = np.zeros(len(gains))
-        self._buffer = self._steps.data
-        self._pack = struct.Struct(f"{len(gains)}d").pack_into  # half the time of assigning a tuple to a slice
+        self._settled = self._gains.copy()  # gains once what is lacking rounds to nothing
+        self._ahead: tuple[FloatArray, FloatArray] | None = None
         least = min(float(gains.min()), 0.5)
         self._settled_count = math.ceil(math.log(_NOTHING) / math.log1p(-least))
 
-    def push(self, numbers: tuple[float, ...]) -> list[float]:
-        """Take in one number for each average and return the averages."""
-        self.count += 1
-        if self.count < self._settled_count:
-            self._correct()
-        steps = self._steps
-        self._pack(self._buffer, 0, *numbers)
-        steps -= self.values
-        steps *= self._rates
-        self.values += steps
-        return self.values.tolist()
+    def rates(self, num_inputs: int) -> FloatArray:
+        """Gains (n, w) with which the next n inputs will enter: `corrected_gain`."""
+        return self._upcoming(num_inputs)[0]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"values": self.values.copy(), "count": self.count, "lacking": self._lacking.copy()}
+    def scan(self, inputs: FloatArray) -> FloatArray:
+        """Take in n inputs (n, w), one after the other, and return the averages after each, (n, w)."""
+        rates, lacking = self._upcoming(len(inputs))
+        averages = ema_scan(self.values, inputs, rates)
+        if len(inputs):
+            self.values[:], self._settled[:], self._lacking[:] = averages[-1], rates[-1], lacking
+        self.count += len(inputs)
+        self._ahead = None
+        return averages
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self.values = np.array(state["values"], dtype=np.float64)
-        self.count = int(state["count"])
-        self._lacking = np.array(state["lacking"], dtype=np.float64)
-        np.divide(self._gains, 1 - self._lacking, out=self._rates, where=self._lacking < 1)
+        super().load_state_dict(state)
+        self._ahead = None
 
-    def _correct(self) -> None:
-        """Gains of this push: `corrected_gain`, until what is lacking rounds to nothing."""
-        self._lacking *= 1 - self._gains
-        np.divide(self._gains, 1 - self._lacking, out=self._rates)
+    def _upcoming(self, num_inputs: int) -> tuple[FloatArray, FloatArray]:
+        """Gains of the next n inputs, and what is lacking after them."""
+        if self._ahead is None or len(self._ahead[0]) != num_inputs:
+            num_correct = min(num_inputs, max(0, self._settled_count - 1 - self.count))
+            factors = np.empty((1 + num_correct, len(self.values)))
+            factors[0], factors[1:] = self._lacking, 1 - self._gains
+            lacking = np.multiply.accumulate(factors, axis=0)
+            rates = np.empty((num_inputs, len(self.values)))
+            np.divide(self._gains, 1 - lacking[1:], out=rates[:num_correct])
+            rates[num_correct:] = rates[num_correct - 1] if num_correct else self._settled
+            self._ahead = rates, lacking[-1]
+        return self._ahead
+
+
+def ema_scan(start: FloatArray, inputs: FloatArray, gains: FloatArray) -> FloatArray:
+    """Exponential averages (n, w) after each of the inputs (n, w), from `start` (w,), under gains (n, w)."""
+    averages, move, before = np.empty_like(inputs), np.empty(inputs.shape[1]), start
+    subtract, multiply, add = np.subtract, np.multiply, np.add
+    for one, gain, after in zip(inputs, gains, averages, strict=True):
+        subtract(one, before, move)
+        multiply(move, gain, move)
+        add(before, move, after)
+        before = after
+    return averages

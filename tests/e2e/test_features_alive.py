@@ -22,14 +22,14 @@ def features() -> np.ndarray:
     config = HybridConfig.from_dict({"total_steps": STEPS, "warmup_steps": 60, "update": {"clip_norm": 1.0}})
     scheduler = workload.build_scheduler(optimizer, STEPS)
     trainer = HybridTrainer(model, optimizer, workload.loss, config, scheduler)
-    chooser = trainer._parts.predictor.inner
+    chooser = trainer._c.predictor.inner
     assert isinstance(chooser, LearnedChooser)
     rows: list[np.ndarray] = []
     while trainer.num_updates < STEPS:
         before = trainer.num_updates
         trainer.step(workload.batch(trainer.num_calls))
         if trainer.num_updates > before:
-            trainer._parts.predictor.catch_up()
+            trainer._c.predictor.catch_up()
             rows.append(np.array(chooser.encoder.raw(), dtype=np.float64))
     assert trainer.summary()["counters"]["jumps_accepted"] >= 5
     return np.array(rows)

@@ -75,10 +75,9 @@ def test_a_bank_is_many_averages() -> None:
     gains = np.array([0.5, 0.1, 1 / 30])
     bank, singles = EmaBank(gains), [Ema(gain) for gain in gains]
     generator = np.random.default_rng(0)
-    for inputs in generator.standard_normal((1500, 3)).tolist():
-        values = bank.push(tuple(inputs))
-        expected = [single.push(number) for single, number in zip(singles, inputs, strict=True)]
-        np.testing.assert_allclose(values, expected, rtol=1e-11, atol=1e-13)  # order of roundings differs
+    for inputs in np.split(generator.standard_normal((1500, 3)), [1, 9, 40, 900]):
+        expected = [[single.push(number) for single, number in zip(singles, row, strict=True)] for row in inputs]
+        np.testing.assert_allclose(bank.scan(inputs), expected, rtol=1e-11, atol=1e-13)  # order of roundings differs
 
 
 @pytest.mark.parametrize("make", [lambda: Ema(0.1), Welford, lambda: Ring(4)], ids=["ema", "welford", "ring"])
@@ -99,16 +98,14 @@ def test_state_continues_bit_for_bit(make) -> None:
 
 @pytest.mark.parametrize("split", [3, 1600])
 def test_bank_state_continues_bit_for_bit(split: int) -> None:
-    """Saved during or after start-up, a bank goes on as if it had never stopped."""
-    inputs = [tuple(row) for row in np.random.default_rng(2).standard_normal((1700, 2)).tolist()]
+    """Saved during or after start-up, a bank goes on as if it had never stopped, in blocks of any size."""
+    inputs = np.random.default_rng(2).standard_normal((1700, 2))
     gains = np.array([0.5, 1 / 30])
     whole, first, second = EmaBank(gains), EmaBank(gains), EmaBank(gains)
-    for row in inputs[:split]:
-        whole.push(row)
-        first.push(row)
+    first.scan(inputs[:split])
     second.load_state_dict(first.state_dict())
-    for row in inputs[split:]:
-        assert whole.push(row) == second.push(row)
+    np.testing.assert_array_equal(whole.scan(inputs)[split:], second.scan(inputs[split:]))
+    assert second.count == 1700
 
 
 def test_ring_refuses_another_capacity() -> None:

@@ -125,7 +125,7 @@ def test_4_a_raising_probe_undoes_the_jump_and_makes_a_full_step(call: int) -> N
         return loss
 
     spoil(problem, fail)
-    trainer._parts.full.loss_fn = problem.loss_fn
+    trainer._c.full.loss_fn = problem.loss_fn
     before = weights_of(problem.model)
     result = trainer.step(problem.batch(trainer.num_calls))
     assert "probe_failed" in events(records)
@@ -243,7 +243,7 @@ def test_9_a_loader_that_ends_mid_cycle_leaves_an_ordinary_run() -> None:
     problem, plain = teacher(), teacher()
     fork = {"budget_frac": 0.5, "steps": 20, "measured_steps": 5, "at_fracs": [0.15]}
     trainer = build(problem, fork=fork, update={"accumulation_steps": 2})
-    while trainer._parts.moving.fork is None:
+    while trainer._c.state.fork is None:
         trainer.step(problem.batch(trainer.num_calls))
     for _ in range(7):
         trainer.step(problem.batch(trainer.num_calls))
@@ -277,15 +277,15 @@ def test_interrupt_inside_a_jump_undoes_it() -> None:
     trainer = build(problem, predictor=Overshoot(0.5))
     reach(problem, trainer, Phase.PREDICT)
     before = weights_of(problem.model)
-    start = trainer._parts.ledger.counters.forwards
+    start = trainer._c.ledger.counters.forwards
 
     def interrupt(loss: torch.Tensor, _: int) -> torch.Tensor:
-        if trainer._parts.ledger.counters.forwards == start + 1:
+        if trainer._c.ledger.counters.forwards == start + 1:
             raise KeyboardInterrupt
         return loss
 
     spoil(problem, interrupt)
-    trainer._parts.full.loss_fn = problem.loss_fn
+    trainer._c.full.loss_fn = problem.loss_fn
     with pytest.raises(KeyboardInterrupt):
         trainer.step(problem.batch(trainer.num_calls))
     assert torch.equal(weights_of(problem.model), before)

@@ -31,7 +31,7 @@ def build(problem: Problem, records: list[Record], factor: float) -> HybridTrain
 
 
 def until_fork(problem: Problem, trainer: HybridTrainer) -> None:
-    while trainer._parts.moving.fork is None:
+    while trainer._c.state.fork is None:
         trainer.step(problem.batch(trainer.num_calls))
         assert trainer.num_calls < 300
 
@@ -42,7 +42,7 @@ def test_value_equals_two_runs_made_by_hand(factor: float) -> None:
     problem, records = teacher(dropout=0.1), list[Record]()
     trainer = build(problem, records, factor)
     until_fork(problem, trainer)
-    parts, first = trainer._parts, trainer.num_calls
+    parts, first = trainer._c, trainer.num_calls
     rng = torch.get_rng_state()
     ends: dict[bool, torch.Tensor] = {}
     losses: dict[bool, list[float]] = {}
@@ -54,7 +54,7 @@ def test_value_equals_two_runs_made_by_hand(factor: float) -> None:
         assert twin.scheduler is not None
         twin.scheduler.load_state_dict(now[2])
         if jumped:
-            fork = parts.moving.fork
+            fork = parts.state.fork
             assert fork is not None
             for mine, theirs in zip(twin.model.parameters(), problem.model.parameters(), strict=True):
                 mine.data.copy_(fork.jumped.kept(theirs))

@@ -9,13 +9,13 @@ from references.problems import Problem, pure_noise, quadratic, teacher, weights
 
 from hpt import HybridTrainer, Phase
 from hpt.records import JumpRecord, Record
-from hpt.trainer.parts import Parts
+from hpt.trainer.components import Components
 
 ALWAYS: dict[str, Any] = {"gate": "always", "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0}}
 
 
-def parts_of(trainer: HybridTrainer) -> Parts:
-    return trainer._parts
+def parts_of(trainer: HybridTrainer) -> Components:
+    return trainer._c
 
 
 def _is_predict(trainer: HybridTrainer) -> bool:
@@ -64,7 +64,7 @@ def test_a_jump_points_along_the_true_later_displacement() -> None:
     problem = quadratic()
     trainer = problem.trainer(**ALWAYS)
     run_to_predict(problem, trainer)
-    proposal = parts_of(trainer).moving.proposal
+    proposal = parts_of(trainer).state.proposal
     assert proposal is not None
     before = weights_of(problem.model)
     twin = copy.deepcopy(problem.model)
@@ -138,7 +138,7 @@ def test_tied_weights_are_moved_once() -> None:
     )
     trainer = problem.trainer(**ALWAYS)
     run_to_predict(problem, trainer)
-    facts, proposal = parts_of(trainer).moving.facts, parts_of(trainer).moving.proposal
+    facts, proposal = parts_of(trainer).state.stats, parts_of(trainer).state.proposal
     assert facts is not None
     assert proposal is not None
     norm = min(facts.jump_norm(proposal.coefficients), 1.5 * facts.displacement_norm)
@@ -192,7 +192,7 @@ def test_controls_do_what_their_names_say(predictor: str) -> None:
     problem = teacher()
     trainer = problem.trainer(predictor=predictor, **ALWAYS)
     run_to_predict(problem, trainer)
-    before, d = weights_of(problem.model), parts_of(trainer).moving.facts
+    before, d = weights_of(problem.model), parts_of(trainer).state.stats
     trainer.step(problem.batch(trainer.num_calls))
     moved = float((weights_of(problem.model) - before).norm())
     assert d is not None

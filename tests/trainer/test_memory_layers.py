@@ -61,7 +61,7 @@ def test_no_parameter_moves_through_jumps_and_rollbacks() -> None:
     """Layer 1: several jumps are made, none of them copies."""
     _, records, trainer = _run(teacher())
     assert _jumps(records) >= 3
-    assert trainer._parts.memory.copies.num_copies == 0
+    assert trainer._c.memory.copies.num_copies == 0
     assert _events(records, "parameters_moved") == []
 
 
@@ -77,7 +77,7 @@ def test_a_loss_function_that_replaces_parameters_is_found_out() -> None:
 
     problem.loss_fn = loss
     _, records, trainer = _run(problem, 20)
-    assert trainer._parts.memory.copies.num_copies == 2
+    assert trainer._c.memory.copies.num_copies == 2
     found = [(one.data["num_moved"], one.data["num_updates"]) for one in _events(records, "parameters_moved")]
     assert found == [(1, 10)] * 2
 
@@ -127,7 +127,7 @@ def test_a_warning_is_given_once() -> None:
 
 def test_degrading_gives_up_rung_by_rung() -> None:
     """Layer 4: bf16 on the host, then the scale nobody asks for, then the horizon; the weights still train."""
-    before = _run(teacher(), 3)[2]._parts.trajectory.nbytes
+    before = _run(teacher(), 3)[2]._c.outer.trajectory.nbytes
     _, records, trainer = _run(teacher(), memory={"degrade_at": LOW, "check_interval": 15})
     said = [one.message.split("; ")[1] for one in _events(records, "memory_degraded")]
     assert [one.split(",")[0] for one in said] == [
@@ -136,8 +136,8 @@ def test_degrading_gives_up_rung_by_rung() -> None:
         "horizon halved",
         "horizon halved",
     ]
-    assert trainer._parts.trajectory.nbytes == before // 3  # start and two averages in fp32; start and one in bf16
-    assert trainer._parts.moving.horizon_factor < 1.0
+    assert trainer._c.outer.trajectory.nbytes == before // 3  # start and two averages in fp32; start and one in bf16
+    assert trainer._c.state.horizon_factor < 1.0
     assert _jumps(records) >= 3
 
 
@@ -153,7 +153,7 @@ def test_a_degraded_run_continues_bit_for_bit(tmp_path: Path, saved_at: int) -> 
     other = teacher()
     resumed = other.trainer([], **ALWAYS, memory=memory)
     resumed.load(tmp_path / "mid.ckpt")
-    assert resumed._parts.degradation.rung == saved_at // 15
+    assert resumed._c.degradation.rung == saved_at // 15
     assert other.run(resumed, saved_at + 9) == expected
 
 
@@ -242,7 +242,7 @@ def test_no_memory_at_the_end_of_a_cycle_costs_the_jump_not_the_step(
     records: list[Record] = []
     trainer = problem.trainer(records, **ALWAYS)
     problem.run(trainer, 15)
-    trajectory = trainer._parts.trajectory
+    trajectory = trainer._c.outer.trajectory
     original, calls = getattr(trajectory, part), 0
 
     def fails_once(*arguments: Any) -> Any:
@@ -278,7 +278,7 @@ def test_no_memory_in_the_probe_undoes_the_jump() -> None:
             failed.append(weights_of(model))
         return loss_fn(model, batch)
 
-    trainer._parts.full.loss_fn = loss
+    trainer._c.full.loss_fn = loss
     result = trainer.step(problem.batch(trainer.num_calls))
     assert (result.num_backward, result.was_predicted) == (1, False)
     assert torch.equal(failed[0], failed[1])
@@ -293,7 +293,7 @@ def test_offloading_the_optimizer_changes_nothing() -> None:
     assert losses == expected
     assert torch.equal(weights_of(here.model), weights_of(there.model))
     assert _jumps(records) >= 3
-    assert trainer._parts.predict._offload is not None
+    assert trainer._c.predict._offload is not None
 
 
 def test_a_rejected_jump_finds_its_optimizer_again() -> None:
@@ -314,7 +314,7 @@ def test_each_phase_has_a_precision_of_its_own(phase: str) -> None:
         seen.setdefault(str(trainer.phase).lower(), set()).add(torch.is_autocast_enabled("cpu"))
         return loss_fn(model, batch)
 
-    trainer._parts.full.loss_fn = loss
+    trainer._c.full.loss_fn = loss
     problem.run(trainer, 45)
     assert seen == {name: {name == phase} for name in ("warmup", "full", "predict", "correct")}
 

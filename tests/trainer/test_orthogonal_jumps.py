@@ -11,10 +11,10 @@ from references.problems import Problem, quadratic, teacher, weights_of
 from torch import Tensor, nn
 
 from hpt import HybridTrainer, Phase
+from hpt.jump.trajectory import Trajectory
 from hpt.numerics import orthogonal
 from hpt.predictors.nesterov import PRESETS
 from hpt.records import JumpRecord, Record
-from hpt.trainer.trajectory import Trajectory
 
 SHAPES = {"matrix": (6, 9), "filters": (4, 2, 3, 3), "bias": (6,), "row": (1, 9), "column": (9, 1), "table": (7, 5)}
 WHOLE_RUN = {"window_start_frac": 0.0, "window_end_frac": 1.0}
@@ -213,9 +213,9 @@ def cycle_of(optimizer: torch.optim.Optimizer, problem: Problem, **settings: Any
     trainer: HybridTrainer = problem.trainer(full_steps=None, **settings)
     ends: list[int] = []
     while len(ends) < 2:
-        before = trainer._parts.trajectory.num_cycles
+        before = trainer._c.outer.trajectory.num_cycles
         trainer.step(problem.batch(trainer.num_calls))
-        if trainer._parts.trajectory.num_cycles > before:
+        if trainer._c.outer.trajectory.num_cycles > before:
             ends.append(trainer.num_updates)
     return ends[1] - ends[0]
 
@@ -253,5 +253,5 @@ def test_a_cycle_that_was_asked_for_is_taken() -> None:
     problem.optimizer = torch.optim.SGD(problem.model.parameters(), lr=1e-4, momentum=0.99)
     trainer = problem.trainer(total_steps=600, full_steps=15)
     problem.run(trainer, 60)
-    assert trainer._parts.trajectory.num_cycles == 4
+    assert trainer._c.outer.trajectory.num_cycles == 4
     assert math.isfinite(float(np.linalg.norm(weights_of(problem.model).numpy())))

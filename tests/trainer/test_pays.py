@@ -158,7 +158,7 @@ def test_a_clip_that_follows_the_health_score_bounds_erratic_gradients() -> None
             warmup_steps=800, divergence={"enabled": False}, tuning={"actions": actions, "plateau_steps": 30}
         )
         problem.run(trainer, 200)
-        assert (trainer._parts.full.clip_norm is not None) is actions
+        assert (trainer._c.full.clip_norm is not None) is actions
         problem.run(trainer, 299)
         losses[actions] = float(problem.loss_fn(problem.model, teacher().batch(1000)).detach())
     assert losses[True] < 0.7 * losses[False]

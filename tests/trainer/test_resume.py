@@ -39,13 +39,13 @@ def test_the_next_fifty_losses_are_bit_identical_in_a_new_process(place: str, tm
     """Dropout, BatchNorm, momentum, trajectory, predictor, fork, phases: nothing is forgotten."""
     problem, trainer = make("nesterov")
     for _ in range(400):
-        parts = trainer._parts
+        parts = trainer._c
         here = {
             "WARMUP": trainer.num_updates == 7,
             "mid-FULL": trainer.num_updates == 37,
             "PREDICT": trainer.phase is Phase.PREDICT,
             "CORRECT": trainer.phase is Phase.CORRECT and parts.correct.num_seen == 1,
-            "fork": parts.moving.fork is not None and len(parts.moving.fork.losses) == 5,
+            "fork": parts.state.fork is not None and len(parts.state.fork.losses) == 5,
         }
         if here[place]:
             break

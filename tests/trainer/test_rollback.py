@@ -64,7 +64,7 @@ def test_a_jump_that_leaves_the_band_is_rolled_back_with_its_steps() -> None:
     """What the probe let through and CORRECT refuses is undone with the C steps after it, bit for bit."""
     problem, records = teacher(norm=True), list[Record]()
     trainer = trainer_with(problem, Overshoot(-10.0), records, max_rise_frac=10.0, band_sigmas=0.5)
-    predictor_state = trainer._parts
+    predictor_state = trainer._c
     reach(problem, trainer, Phase.PREDICT)
     before, updates = state_of(problem), trainer.num_updates
     assert trainer.step(problem.batch(trainer.num_calls)).was_predicted
