@@ -101,7 +101,7 @@ def test_default_settings_of_the_layers() -> None:
     config = MemoryConfig()
     assert (config.warn_at, config.degrade_at, config.checkpoint_at) == (0.9, None, 0.97)
     assert (config.cleanup_interval, config.cleanup_min_bytes, config.check_interval) == (50, 64 * MIB, 10)
-    assert (config.max_retries, config.record_phases, config.offload_optimizer) == (2, True, False)
+    assert (config.max_retries, config.offload_optimizer) == (2, False)
 
 
 def test_a_real_failed_allocation_is_told_apart() -> None:

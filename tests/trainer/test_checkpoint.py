@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from hpt.errors import CheckpointError, DiskError
+from hpt.trainer import checkpoint_file
 from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint, write_checkpoint
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

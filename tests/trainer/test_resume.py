@@ -1,5 +1,6 @@
 """Save anywhere, load in a new process, continue: the same losses to the last bit."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,18 @@ def make(predictor: str) -> tuple[Problem, HybridTrainer]:
     return problem, problem.trainer(predictor=predictor, **SETTINGS)
 
 
-def print_losses(predictor: str, path: Path, calls: int) -> int:
-    """Load, go on, and print the losses as exact hexadecimal floats."""
+def write_losses(predictor: str, path: Path, calls: int) -> int:
+    """Load, go on, and write the losses as exact hexadecimal floats."""
     problem, trainer = make(predictor)
     trainer.load(path)
     for _ in range(calls):
-        print(trainer.step(problem.batch(trainer.num_calls)).loss.hex())
+        sys.stdout.write(f"{trainer.step(problem.batch(trainer.num_calls)).loss.hex()}\n")
     return 0
 
 
 def continue_in_new_process(predictor: str, path: Path, calls: int) -> list[str]:
     """The next losses, from a process that knows nothing of this one."""
-    done = run_fresh("trainer.test_resume:print_losses", predictor, path, calls)
+    done = run_fresh("trainer.test_resume:write_losses", predictor, path, calls)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
