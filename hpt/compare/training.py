@@ -21,7 +21,7 @@ from hpt.compare.vault import SealedWorkload, ValidationSealed
 from hpt.config import HybridConfig
 from hpt.errors import PrerequisiteError, TrainingDiverged
 from hpt.machine import describe_machine
-from hpt.memory.lifetime_peak import peak_device_bytes, peak_host_bytes
+from hpt.memory.peak import peak_device_bytes, peak_host_bytes
 from hpt.records import JumpRecord, Record
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpt.control.trend import (
+from hpt.numerics.robust import (
     FloatArray,
     least_squares_slope,
     median,

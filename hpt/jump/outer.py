@@ -23,7 +23,7 @@ from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.jump.trajectory import Trajectory
 from hpt.memory.offload import Offload
-from hpt.numerics.distance import moved, shorten
+from hpt.numerics.tensors import moved, shorten
 
 Measure = Callable[[], Sequence[float]]
 """Losses on fixed batches at the present weights; raises whatever the loss function raises."""

@@ -22,9 +22,8 @@ from hpt.jump.delta import WeightDelta
 from hpt.jump.gram import after_update, chunks_of, gram_of, joined, to_host
 from hpt.jump.stats import CycleStats, FloatArray
 from hpt.memory.offload import wait_for
-from hpt.numerics.formats import compute_dtype, storage_dtype
 from hpt.numerics.orthogonal import factor_flops, has_factor, orthogonal_factor
-from hpt.numerics.tensors import add_, copy_, lerp_
+from hpt.numerics.tensors import add_, compute_dtype, copy_, lerp_, storage_dtype
 
 
 class Trajectory:

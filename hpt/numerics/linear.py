@@ -1,4 +1,4 @@
-"""Linear algebra in few dimensions: Gram matrices, ridge regression at once and one observation at a time.
+"""Ridge regression in few dimensions, one observation at a time, with forgetting.
 
 The running ridge keeps the information form, A = sum of f^age x x' and b = sum of f^age x y, and factorises A + penalty
 when asked. The covariance form of recursive least squares would save a factor of n, but it forgets its penalty along
@@ -15,28 +15,6 @@ from numpy.typing import NDArray
 from hpt.errors import CheckpointError
 
 FloatArray = NDArray[np.float64]
-
-
-def gram_cosines(gram: FloatArray) -> FloatArray:
-    """Cosines (n, n) between the directions of a Gram matrix (n, n); 0 where a direction is zero."""
-    norms = np.sqrt(np.diag(gram))
-    scales = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    return gram * scales[:, None] * scales[None, :]
-
-
-def combination_norm(gram: FloatArray, coefficients: FloatArray) -> float:
-    """|sum of coefficient x direction|, given the directions' Gram matrix (n, n) and the coefficients (n,)."""
-    return float(np.sqrt(max(0.0, float(coefficients @ gram @ coefficients))))
-
-
-def ridge_solve(gram: FloatArray, moments: FloatArray, penalty: float) -> FloatArray:
-    """Weights w that minimise w'Gw - 2 w'm + penalty |w|^2, for G (n, n) semidefinite and m (n,) or (n, k).
-
-    Solved through the Cholesky factor of G + penalty.
-    """
-    assert penalty > 0, f"penalty is {penalty}, it must be above 0"
-    half = _inverse_factor(gram, penalty)
-    return half.T @ (half @ moments)
 
 
 class RidgeRegressor:

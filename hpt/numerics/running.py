@@ -1,4 +1,4 @@
-"""Statistics that are updated one number at a time: exponential averages, mean and variance, a ring of the last ones.
+"""Statistics that are updated one number at a time: exponential averages, mean and variance.
 
 The exponential average is free of start-up bias: observation n enters with gain / (1 - (1 - gain)^n), which
 is the plain exponential average divided by its own weight (Kingma & Ba 2015, section 3, the bias correction
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.errors import CheckpointError
 from hpt.numerics.stateful import Stateful
 
 FloatArray = NDArray[np.float64]
@@ -23,36 +22,6 @@ _NOTHING = 1e-17  # what 1 does not feel in double precision
 def corrected_gain(gain: float, count: int) -> float:
     """Gain of observation `count` (1 for the first) that frees an exponential average of start-up bias."""
     return gain / (1 - (1 - gain) ** count)
-
-
-class Ema:
-    """Bias-corrected exponential average of numbers.
-
-    Attributes:
-        gain: weight of a new observation in the long run, in (0, 1].
-        value: the average, 0 before the first observation.
-        count: observations so far.
-    """
-
-    def __init__(self, gain: float) -> None:
-        assert 0 < gain <= 1, f"gain is {gain}, it must lie in (0, 1]"
-        self.gain = gain
-        self.value = 0.0
-        self.count = 0
-
-    def push(self, number: float) -> float:
-        """Take in one number and return the average."""
-        self.count += 1
-        self.value += (number - self.value) * corrected_gain(self.gain, self.count)
-        return self.value
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"value": self.value, "count": self.count}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.value, self.count = float(state["value"]), int(state["count"])
 
 
 class Welford:
@@ -93,63 +62,6 @@ class Welford:
         """Inverse of `state_dict`."""
         self.count, self.mean = int(state["count"]), float(state["mean"])
         self._squares = float(state["squares"])
-
-
-class Ring:
-    """The last `capacity` numbers, readable in order without copying.
-
-    Every number is written twice, `capacity` apart, so that the newest ones always lie side by side.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        assert capacity >= 1, f"capacity is {capacity}, it must be at least 1"
-        self.capacity = capacity
-        self._numbers = np.zeros(2 * capacity)
-        self._next = 0
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def push(self, number: float) -> None:
-        """Take in one number, forgetting the oldest when full; constant time."""
-        place = self._next
-        self._numbers[place] = number
-        self._numbers[place + self.capacity] = number
-        self._next = place + 1 if place + 1 < self.capacity else 0
-        if self._count < self.capacity:
-            self._count += 1
-
-    def ordered(self) -> FloatArray:
-        """View (n,) of the numbers kept, oldest first; valid until the next push."""
-        end = self._next + self.capacity
-        view = self._numbers[end - self._count : end]
-        view.flags.writeable = False
-        return view
-
-    def newest(self, lag: int = 0) -> float:
-        """The number pushed `lag` pushes ago, 0 for the last one."""
-        assert 0 <= lag < self._count, f"lag is {lag}, but {self._count} numbers are kept"
-        return float(self._numbers[self._next + self.capacity - 1 - lag])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"capacity": self.capacity, "numbers": self.ordered().copy()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`.
-
-        Raises:
-            CheckpointError: the state has another capacity.
-        """
-        if int(state["capacity"]) != self.capacity:
-            raise CheckpointError(
-                f"ring was saved with capacity {state['capacity']}, this one has {self.capacity}; "
-                "use the settings of the saved run"
-            )
-        self._next = self._count = 0
-        for number in np.asarray(state["numbers"], dtype=np.float64).tolist():
-            self.push(number)
 
 
 class EmaBank(Stateful):

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpt.memory.cleanup import CleanUp
-from hpt.memory.thresholds import Alarm
+from hpt.memory.manager import MemoryAlarm
 from hpt.records import MemoryRecord, Phase
 from hpt.trainer import checkpoint, cycle
 from hpt.trainer.components import Components
@@ -20,6 +20,7 @@ def after_update(c: Components) -> None:
             "parameters_moved",
             "parameters were replaced instead of written in place, which costs a copy of each",
             num_moved=findings.num_moved,
+            num_updates=findings.num_updates,
         )
     if findings.cleanup is not None:
         _report(c, findings.cleanup)
@@ -37,12 +38,12 @@ def _report(c: Components, cleanup: CleanUp) -> None:
     )
 
 
-def _answer(c: Components, alarm: Alarm) -> None:
+def _answer(c: Components, alarm: MemoryAlarm) -> None:
     used, limit = c.memory.thresholds.used_bytes, c.memory.thresholds.limit_of(alarm)
     where = f"{used} bytes of memory are in use, threshold {limit}"
-    if alarm is Alarm.WARN:
+    if alarm is MemoryAlarm.WARN:
         c.event("memory_warning", where, used_bytes=used)
-    elif alarm is Alarm.DEGRADE:
+    elif alarm is MemoryAlarm.DEGRADE:
         done = c.degradation.step_down()
         if c.degradation.halves_horizon:
             c.state.horizon_factor = max(MIN_HORIZON_FACTOR, c.state.horizon_factor * 0.5)

@@ -6,7 +6,7 @@ import torch
 
 from hpt.control.divergence import Level, StepAlarm
 from hpt.errors import OutOfMemory, TrainingDiverged
-from hpt.memory.exhaustion import is_out_of_memory
+from hpt.memory.manager import is_out_of_memory
 from hpt.records import Phase
 from hpt.trainer import checkpoint
 from hpt.trainer.components import Components

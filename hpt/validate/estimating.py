@@ -16,8 +16,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hpt.config import TrajectoryConfig
-from hpt.memory.budget import Plan, plan_for
-from hpt.memory.estimate import LIMITS, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like
+from hpt.memory.estimate import LIMITS, FittingPlan, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like, plan_for
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import config_of, model_of, workload_of
 from hpt.validate.plan import DTYPES, Job
@@ -51,7 +50,7 @@ def estimate_job(job: Job) -> dict[str, Any]:
     }
 
 
-def plan_job(job: Job, budget_bytes: float, wanted_batch: int) -> tuple[Plan | None, list[Plan]]:
+def plan_job(job: Job, budget_bytes: float, wanted_batch: int) -> tuple[FittingPlan | None, list[FittingPlan]]:
     """What fits a CUDA device of `budget_bytes`, and all that was tried."""
 
     @cache

@@ -95,5 +95,5 @@ def forced_cycle(steps: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0},
         "fork": {"budget_frac": 0.0},
-        "memory": {"cleanup_interval": CLEANUP_INTERVAL, "cleanup_min_bytes": 1024**2, "cleanup_min_frac": 0.0},
+        "memory": {"cleanup_interval": CLEANUP_INTERVAL, "cleanup_min_bytes": 1024**2},
     }

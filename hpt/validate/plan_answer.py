@@ -1,6 +1,6 @@
 """Plans as a sentence: whether a model fits a budget, and how."""
 
-from hpt.memory.budget import Plan
+from hpt.memory.estimate import FittingPlan
 from hpt.validate.plan import Job
 
 GIB = 1024**3
@@ -11,7 +11,7 @@ SAYS = {
 }
 
 
-def answer_of(job: Job, plan: Plan | None, tried: list[Plan]) -> str:
+def answer_of(job: Job, plan: FittingPlan | None, tried: list[FittingPlan]) -> str:
     """One sentence."""
     if plan is None:
         least = min(one.least_budget_bytes for one in tried)

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{job.kind} {job.name}: {error}", file=sys.stderr)
         return error.exit_code
     except Exception as error:
-        from hpt.memory.exhaustion import is_out_of_memory  # noqa: PLC0415 (imports torch)
+        from hpt.memory.manager import is_out_of_memory  # noqa: PLC0415 (imports torch)
 
         if not is_out_of_memory(error):
             raise

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from hpt.predictors.chooser import LearnedChooser
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.learned.features import FEATURE_NAMES, NUM_FEATURES
-from hpt.predictors.chooser import LearnedChooser
 from hpt.workloads.byte_gpt import ByteGPT, ByteGPTSize
 
 STEPS = 600

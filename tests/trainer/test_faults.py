@@ -4,8 +4,6 @@ import copy
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from references.bad_predictor import Overshoot, Raising
+from references.fresh_process import FreshProcess
 from references.problems import Problem, teacher, weights_of
 
 from hpt import HybridConfig, HybridTrainer, Phase
@@ -259,18 +258,16 @@ def test_9_a_loader_that_ends_mid_cycle_leaves_an_ordinary_run() -> None:
 def test_10_sigterm_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     """`hpt train` on SIGTERM: exit 130, a checkpoint, and the command that continues."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "hpt", "train", "--workload", "regression", "--steps", "1000000"]
-    process = subprocess.Popen(
-        [*command, "--out", str(out), "--threads", "1"], stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
+    command = ["train", "--workload", "regression", "--steps", "1000000", "--out", str(out), "--threads", "1"]
+    process = FreshProcess("hpt.cli.main:run", [command])
     for _ in range(600):
         time.sleep(0.1)
         if (out / "steps.jsonl").exists() and (out / "steps.jsonl").stat().st_size > 20_000:
             break
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "--resume" in errors
+    os.kill(process.pid, signal.SIGTERM)
+    done = process.end()
+    assert done.returncode == 130, done.stderr
+    assert "--resume" in done.stderr
     assert list((out / "checkpoints").glob("*.safetensors"))
 
 

@@ -66,7 +66,7 @@ def test_no_parameter_moves_through_jumps_and_rollbacks() -> None:
 
 
 def test_a_loss_function_that_replaces_parameters_is_found_out() -> None:
-    """Layer 1: new storage under a parameter is an event with the number of parameters."""
+    """Layer 1: new storage under a parameter is an event that names how many, and in how many updates."""
     problem = teacher()
     loss_fn = problem.loss_fn
 
@@ -76,9 +76,10 @@ def test_a_loss_function_that_replaces_parameters_is_found_out() -> None:
         return loss_fn(model, batch)
 
     problem.loss_fn = loss
-    _, records, trainer = _run(problem, 5)
-    assert trainer._c.memory.copies.num_copies == 5
-    assert [one.data["num_moved"] for one in _events(records, "parameters_moved")] == [1] * 5
+    _, records, trainer = _run(problem, 20)
+    assert trainer._c.memory.copies.num_copies == 2
+    found = [(one.data["num_moved"], one.data["num_updates"]) for one in _events(records, "parameters_moved")]
+    assert found == [(1, 10)] * 2
 
 
 @pytest.mark.parametrize(("interval", "times"), [(20, 3), (0, 0)])

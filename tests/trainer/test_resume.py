@@ -1,11 +1,11 @@
 """Save anywhere, load in a new process, continue: the same losses to the last bit."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from references.fresh_process import run_fresh
 from references.problems import Problem, teacher
 
 from hpt import HybridTrainer, Phase
@@ -19,23 +19,19 @@ def make(predictor: str) -> tuple[Problem, HybridTrainer]:
     return problem, problem.trainer(predictor=predictor, **SETTINGS)
 
 
+def write_losses(predictor: str, path: Path, calls: int) -> int:
+    """Load, go on, and write the losses as exact hexadecimal floats."""
+    problem, trainer = make(predictor)
+    trainer.load(path)
+    for _ in range(calls):
+        sys.stdout.write(f"{trainer.step(problem.batch(trainer.num_calls)).loss.hex()}\n")
+    return 0
+
+
 def continue_in_new_process(predictor: str, path: Path, calls: int) -> list[str]:
-    """The next losses as exact hexadecimal floats, from a fresh interpreter."""
-    code = (
-        "import sys; sys.path[:0] = [sys.argv[4]]\n"
-        "import torch; torch.set_num_threads(1)\n"
-        "from trainer.test_resume import make\n"
-        "problem, trainer = make(sys.argv[1]); trainer.load(sys.argv[2])\n"
-        "for _ in range(int(sys.argv[3])):\n"
-        "    print(trainer.step(problem.batch(trainer.num_calls)).loss.hex())\n"
-    )
-    tests = str(Path(__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", code, predictor, str(path), str(calls), tests],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    """The next losses, from a process that knows nothing of this one."""
+    done = run_fresh("trainer.test_resume:write_losses", predictor, path, calls)
+    assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 
