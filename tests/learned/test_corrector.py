@@ -49,7 +49,7 @@ def test_it_leaves_pure_noise_alone() -> None:
 def test_it_acts_only_once_earned() -> None:
     """No word before 8 residuals were scored, none while its own error is the higher one."""
     corrector, features = Corrector(), np.ones(SIZE)
-    for step in range(8):
+    for _ in range(8):
         assert corrector.correct(features) == 0.0
         corrector.observe(features, 1.0)
     assert corrector.is_earned
@@ -78,7 +78,7 @@ def test_it_is_stable_for_features_of_any_size(size: float) -> None:
     """Constant bias, features of any norm: after 300 residuals the correction is finite and near the bias."""
     rng = np.random.default_rng(0)
     corrector = Corrector()
-    for step in range(300):
+    for _ in range(300):
         corrector.observe(size * rng.standard_normal(SIZE), 2.0 + 0.1 * float(rng.standard_normal()))
     corrections = [corrector.correct(size * rng.standard_normal(SIZE)) for _ in range(50)]
     assert np.mean(corrections) == pytest.approx(2.0, abs=0.5)
@@ -110,7 +110,7 @@ def test_an_empty_one_corrects_nothing() -> None:
 def test_what_is_not_a_number_teaches_nothing(residual: float) -> None:
     """Neither a residual nor a feature that is no number changes it, and a broken state gets no correction."""
     corrector = Corrector()
-    for step in range(30):
+    for _ in range(30):
         corrector.observe(np.ones(SIZE), 1.0)
     before = corrector.correct(np.ones(SIZE))
     corrector.observe(np.ones(SIZE), residual)

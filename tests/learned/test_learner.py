@@ -203,7 +203,7 @@ def test_success_starts_at_nine_in_ten_and_falls_with_bad_verdicts() -> None:
         _feed(learner, trend, run, range(60), learns=5)
         for tick in range(25, 60):
             learner.resolve_verdict(Moment(tick, run.features[tick - 1]), good=good)
-        _feed(learner, trend, run, range(60, 140), learns=5)
+        _feed(learner, trend, run, range(60, 140), learns=10)
         after.append(learner.success())
     assert _learner().success() == pytest.approx(0.9)
     assert after[0] < 0.6

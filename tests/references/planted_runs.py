@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from references.blocks import joined, one_step
 
 from hpt.history import NEVER, StepStats

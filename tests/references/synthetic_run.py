@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-
 from references.blocks import one_step
 
 from hpt.history import NEVER, StepStats
