@@ -145,7 +145,7 @@ def test_similarity_equals_the_plain_loop(seed: int, capacity: int, count: int, 
     """Kernel, spacing, recency and ring order give what a list gives, within rounding."""
     rng = np.random.default_rng(seed)
     store, twin = ResidualStore(capacity), SlowStore(capacity, neighbours=8, recency=0.98)
-    for step in range(count):
+    for _ in range(count):
         features, residual = state(rng, size), float(rng.standard_normal())
         store.add(features, residual)
         twin.add(features.tolist(), residual)

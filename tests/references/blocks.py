@@ -14,6 +14,7 @@ from hpt.records import Phase
 def one_step(
     step: int = 1,
     loss: float = 2.0,
+    *,
     grad_norm: float = 1.0,
     group_grad_norms: tuple[float, ...] = (1.0,),
     lr_frac: float = 1.0,

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left, bisect_right
 from collections import deque
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class SlowEncoder:
         lowest = self.losses.index(min(self.losses))
         heights = [loss, *a[:8]]
         return [
-            *(loss, *((one - other) * (1 / unit) for one, other in zip(heights[:-1], heights[1:], strict=True))),
+            *(loss, *((one - other) * (1 / unit) for one, other in pairwise(heights))),
             *((a[1] - min(self.losses)) / unit, math.log1p(len(self.losses) - 1 - lowest), rank(self.losses)),
             *(float(self.streak), a[30], half_log(a[12], a[14]), half_log(a[13], a[15])),
             *(math.log(unit / max(abs(a[5]), TINY)), a[16] / unit**3),
