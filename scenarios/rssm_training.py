@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from hpt.history import FloatArray
     from hpt.learned.forecast_model import ForecastModel, Vector
 
-UPDATE_INTERVAL_STEPS = 300  # the shipped one, which is `hpt.learned.learner`'s and would import torch here
+UPDATE_INTERVAL_STEPS = 600  # the shipped one, once a run is no longer young; reading it would import torch here
 _CYCLES = -(-UPDATE_INTERVAL_STEPS // CYCLE_STEPS)  # from one replay to the next
 BLOCK_STEPS = _CYCLES * CYCLE_STEPS
-_WARM_BLOCKS = 3  # until the replay holds whole windows with everything known
-_NUM_BLOCKS = 4  # of different steps, used in turn
+_WARM_BLOCKS = 6  # until the interval is the longest there is
+_NUM_BLOCKS = 2  # of different steps, used in turn
 
 Observations = tuple["Vector", "Vector", "FloatArray"]
 """Features, actions and losses of one cycle."""
@@ -57,7 +57,7 @@ def set_up(preset: Preset) -> Measured:
     from hpt.learned import learner
     from hpt.predictors.selector import build
 
-    require(learner.UPDATE_INTERVAL_STEPS == UPDATE_INTERVAL_STEPS, "a block is what shares one update")
+    require(learner.UPDATE_INTERVAL_STEPS[1] == UPDATE_INTERVAL_STEPS, "a block is what shares one update")
     config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
     selector = build("rssm", config, NUM_GROUPS)
     trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), selector.far)
@@ -106,7 +106,7 @@ SCENARIOS = (
     Scenario(
         group="rssm_training",
         name="observe_gradient",
-        summary=f"A block of {BLOCK_STEPS} observed steps with the replay update that belongs to it, per observation.",
+        summary=f"A block of {BLOCK_STEPS} observed steps with their replay update, per observation.",
         unit="observation",
         set_up=set_up,
         inner_loops=BLOCK_STEPS,

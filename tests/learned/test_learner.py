@@ -15,7 +15,7 @@ _ARMS = 4
 
 
 def _learner(seed: int = 0, horizon: int = 12, **settings: Any) -> DynamicsLearner:
-    settings.setdefault("update_interval_steps", 0)
+    settings.setdefault("update_interval_steps", (0, 0))
     return DynamicsLearner(num_arms=_ARMS, max_horizon=horizon, seed=seed, **settings)
 
 
@@ -250,7 +250,7 @@ def test_moments_beyond_the_replay_are_let_go() -> None:
 
 def test_short_cycles_share_their_updates() -> None:
     """With an interval of thirty steps, cycles of ten change the model every third time only."""
-    learner, trend = _learner(update_interval_steps=30), LossTrend(12)
+    learner, trend = _learner(update_interval_steps=(30, 30)), LossTrend(12)
     changed: list[bool] = []
     for cycle in range(6):
         before = learner.state_dict()["model"]

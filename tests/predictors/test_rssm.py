@@ -18,7 +18,7 @@ def make(seed: int = 0) -> LearnedSelector:
     """With an update every cycle: runs here are shorter than those the shipped interval is for."""
 
     def models(num_arms: int, max_horizon: int) -> dict[str, ForecastModel]:
-        learner = DynamicsLearner(num_arms=num_arms, max_horizon=max_horizon, seed=seed, update_interval_steps=K)
+        learner = DynamicsLearner(num_arms=num_arms, max_horizon=max_horizon, seed=seed, update_interval_steps=(K, K))
         return {"rssm": learner, "ridge": RidgeForecast(num_arms, max_horizon)}
 
     return LearnedSelector("rssm", HybridConfig(predictor="rssm", total_steps=2000, full_steps=K), 1, models)

@@ -29,7 +29,7 @@ def make(name: str = "ridge", *, enabled: bool = True) -> LearnedSelector:
         return build(name, config, 1)
 
     def models(num_arms: int, max_horizon: int) -> dict[str, ForecastModel]:
-        learner = DynamicsLearner(num_arms=num_arms, max_horizon=max_horizon, seed=0, update_interval_steps=K)
+        learner = DynamicsLearner(num_arms=num_arms, max_horizon=max_horizon, seed=0, update_interval_steps=(K, K))
         return {name: learner, "ridge": RidgeForecast(num_arms, max_horizon)}
 
     return LearnedSelector(name, config, 1, models)

@@ -1,20 +1,18 @@
 """Predictors that misbehave on purpose."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt.history import StepStats
 from hpt.jump.delta import WeightDelta
 from hpt.jump.stats import CycleStats, JumpOutcome
-from hpt.learned.loss_trend import LossTrend, TrendPath
-from hpt.predictors.protocol import BasePredictor, LossForecast, Proposal
+from hpt.learned.loss_trend import LossForecast, LossTrend, TrendPath
+from hpt.predictors.protocol import BasePredictor, Proposal
 
 
 def along_displacement(factor: float) -> WeightDelta:
     """`factor` times the last displacement."""
-    return WeightDelta(-factor, 0.0, 0.8)
+    return WeightDelta(pull_back=-factor, gain=0.0, scale=0.8)
 
 
 class Overshoot(BasePredictor):
@@ -74,14 +72,7 @@ class Raising(BasePredictor):
             raise ZeroDivisionError("nothing to propose")
         return Proposal(self.name, along_displacement(0.1), 1, "raising")
 
-
-def failing_on(call: Callable[[int], bool], error: Exception) -> Callable[[int], None]:
-    """A counter that raises `error` on the calls that `call` picks."""
-    seen = {"calls": 0}
-
-    def check(_: int = 0) -> None:
-        seen["calls"] += 1
-        if call(seen["calls"]):
-            raise error
-
-    return check
+    def judge(self, outcome: JumpOutcome) -> None:
+        """Raise if this is the method."""
+        if self.method == "judge":
+            raise RuntimeError("I object")

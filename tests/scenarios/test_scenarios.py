@@ -56,12 +56,12 @@ sys.exit("torch" in sys.modules)
 
 
 def test_units_of_work_are_stated() -> None:
-    """A horizon is that many predicted steps; a block is the six cycles of 50 observations that share an update."""
+    """A horizon is that many predicted steps; a block is the twelve cycles of 50 observations that share an update."""
     horizons = {name: one.scenario.num_units for name, one in ALL.items() if name.startswith("rssm_prediction")}
     assert horizons == {f"rssm_prediction/horizon_{n}": n for n in (1, 5, 10, 15, 25, 50, 75)}
     training = ALL["rssm_training/observe_gradient"].scenario
-    assert (training.num_units, training.inner_loops) == (1, 300)
-    assert set_up("rssm_training/observe_gradient").per_unit == {"update": 1 / 300}
+    assert (training.num_units, training.inner_loops) == (1, 600)
+    assert set_up("rssm_training/observe_gradient").per_unit == {"update": 1 / 600}
 
 
 def test_multiply_adds_are_those_of_the_layers() -> None:
