@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
-from hpt.learned.forecast import Moment
-from hpt.predictors.feature_model import ErrorScale
-from hpt.predictors.ridge import INTERCEPT_SIZE, PENALTY, RidgeForecast
+from hpt.learned.forecast_model import Moment
+from hpt.learned.ridge import INTERCEPT_SIZE, PENALTY, ErrorScale, RidgeForecast
 
 HORIZON = 10
 QUIET = np.tile(np.array([0.0, 0.0, 3.0], dtype=np.float32), (HORIZON, 1))
+
+
+def tick(model: RidgeForecast, features: np.ndarray, action: np.ndarray = QUIET[0]) -> None:
+    """One full step."""
+    model.tick(features[None].astype(np.float32), action[None], np.array([2.0]), np.array([2.0]))
 
 
 def feed(model: RidgeForecast, features: np.ndarray, errors: np.ndarray, action: np.ndarray = QUIET[0]) -> None:
@@ -16,10 +20,10 @@ def feed(model: RidgeForecast, features: np.ndarray, errors: np.ndarray, action:
     for index, one in enumerate(features):
         if index >= HORIZON:
             moment = Moment(model.num_ticks - HORIZON + 1, features[index - HORIZON])
-            model.tick(one, action, 2.0, 2.0)
+            tick(model, one, action)
             model.resolve(moment, HORIZON, float(errors[index]))
         else:
-            model.tick(one, action, 2.0, 2.0)
+            tick(model, one, action)
 
 
 def planted(num_ticks: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +38,7 @@ def planted(num_ticks: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_untrained_is_exactly_the_constant() -> None:
     """No outcome, no opinion: shift and log scale are zero to the bit."""
     model = RidgeForecast(3, HORIZON)
-    model.tick(np.ones(64, dtype=np.float32), QUIET[0], 2.0, 2.0)
+    tick(model, np.ones(64, dtype=np.float32))
     forecast = model.forecast(QUIET)
     assert (forecast.shift, forecast.log_scale) == (0.0, 0.0)
 
@@ -66,7 +70,7 @@ def test_a_planted_feature_is_found_and_the_scale_shrinks() -> None:
     for level in (-2.0, 2.0):
         probe = probe.copy()
         probe[0] = level
-        model.tick(probe, QUIET[0], 2.0, 2.0)
+        tick(model, probe)
         shifts.append(model.forecast(QUIET).shift)
     assert 0.2 < (shifts[1] - shifts[0]) / 4.0 < 0.8
     assert model.forecast(QUIET).log_scale < -0.08
@@ -79,8 +83,8 @@ def test_a_planned_jump_changes_the_forecast_when_jumps_moved_the_loss() -> None
     for index in range(300):
         jumped = index % 2 == 0
         start = Moment(model.num_ticks, calm)
-        for tick in range(HORIZON):
-            model.tick(calm, jump if jumped and tick == 0 else QUIET[0], 2.0, 2.0)
+        for at in range(HORIZON):
+            tick(model, calm, jump if jumped and at == 0 else QUIET[0])
         model.resolve(start, HORIZON, 2.0 if jumped else 0.0)
     plan = QUIET.copy()
     plan[3] = jump
@@ -111,9 +115,25 @@ def test_one_absurd_outcome_does_not_bend_the_model() -> None:
 
 
 def test_error_scale_goes_from_one_to_the_sample() -> None:
-    """The prior of weight 20 gives way to the errors' own variance."""
-    scale = ErrorScale(20.0, 1.0)
+    """The prior of weight 20 gives way to the errors' own variance, each error weighing .98 of the next."""
+    scale = ErrorScale()
     assert scale.log_scale == 0.0
     for _ in range(20):
         scale.add(2.0)
-    assert scale.variance == pytest.approx((20 + 20 * 4) / 40)
+    weight = (1 - 0.98**20) / 0.02
+    assert scale.variance == pytest.approx((20 + 4 * weight) / (20 + weight))
+
+
+def test_blocks_of_ticks_are_single_ticks() -> None:
+    """In one block or one by one, what is forecast and what is learned from the actions is the same."""
+    features, _ = planted(3 * HORIZON, 4)
+    actions = np.random.default_rng(0).random((3 * HORIZON, 3)).astype(np.float32)
+    said: list[object] = []
+    for size in (1, 3 * HORIZON):
+        model = RidgeForecast(3, HORIZON)
+        for start in range(0, 3 * HORIZON, size):
+            at = slice(start, start + size)
+            model.tick(features[at].astype(np.float32), actions[at], np.zeros(size), np.zeros(size))
+        model.resolve(Moment(2 * HORIZON, features[2 * HORIZON - 1].astype(np.float32)), HORIZON, 1.0)
+        said.append(model.forecast(QUIET))
+    assert said[0] == said[1]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from hpt.learned.trust import Trust
+from hpt.learned.learner import BlendWeights
 
 
-def _after(cycles: int, signal: float, seed: int = 0) -> Trust:
-    """Trust after cycles whose residuals contain `signal` times the forecast shift, which has deviation 0.5."""
-    generator, trust = np.random.default_rng(seed), Trust()
+def _after(cycles: int, signal: float, seed: int = 0) -> BlendWeights:
+    """Weights after cycles whose residuals contain `signal` times the forecast shift, which has deviation 0.5."""
+    generator, trust = np.random.default_rng(seed), BlendWeights()
     for _ in range(cycles):
         shifts = 0.5 * generator.standard_normal((10, 4))
         residuals = signal * shifts + generator.standard_normal((10, 4))
@@ -21,8 +21,8 @@ def test_without_evidence_it_believes_little() -> None:
     grid = np.arange(5) / 4
     weights = np.exp(-3 * grid)
     expected = float(weights @ grid / weights.sum())
-    assert Trust().shift == pytest.approx(expected)
-    assert Trust().log_scale == pytest.approx(expected)
+    assert BlendWeights().shift == pytest.approx(expected)
+    assert BlendWeights().log_scale == pytest.approx(expected)
     assert expected < 0.3
 
 
@@ -45,7 +45,7 @@ def test_half_true_forecasts_are_believed_by_half() -> None:
 
 def test_scales_are_judged_on_their_own() -> None:
     """Residuals of deviation e^0.5, forecast as such: the log scale is believed, a wrong shift is not."""
-    generator, trust = np.random.default_rng(0), Trust()
+    generator, trust = np.random.default_rng(0), BlendWeights()
     for _ in range(60):
         residuals = np.exp(0.5) * generator.standard_normal((10, 4))
         trust.judge(residuals, 0.5 * generator.standard_normal((10, 4)), np.full((10, 4), 0.5), np.ones((10, 4)))
@@ -55,12 +55,12 @@ def test_scales_are_judged_on_their_own() -> None:
 
 def test_old_outcomes_do_not_count() -> None:
     """Where nothing is new nothing changes, and unmarked entries have no say."""
-    trust = Trust()
+    trust = BlendWeights()
     before = trust.shift
     trust.judge(np.ones((3, 2)), np.ones((3, 2)), np.zeros((3, 2)), np.zeros((3, 2)))
     assert trust.shift == before
     new = np.array([[1.0, 0.0]] * 3)
-    one, other = Trust(), Trust()
+    one, other = BlendWeights(), BlendWeights()
     one.judge(np.ones((3, 2)), np.ones((3, 2)), np.zeros((3, 2)), new)
     other.judge(np.array([[1.0, -5.0]] * 3), np.ones((3, 2)), np.zeros((3, 2)), new)
     assert one.shift == other.shift
@@ -68,6 +68,6 @@ def test_old_outcomes_do_not_count() -> None:
 
 def test_state_continues_exactly() -> None:
     """Restored evidence gives the same factors."""
-    first, second = _after(10, 1.0), Trust()
+    first, second = _after(10, 1.0), BlendWeights()
     second.load_state_dict(first.state_dict())
     assert (first.shift, first.log_scale) == (second.shift, second.log_scale)

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from hpt.learned import losses
-from hpt.learned.ensemble import MAX_LOG_SCALE, EnsembleHeads
-from hpt.learned.rssm import Sizes
+from hpt.learned import world_model
+from hpt.learned.rssm import MAX_LOG_SCALE, EnsembleHeads, Sizes
 
 _SIZES = Sizes(features=6, deter=4, num_categoricals=1, num_classes=4, embed=4, trunk=16, ensemble=3)
 
@@ -52,7 +51,7 @@ def test_a_head_left_out_by_the_bootstrap_learns_nothing() -> None:
     heads = _heads()
     out = heads(*_states(8, seed=2))
     weights = torch.tensor([2.0, 0.0, 2.0]).expand(1, 8, 3)
-    losses.forecast_nll(out.shift[None], out.log_scale[None], torch.full((1, 8), 2.0), weights).backward()
+    world_model.forecast_nll(out.shift[None], out.log_scale[None], torch.full((1, 8), 2.0), weights).backward()
     grad = heads.heads.weight.grad
     assert grad is not None
     moved = grad[:6].abs().sum(1) > 0  # three shifts, then three scales
@@ -69,7 +68,7 @@ def test_heads_disagree_most_where_they_saw_nothing() -> None:
     adam = torch.optim.Adam(heads.parameters(), lr=3e-2)
     for _ in range(50):
         out = heads(deter, stoch)
-        cost = losses.forecast_nll(out.shift[None], out.log_scale[None], errors[None], masks[None])
+        cost = world_model.forecast_nll(out.shift[None], out.log_scale[None], errors[None], masks[None])
         adam.zero_grad()
         cost.backward()
         adam.step()

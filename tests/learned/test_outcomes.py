@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.predictors.verdicts import PRIOR_SUCCESS, ShrunkLogistic, ShrunkMeans
+from hpt.learned.outcomes import PRIOR_SUCCESS, ShrunkLogistic, ShrunkMeans
 
 
 def test_arms_begin_equal_and_at_zero() -> None:

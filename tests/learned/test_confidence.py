@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.learned.calibration import Calibrator, Reliability
+from hpt.learned.confidence import Calibrator, Reliability
 
 
 def sigmoid(number: float) -> float:
