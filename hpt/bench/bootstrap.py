@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from hpt.numerics.student import quantile, upper_tail
+from scipy.special import stdtr, stdtrit
 
 RESAMPLES = 10_000
 _CHUNK = 500  # resamples at once: bounds the memory
@@ -44,7 +43,7 @@ class Difference:
         """Of the ratio; None when there is none."""
         if math.isinf(self.error):
             return None
-        reach = quantile(0.5 + level / 2, self.degrees) * self.error
+        reach = float(stdtrit(self.degrees, 0.5 + level / 2)) * self.error
         return math.exp(self.log_ratio - reach), math.exp(self.log_ratio + reach)
 
     def p_beyond(self, effect_frac: float) -> float:
@@ -52,7 +51,7 @@ class Difference:
         if math.isinf(self.error):
             return 1.0
         beyond = abs(self.log_ratio) - math.log1p(effect_frac)
-        return min(1.0, 2 * upper_tail(beyond / max(self.error, _LEAST_ERROR), self.degrees))
+        return min(1.0, 2 * float(stdtr(self.degrees, -beyond / max(self.error, _LEAST_ERROR))))
 
 
 def difference(old: Processes, new: Processes, seed: int) -> Difference:

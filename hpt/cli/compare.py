@@ -14,7 +14,6 @@ from rich.console import Console
 
 from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.main import debug_option
-from hpt.cli.settings import DTYPES
 from hpt.compare.arms import ARMS
 from hpt.compare.cells import Cell
 from hpt.compare.comparison import Settings, read, recipes_of, settings_of, tune
@@ -26,6 +25,7 @@ from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown, tri
 from hpt.compare.tuning import NUM_TRIALS, TuningCache
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
 from hpt.machine import utc_now
+from hpt.run.settings import DTYPES
 
 FAILED = HptError.exit_code
 TUNING_FOLDER = "runs/tuning"
@@ -202,7 +202,7 @@ def _require_device(name: str) -> None:
     """
     if name == "cpu":
         return
-    from hpt.cli.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
+    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
 
     try:
         find_device(name)

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hpt.cli.main import debug_option
-from hpt.cli.settings import DEFAULT_WORKLOAD, describe_predictors
+from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, UsageError
 from hpt.jsonfiles import write_json
 from hpt.machine import describe_machine, utc_now
+from hpt.run.settings import DEFAULT_WORKLOAD
 
 PROFILE_SCHEMA_VERSION = 1
 CLAIMED_REDUCTION = 0.7  # of a step's overhead, by the system this one follows
@@ -27,7 +28,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option("--workload", default=DEFAULT_WORKLOAD, show_default=True, metavar="NAME", help="What to profile.")
-@click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=describe_predictors())
+@click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=", ".join(PREDICTORS))
 @click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Planned length; sets K.")
 @click.option("--cycles", type=click.IntRange(min=2), default=20, show_default=True, help="Cycles to time.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
@@ -82,8 +83,8 @@ def _worth(steps_ratio: float | None, summary: str | None, workload: str, arm: s
 def _measure(flags: Mapping[str, Any], worth: Mapping[str, Any]) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - takes seconds; a wrong flag is refused before
 
-    from hpt.cli.session import find_device  # noqa: PLC0415
     from hpt.compare.parts_profile import profile_parts  # noqa: PLC0415
+    from hpt.run.session import find_device  # noqa: PLC0415
     from hpt.workloads.registry import load_workload  # noqa: PLC0415
 
     device = find_device(flags["device"])

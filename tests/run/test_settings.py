@@ -1,4 +1,4 @@
-"""Flags beat the profile, the profile beats the file, and a resumed run stays the run it was."""
+"""Flags beat the file, and a resumed run stays the run it was."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from hpt.cli.settings import (
+from hpt.config import HybridConfig
+from hpt.errors import ConfigError, UsageError
+from hpt.run.settings import (
     FIXED_ON_RESUME,
     TrainSettings,
     complete_config,
@@ -15,8 +17,6 @@ from hpt.cli.settings import (
     merge_config,
     parse_exports,
 )
-from hpt.config import PROFILES, HybridConfig
-from hpt.errors import ConfigError, UsageError
 
 
 def config_of(values: dict[str, Any], *, clip_norm: float | None = None) -> HybridConfig:
@@ -29,22 +29,20 @@ def toml(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_flags_beat_the_profile_which_beats_the_file(tmp_path: Path) -> None:
+def test_flags_beat_the_file(tmp_path: Path) -> None:
     """One setting from each source survives where no later source speaks."""
     file = toml(
         tmp_path,
-        'predictor = "ridge"\nseed = 4\nwarmup_steps = 7\nfull_steps = 21\nprofile = "aggressive"\n'
-        '[precision]\nautocast = "fp16"\ninitial_scale = 8.0\n',
+        'predictor = "ridge"\nseed = 4\nfull_steps = 21\n[precision]\nautocast = "fp16"\ninitial_scale = 8.0\n',
     )
-    config = config_of(merge_config(TrainSettings(config=file, profile="conservative", predictor="mlp", dtype="fp32")))
+    config = config_of(merge_config(TrainSettings(config=file, predictor="mlp", dtype="fp32")))
     assert (config.predictor, config.seed, config.full_steps) == ("mlp", 4, 21)
-    assert config.warmup_steps == PROFILES["conservative"]["warmup_steps"]
     assert (config.precision.autocast, config.precision.initial_scale) == ("none", 8.0)
 
 
 def test_without_flags_the_file_stands(tmp_path: Path) -> None:
-    """A file alone means what it means to HybridConfig, its profile included."""
-    file = toml(tmp_path, 'profile = "aggressive"\ncorrect_steps = 4\n')
+    """A file alone means what it means to HybridConfig."""
+    file = toml(tmp_path, "full_steps = 30\ncorrect_steps = 4\n")
     config = config_of(merge_config(TrainSettings(config=file)))
     expected: dict[str, Any] = HybridConfig.from_toml(file).to_dict() | {"total_steps": 600}
     expected["checkpoint"]["dir"] = "out/checkpoints"
@@ -60,7 +58,7 @@ def test_the_workload_clips_unless_the_file_does(tmp_path: Path, text: str, expe
 
 def test_a_stored_config_builds_the_same_config_again() -> None:
     """Through JSON and back nothing changes, so a resumed run has the settings of the first part."""
-    config = config_of(merge_config(TrainSettings(profile="aggressive", dtype="bf16")), clip_norm=1.0)
+    config = config_of(merge_config(TrainSettings(predictor="ridge", dtype="bf16")), clip_norm=1.0)
     stored = json.loads(json.dumps(config.to_dict()))
     assert config_of(stored, clip_norm=9.0) == config
 
@@ -93,7 +91,6 @@ STORED = TrainSettings(
     steps=10,
     seed=1,
     config=None,
-    profile="balanced",
     data=None,
     device="cpu",
     dtype="fp32",

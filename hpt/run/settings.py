@@ -1,4 +1,4 @@
-"""What one `hpt train` is asked to do: flags over profile over config file; what a resumed run may change.
+"""What one `hpt train` is asked to do: flags over config file; what a resumed run may change.
 
 Nothing here imports torch, so that a wrong flag is refused at once.
 """
@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hpt.config import PREDICTORS, PROFILES, HybridConfig
+from hpt.config import HybridConfig
 from hpt.errors import ConfigError, UsageError
 
 DEFAULT_WORKLOAD = "byte-gpt"
 DTYPES = {"fp32": "none", "bf16": "bf16", "fp16": "fp16"}  # flag -> precision.autocast
-FIXED_ON_RESUME = ("workload", "predictor", "steps", "seed", "config", "profile", "data", "dtype")
+FIXED_ON_RESUME = ("workload", "predictor", "steps", "seed", "config", "data", "dtype")
 EXPORTS = ("csv", "tensorboard")
 
 
@@ -30,7 +30,6 @@ class TrainSettings:
         steps: net optimizer updates.
         seed: of weights, batches and trainer.
         config: TOML file of trainer settings, absolute.
-        profile: named preset.
         data: the user's text file or folder, absolute.
         device: cpu, cuda, cuda:1, ...
         dtype: fp32, bf16 or fp16.
@@ -43,7 +42,6 @@ class TrainSettings:
     steps: int | None = None
     seed: int | None = None
     config: str | None = None
-    profile: str | None = None
     data: str | None = None
     device: str | None = None
     dtype: str | None = None
@@ -100,9 +98,7 @@ def parse_exports(text: str | None) -> tuple[str, ...] | None:
 
 
 def merge_config(flags: TrainSettings) -> dict[str, Any]:
-    """Nested dictionary of trainer settings: the file's, then those of `--profile`, then the other flags'.
-
-    A profile given as a flag beats what the file says about the settings it governs.
+    """Nested dictionary of trainer settings: the file's, then the flags'.
 
     Raises:
         ConfigError: the file is missing, is not TOML, or a setting is unknown or out of range.
@@ -111,8 +107,6 @@ def merge_config(flags: TrainSettings) -> dict[str, Any]:
     if flags.config is not None:
         HybridConfig.from_toml(flags.config)  # its refusals name the file
         values = tomllib.loads(Path(flags.config).read_text(encoding="utf-8"))
-    if flags.profile is not None:
-        values |= {"profile": flags.profile, **PROFILES.get(flags.profile, {})}
     for key, value in (("predictor", flags.predictor), ("seed", flags.seed), ("total_steps", flags.steps)):
         if value is not None:
             values[key] = value
@@ -139,8 +133,3 @@ def complete_config(
 def default_folder(workload: str, predictor: str, seed: int) -> Path:
     """Where a run goes when nobody says: runs/<workload>-<predictor>-s<seed>."""
     return Path("runs") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', workload)}-{predictor}-s{seed}"
-
-
-def describe_predictors() -> str:
-    """Names of all predictors for the help text."""
-    return ", ".join(PREDICTORS)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hpt.cli.exports import open_exports
 from hpt.errors import PrerequisiteError
 from hpt.jsonfiles import read_lines
 from hpt.records import ForkRecord, JumpRecord, Phase, StepRecord
-from hpt.store import RunFolder, RunLog
+from hpt.run.exports import open_exports
+from hpt.run.folder import RunFolder, RunLog
 
 
 def step_of(call: int, loss: float) -> StepRecord:

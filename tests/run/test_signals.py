@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from hpt.cli.interrupt import StopRequest
+from hpt.run.signals import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

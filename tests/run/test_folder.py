@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from hpt.errors import CheckpointError, DiskError, UsageError
-from hpt.jsonfiles import cut_lines, read_lines, write_json
+from hpt.jsonfiles import cut_lines, make_folder, read_lines, write_json
 from hpt.records import EventRecord, JumpRecord, Phase, StepRecord
-from hpt.store import DONE, RunFolder, RunLog, RunRecord
+from hpt.run.folder import DONE, RunFolder, RunLog, RunRecord, locked, read_document
 
 ROW: SearchStrategy[dict[str, object]] = st.dictionaries(
     st.text(max_size=4), st.floats(allow_nan=False) | st.text(max_size=8), max_size=3
@@ -184,7 +184,7 @@ def test_a_failed_write_leaves_the_old_document_and_no_litter(tmp_path: Path) ->
 def test_a_run_record_comes_back_as_it_was_stored(tmp_path: Path) -> None:
     """What `hpt report` reads is what `hpt train` wrote."""
     folder = RunFolder(tmp_path / "deep" / "run")
-    folder.make()
+    folder.path.mkdir(parents=True)
     assert not folder.has_run()
     folder.write(record_of())
     assert folder.has_run()
@@ -195,6 +195,7 @@ def test_a_run_record_comes_back_as_it_was_stored(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "is not JSON"),
+        ("[]", "holds no object"),
         ('{"schema_version": 99}', "schema_version 99"),
         ('{"schema_version": 1, "status": "done"}', "not complete"),
     ],
@@ -218,4 +219,28 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path, place: str) -> None:
     """`--out` must be a folder, and so must everything above it."""
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="is a file"):
-        RunFolder(tmp_path / place).make()
+        make_folder(tmp_path / place)
+
+
+def test_a_locked_folder_is_for_one_at_a_time(tmp_path: Path) -> None:
+    """The second is refused while the first is inside, and let in afterwards; the folder is made."""
+    with (
+        locked(tmp_path / "new"),
+        pytest.raises(UsageError, match="in use by another process"),
+        locked(tmp_path / "new"),
+    ):
+        pass
+    with locked(tmp_path / "new"):
+        pass
+
+
+def test_a_refusal_names_file_kind_cause_and_remedy(tmp_path: Path) -> None:
+    """In the same words for every command."""
+    path = tmp_path / "comparison.json"
+    path.write_text('{"schema_version": 3}')
+    with pytest.raises(UsageError) as caught:
+        read_document(path, "comparison", 2)
+    assert str(caught.value) == (
+        f"{path} cannot be read as a comparison, it has schema_version 3, this hpt reads 2: use the hpt that wrote it; "
+        "restore it, or choose another --out"
+    )

@@ -1,4 +1,4 @@
-"""One process's part of a run: build everything, train to the end or a stop, keep the run's folder in order.
+"""One process's part of a training run: build everything, train to the end or a stop, keep the folder in order.
 
     refuse what cannot work -> take up the checkpoint, if any -> steps -> validate -> run.json
 
@@ -7,24 +7,24 @@ Whatever ends the run, `run.json` says how, and the logs hold every call up to t
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hpt.cli.exports import open_exports
-from hpt.cli.interrupt import StopRequest
-from hpt.cli.progress import Tally, show_progress
-from hpt.cli.restore import restore
-from hpt.cli.settings import DEFAULT_WORKLOAD, DTYPES, TrainSettings, complete_config
 from hpt.config import HybridConfig
 from hpt.errors import DataError, DeviceError, DiskError, UsageError
+from hpt.jsonfiles import make_folder
 from hpt.machine import describe_machine, utc_now
 from hpt.records import Record, Sink
-from hpt.store import DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, RunLog, RunRecord
+from hpt.run.exports import open_exports
+from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, RunLog, RunRecord
+from hpt.run.restore import restore
+from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, TrainSettings, complete_config
+from hpt.run.signals import StopRequest
 from hpt.trainer.checkpoint import CheckpointFolder
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
@@ -32,7 +32,7 @@ from hpt.workloads.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class TrainRequest:
     """What is to be done.
 
     Attributes:
@@ -52,114 +52,103 @@ class Job:
     checkpoint: Path | None = None
 
 
-def carry_out(job: Job) -> RunRecord:
-    """Train until the run is done or was asked to stop, and return its record as stored.
+class TrainSession:
+    """Workload, trainer and record of a run in this process.
+
+    Args:
+        request: what is to be done.
 
     Raises:
         UsageError: a setting, the workload or the model is not usable.
         PrerequisiteError: data, device or disk is missing.
         CheckpointError: the checkpoint to go on from is broken.
-        TrainingDiverged: recovery was tried and failed.
-        OutOfMemory: memory ran out and retries did not help.
-    """
-    session = Session(job)
-    with ExitStack() as stack:
-        stop = stack.enter_context(StopRequest())
-        log = stack.enter_context(RunLog(job.folder, session.trainer.num_calls))
-        session.sinks += [
-            log,
-            *stack.enter_context(open_exports(session.record.settings["log"], job.folder, log.call)),
-        ]
-        session.sinks.append(stack.enter_context(show_progress(session.tally())))
-        session.store(RUNNING)
-        try:
-            return session.train(log, stop)
-        except KeyboardInterrupt:
-            session.store(INTERRUPTED, message="interrupted twice; the steps since the last checkpoint are redone")
-            raise
-        except Exception as error:
-            with suppress(DiskError):  # a full disk may be what failed; that is the error to show
-                session.store(FAILED, message=" ".join(str(error).split()) or type(error).__name__)
-            raise
 
-
-class Session:
-    """Workload, trainer and record of a run in this process; nothing is written before `store`.
-
-    Args:
-        job: what is to be done.
-
-    Raises:
-        HptError: the job cannot be done; see `carry_out`.
+    Attributes:
+        trainer: as it was when the run was left, or new.
+        steps: net updates that the run is to make.
+        record: of the run, as far as it is known.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._folder = job.folder
-        device = find_device(job.settings.device)
-        if job.settings.threads is not None:
-            torch.set_num_threads(job.settings.threads)
-        seed = int(job.values.get("seed", 0))
+    def __init__(self, request: TrainRequest) -> None:
+        self._folder = request.folder
+        device = find_device(request.settings.device)
+        if request.settings.threads is not None:
+            torch.set_num_threads(request.settings.threads)
+        seed = int(request.values.get("seed", 0))
         # this process is ours, and dropout in a user's model draws from the global generator
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
-        name = job.settings.workload or DEFAULT_WORKLOAD
-        data = None if job.settings.data is None else Path(job.settings.data)
+        name = request.settings.workload or DEFAULT_WORKLOAD
+        data = None if request.settings.data is None else Path(request.settings.data)
         self._workload = load_workload(name, seed=seed, data=data, device=device)
-        self._steps = int(job.values.get("total_steps") or self._workload.default_steps)
+        self.steps = int(request.values.get("total_steps") or self._workload.default_steps)
         config = complete_config(
-            job.values,
-            steps=self._steps,
-            clip_norm=self._workload.clip_norm,
-            checkpoints=job.folder.checkpoints,
+            request.values, steps=self.steps, clip_norm=self._workload.clip_norm, checkpoints=request.folder.checkpoints
         )
-        self.sinks: list[Sink] = []
-        self.record = _first_record(job, name, self._workload, config, device)
-        if job.before is not None:
-            _check_same_data(job.before, self._workload)
-        job.folder.make()
-        self.trainer = restore(lambda: self._build(config), job.folder, job.checkpoint)
+        self._sinks: list[Sink] = []
+        self.record = _first_record(request, name, self._workload, config, device)
+        if request.before is not None:
+            _check_same_data(request.before, self._workload)
+        make_folder(request.folder.path)
+        self.trainer = restore(lambda: self._build(config), request.folder, request.checkpoint)
 
     def _build(self, config: HybridConfig) -> HybridTrainer:
         self._model = self._workload.build_model()
         optimizer = self._workload.build_optimizer(self._model)
-        scheduler = self._workload.build_scheduler(optimizer, self._steps)
+        scheduler = self._workload.build_scheduler(optimizer, self.steps)
         return HybridTrainer(
             self._model, optimizer, self._workload.loss, config, scheduler=scheduler, sink=self._pass_on
         )
 
     def _pass_on(self, record: Record) -> None:
-        for sink in self.sinks:
+        for sink in self._sinks:
             sink(record)
 
-    def tally(self) -> Tally:
-        """Where the progress display begins."""
-        return Tally(self._steps, self.trainer.num_updates, self._covered)
+    def run(self, show: Callable[["TrainSession"], AbstractContextManager[Sink]]) -> RunRecord:
+        """Train until the run is done or was asked to stop, and return its record as stored.
 
-    def _covered(self) -> int:
-        return self.trainer.summary()["counters"]["steps_covered_by_jumps"]
+        Args:
+            show: makes the sink that displays progress while it is entered.
 
-    def train(self, log: RunLog, stop: StopRequest) -> RunRecord:
+        Raises:
+            TrainingDiverged: recovery was tried and failed.
+            OutOfMemory: memory ran out and retries did not help.
+            HptError: the folder cannot be written, or is in use.
+        """
+        with ExitStack() as stack:
+            stop = stack.enter_context(StopRequest())
+            log = stack.enter_context(RunLog(self._folder, self.trainer.num_calls))
+            exports = stack.enter_context(open_exports(self.record.settings["log"], self._folder, log.call))
+            self._sinks = [log, *exports, stack.enter_context(show(self))]
+            self._store(RUNNING)
+            try:
+                return self._train(log, stop)
+            except KeyboardInterrupt:
+                self._store(INTERRUPTED, message="interrupted twice; the steps since the last checkpoint are redone")
+                raise
+            except Exception as error:
+                with suppress(DiskError):  # a full disk may be what failed; that is the error to show
+                    self._store(FAILED, message=" ".join(str(error).split()) or type(error).__name__)
+                raise
+
+    def _train(self, log: RunLog, stop: StopRequest) -> RunRecord:
         """Step until the updates are made or a stop is asked for; only a complete run is validated."""
         trainer = self.trainer
-        while trainer.num_updates < self._steps:
+        while trainer.num_updates < self.steps:
             if stop.is_made:
                 self._save()
-                return self.store(INTERRUPTED)
+                return self._store(INTERRUPTED)
             trainer.step(self._workload.batch(trainer.num_calls))
             log.end_call()
         trainer.finish()
         self._save()
-        return self.store(DONE, final_loss=self._workload.validation_loss(self._model))
+        return self._store(DONE, final_loss=self._workload.validation_loss(self._model))
 
     def _save(self) -> None:
         folder = CheckpointFolder(self._folder.checkpoints, keep=self.trainer.config.checkpoint.keep)
         self.trainer.save(folder.path_for(self.trainer.num_calls))
 
-    def store(self, status: str, *, final_loss: float | None = None, message: str | None = None) -> RunRecord:
-        """Write `run.json` with what is known now.
-
-        Raises:
-            DiskError: the disk is full, or the folder cannot be written.
-        """
+    def _store(self, status: str, *, final_loss: float | None = None, message: str | None = None) -> RunRecord:
+        """Write `run.json` with what is known now."""
         known = {item.name for item in dataclasses.fields(RunRecord)}
         summary = {key: value for key, value in self.trainer.summary().items() if key in known}
         self.record = dataclasses.replace(
@@ -196,20 +185,21 @@ def find_device(name: str | None) -> torch.device:
     return device
 
 
-def _first_record(job: Job, name: str, workload: Workload, config: HybridConfig, device: torch.device) -> RunRecord:
+def _first_record(
+    request: TrainRequest, name: str, workload: Workload, config: HybridConfig, device: torch.device
+) -> RunRecord:
     """The record as the run, or this part of it, begins."""
     threads = torch.get_num_threads()
     settings = dataclasses.replace(
-        job.settings,
+        request.settings,
         workload=name,
         predictor=config.predictor,
         steps=config.total_steps,
         seed=config.seed,
-        profile=config.profile,
         device=str(device),
         dtype=next(flag for flag, autocast in DTYPES.items() if autocast == config.precision.autocast),
         threads=threads,
-        log=job.settings.log or (),
+        log=request.settings.log or (),
     )
     facts = {"name": workload.name, "chance_loss": workload.chance_loss, "clip_norm": workload.clip_norm}
     environment = describe_machine(device=str(device), threads=threads)
@@ -217,14 +207,14 @@ def _first_record(job: Job, name: str, workload: Workload, config: HybridConfig,
         environment["device_name"] = torch.cuda.get_device_name(device)
     return RunRecord(
         status=RUNNING,
-        command=job.command if job.before is None else job.before.command,
+        command=request.command if request.before is None else request.before.command,
         settings=dataclasses.asdict(settings),
         config=config.to_dict(),
         workload=dict(workload.description) | facts,
         seed=config.seed,
         environment=environment,
-        started_at=utc_now() if job.before is None else job.before.started_at,
-        num_resumes=0 if job.before is None else job.before.num_resumes + 1,
+        started_at=utc_now() if request.before is None else request.before.started_at,
+        num_resumes=0 if request.before is None else request.before.num_resumes + 1,
     )
 
 

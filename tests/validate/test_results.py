@@ -5,21 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt.validate.growth import slope_of, student_quantile
-
-
-@pytest.mark.parametrize(
-    ("freedom", "expected"), [(1, 12.706), (2, 4.303), (4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042), (120, 1.980)]
-)
-def test_students_quantiles_are_those_of_the_table(freedom: int, expected: float) -> None:
-    """97.5 % points of any statistics book; the expansion is good to half a percent from three degrees on."""
-    assert student_quantile(0.975, float(freedom)) == pytest.approx(expected, rel=5e-3)
-
-
-def test_between_whole_degrees_the_quantile_is_an_upper_bound() -> None:
-    """Half a degree is never rounded in the interval's favour."""
-    assert student_quantile(0.975, 1.5) >= student_quantile(0.975, 2.0)
-    assert student_quantile(0.975, 2.5) >= student_quantile(0.975, 3.0)
+from hpt.validate.results import slope_of
 
 
 @given(slope=st.floats(-1e6, 1e6), level=st.floats(-1e9, 1e9))

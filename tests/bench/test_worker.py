@@ -1,6 +1,6 @@
 """The control."""
 
-from hpt.bench.control import measure_control
+from hpt.bench.worker import measure_control
 
 
 def test_it_takes_the_time_of_one_round() -> None:

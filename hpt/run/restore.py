@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpt.errors import CheckpointError
 from hpt.jsonfiles import read_lines
-from hpt.store import RunFolder
+from hpt.run.folder import RunFolder
 from hpt.trainer.checkpoint import CheckpointFolder, read_checkpoint
 from hpt.trainer.hybrid import HybridTrainer
 
