@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from hpt.bench.bootstrap import RESAMPLES, difference, holm
+from hpt.bench.bootstrap import RESAMPLES, difference
 from hpt.bench.measurement import CONTROL, Measurement
 from hpt.bench.plan import HARD, SOFT, differences
 from hpt.errors import NothingMeasured
+from hpt.statistics import holm
 
 SCHEMA_VERSION = 1
 ALPHA = 0.05

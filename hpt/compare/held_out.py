@@ -1,6 +1,6 @@
-"""The validation set under seal: whoever opens it outside evaluation is stopped, and the run does not count.
+"""The held-out set under seal: whoever opens it outside evaluation is stopped, and the run does not count.
 
-Probes, gates and predictors work on training batches. A workload inside the vault gives out its validation batches,
+Probes, gates and predictors work on training batches. A sealed workload gives out its validation batches,
 and takes them in its loss, only while `opened`. A breach raises where it happens; since the trainer survives what
 fails inside a probe or a predictor, breaches are counted too, and a cell with one fails.
 
@@ -35,13 +35,8 @@ class SealedWorkload(Workload):
 
     def __init__(self, inner: Workload) -> None:
         self._inner = inner
-        self.name = inner.name
-        self.chance_loss = inner.chance_loss
-        self.clip_norm = inner.clip_norm
-        self.default_steps = inner.default_steps
-        self.description = inner.description
-        self.seed = inner.seed
-        self.device = inner.device
+        for name in Workload.__annotations__:
+            setattr(self, name, getattr(inner, name))
         self.num_breaches = 0
         self._is_open = False
         self._held_out = frozenset(_addresses(inner.validation_batches()))

@@ -8,8 +8,8 @@ from references.leaky_workload import LeakyRegression
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.compare.cells import Cell, Recipe
+from hpt.compare.held_out import SealedWorkload, ValidationSealed
 from hpt.compare.training import CellRun, train_cell
-from hpt.compare.vault import SealedWorkload, ValidationSealed
 from hpt.predictors.protocol import Silent
 from hpt.workloads.mlp import TeacherMLP
 from hpt.workloads.regression import Regression
@@ -49,7 +49,7 @@ def test_a_loss_on_validation_batches_raises(sealed: SealedWorkload) -> None:
 
 
 def test_evaluation_sees_what_it_always_saw() -> None:
-    """The same loss as without the vault."""
+    """The same loss as without the seal."""
     plain, model = TeacherMLP(seed=0, device=CPU), TeacherMLP(seed=0, device=CPU).build_model()
     sealed = SealedWorkload(TeacherMLP(seed=0, device=CPU))
     with sealed.opened():
@@ -101,6 +101,6 @@ def test_a_breach_that_was_survived_fails_the_cell_at_its_end(sealed: SealedWork
     cell_run = CellRun(cell, sealed)
     with suppress(ValidationSealed):
         sealed.validation_batches()
-    cell_run.train(lambda: True)
+    cell_run.train()
     with pytest.raises(ValidationSealed, match="does not count"):
         cell_run.result()

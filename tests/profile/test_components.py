@@ -1,4 +1,4 @@
-"""Parts that add up, projections against hand calculation and the real model's weights."""
+"""Components that add up, projections against hand calculation and the real model's weights."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from hpt.cli.main import run
-from hpt.compare.parts_profile import PartsProfile, profile_parts
-from hpt.compare.projection import Sizes, project
-from hpt.compare.stopwatch import Stopwatch
+from hpt.profile.components import ComponentTimes, profile_components
+from hpt.profile.projection import GPTStep, project
 from hpt.workloads.gpt2 import SIZES
 from hpt.workloads.mlp import TeacherMLP
 from hpt.workloads.regression import Regression
@@ -18,32 +17,25 @@ from hpt.workloads.workload import num_parameters
 
 
 @pytest.fixture(scope="module")
-def found() -> PartsProfile:
-    return profile_parts(TeacherMLP(seed=0, device=torch.device("cpu")), "rssm", total_steps=1500, cycles=4)
+def found() -> ComponentTimes:
+    return profile_components(TeacherMLP(seed=0, device=torch.device("cpu")), "rssm", total_steps=1500, cycles=4)
 
 
-def test_parts_and_phases_sum_to_the_same_time(found: PartsProfile) -> None:
+def test_components_and_phases_sum_to_the_same_time(found: ComponentTimes) -> None:
     """Both are the trainer's wall time: nothing is lost, nothing counted twice."""
     assert sum(found.part_s.values()) == pytest.approx(sum(found.phase_s.values()), rel=0.02)
 
 
-def test_jumps_are_made_and_every_part_runs(found: PartsProfile) -> None:
+def test_jumps_are_made_and_every_component_runs(found: ComponentTimes) -> None:
     """Else their cost would be that of nothing."""
     assert found.jumps >= 2
     assert found.covered_steps > 0
     assert found.jump_cost_ratio is not None
     wanted = {"forward", "backward", "optimizer", "control", "predictor", "trajectory", "learning", "snapshot"}
     assert wanted | {"jump", "probe", "bookkeeping"} <= {part for part, seconds in found.part_s.items() if seconds > 0}
-    assert {"features", "rssm tick", "rssm learning", "ridge tick"} <= set(found.detail_s)
 
 
-def test_details_lie_inside_their_parts(found: PartsProfile) -> None:
-    """Features and ticks are what the predictor does in a step, and not all of it."""
-    ticks = sum(seconds for name, seconds in found.detail_s.items() if name.endswith("tick"))
-    assert 0 < ticks + found.detail_s["features"] < found.part_s["predictor"] * 1.05
-
-
-def test_predicted_cost_is_one_plus_the_extra_parts(found: PartsProfile) -> None:
+def test_predicted_cost_is_one_plus_the_extra_parts(found: ComponentTimes) -> None:
     """By the definition in the module."""
     extra = sum(seconds for part, seconds in found.part_s.items() if part not in {"forward", "backward", "optimizer"})
     assert found.predicted_cost_ratio == pytest.approx(1 + extra / found.plain_step_s)
@@ -52,32 +44,13 @@ def test_predicted_cost_is_one_plus_the_extra_parts(found: PartsProfile) -> None
 
 def test_a_cycle_is_as_long_as_the_trainers() -> None:
     """Momentum 0.99 remembers 100 steps, and so long is a cycle of the profile, where 10 would do for the length."""
-    found = profile_parts(Regression(seed=0, device=torch.device("cpu")), "nesterov", total_steps=600, cycles=2)
+    found = profile_components(Regression(seed=0, device=torch.device("cpu")), "nesterov", total_steps=600, cycles=2)
     assert found.cycle_steps == 100
     assert found.jumps <= found.cycles
 
 
-def test_a_stopwatch_changes_nothing_but_counts() -> None:
-    """Arguments, result and exceptions pass."""
-    watch, items = Stopwatch(), type("Items", (list,), {})([3, 1, 2])
-    watch.time(items, "index", "search")
-    assert items.index(2) == 2
-    with pytest.raises(ValueError, match="9"):
-        items.index(9)
-    assert watch.calls == {"search": 2}
-    assert watch.seconds["search"] > 0
-
-
-def sizes(name: str) -> Sizes:
-    shape = SIZES[name].shape()
-    return Sizes(
-        layers=shape.layers,
-        dim=shape.dim,
-        vocabulary=shape.vocabulary,
-        context=shape.context,
-        tokens_per_step=512,
-        seq_len=64,
-    )
+def sizes(name: str) -> GPTStep:
+    return GPTStep(SIZES[name].shape(), tokens_per_step=512, seq_len=64)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -89,7 +62,7 @@ def test_weights_are_those_of_the_model(name: str) -> None:
 
 
 def test_projection_by_hand() -> None:
-    """Arithmetic parts grow with operations, memory parts with weights, the rest not at all."""
+    """Arithmetic components grow with operations, memory components with weights, the rest not at all."""
     small, large = sizes("gpt2-nano"), sizes("gpt2")
     parts = {"forward": 1.0, "backward": 2.0, "optimizer": 0.5, "jump": 0.1, "probe": 0.2, "control": 0.3}
     found = project(small, large, parts, covered_per_update=0.5)
@@ -114,7 +87,7 @@ def test_operations_of_gpt2_are_six_a_weight_and_token() -> None:
 def test_the_command_prints_one_document(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """With the projection marked as one for a GPT."""
     out = tmp_path / "profile.json"
-    arguments = ["--workload", "byte-gpt-b16", "--predictor", "nesterov", "--cycles", "2", "--steps", "1500"]
+    arguments = ["--workload", "byte-gpt-b16", "--predictor", "nesterov", "--cycles", "2", "--steps", "600"]
     assert run(["profile", *arguments, "--device", "cpu", "--threads", "1", "--json", "--out", str(out)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads(out.read_text())

@@ -5,7 +5,7 @@ import torch
 from torch.optim import SGD
 
 from hpt.compare.cells import Recipe
-from hpt.compare.schedules import schedule, shaped_frac
+from hpt.compare.recipes import schedule, shaped_frac
 from hpt.workloads.schedule import lr_frac, warmup_linear, warmup_steps
 
 TOTAL = 1000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt.compare.curve import BaselineCurve, falling
+from hpt.compare.placement import BaselineCurve, falling
 
 LENGTHS = (70, 100, 130, 160)
 
