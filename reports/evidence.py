@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reports.kind import Kind, NotEvidence
-from reports.kinds import KINDS, SIDECARS, kind_of
+from reports.kinds import KINDS, SIDECARS, Kind, NotEvidence, kind_of
 from reports.provenance import Provenance
 
 DIGEST_LETTERS = 12

@@ -1,20 +1,18 @@
 """Stored validations of memory: arms, checks, drills and estimates of `hpt validate-vram`."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from reports.contents import CALL_COLUMNS, CALL_NUMBERS
 from reports.evidence import Evidence, Source
+from reports.formatting import NOT_MEASURED, harmless
 from reports.kinds import MEMORY
-from reports.markdown_text import harmless
-from reports.numbers import NOT_MEASURED
-from reports.view import INCONCLUSIVE, MISSED, REACHED, REPORTED, Verdict
+from reports.page import INCONCLUSIVE, MISSED, REACHED, REPORTED, VerdictRow
 
 WORDS = {"passed": REACHED, "failed": MISSED, "inconclusive": INCONCLUSIVE, "reported": REPORTED}
-COUNTED = ("call", "allocated_bytes", "reserved_bytes", "process_bytes", "peak_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +40,10 @@ class Validation:
         """What the numbers are about."""
         return str(self.source.document.get("measured") or ("host memory" if self.device == "cpu" else "GPU memory"))
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[VerdictRow]:
         """Its checks as verdicts of a report."""
         return [
-            Verdict(
+            VerdictRow(
                 what=harmless(f"{one['name']} ({self.model}, {self.device})"),
                 threshold=harmless(one["threshold"]),
                 measured=harmless(one["evidence"]),
@@ -91,12 +89,10 @@ def check_value(evidence: Evidence, name: str, device: str, model: str = "gpt2")
 
 def steps_of(validation: Validation) -> pd.DataFrame | None:
     """A row a call: arm, call, phase, in_use_bytes, peak_bytes; None if the file beside run.json is missing."""
-    file = validation.source.file.parent / "steps.csv"
-    if not file.exists():
+    if validation.source.document["calls"] is None:
         return None
-    with file.open(encoding="utf-8", newline="") as lines:
-        frame = pd.DataFrame(list(csv.DictReader(lines)))
-    for name in COUNTED:
+    frame = pd.DataFrame(validation.source.document["calls"], columns=sorted(CALL_COLUMNS))
+    for name in CALL_NUMBERS:
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     frame["in_use_bytes"] = frame["allocated_bytes"].where(frame["allocated_bytes"].notna(), frame["process_bytes"])
     return frame

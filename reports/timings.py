@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpt.bench.comparison import Comparison, compare
+from hpt.bench.measurement import measurement_of
 from reports.evidence import Evidence, Source
 from reports.kinds import TIMING
 
@@ -34,7 +36,7 @@ SCENARIOS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FittedLine:
     """time = intercept + slope x units, by least squares through the medians.
 
     Attributes:
@@ -157,15 +159,15 @@ def median_interval(processes: Sequence[np.ndarray]) -> tuple[float, float] | No
     return float(low), float(high)
 
 
-def line_through(sizes: Sequence[float], times_s: Sequence[float]) -> Line | None:
+def line_through(sizes: Sequence[float], times_s: Sequence[float]) -> FittedLine | None:
     """Least squares; None below three sizes."""
     if len(set(sizes)) < 3:
         return None
     slope, intercept = statistics.linear_regression(sizes, times_s)
-    return Line(slope, intercept, statistics.correlation(sizes, times_s) ** 2)
+    return FittedLine(slope, intercept, statistics.correlation(sizes, times_s) ** 2)
 
 
-def horizon_line(timings: Timings) -> Line | None:
+def horizon_line(timings: Timings) -> FittedLine | None:
     """The cost of one more predicted step."""
     rows = timings.rows[timings.rows.index.str.startswith("rssm_prediction/")]
     return line_through(rows["num_units"].astype(float).tolist(), rows["median_s"].astype(float).tolist())
@@ -176,3 +178,23 @@ def steady_share(timings: Timings) -> tuple[int, int]:
     spreads: dict[str, float] = timings.rows["cv_frac"].to_dict()
     spreads.pop(CONTROL, None)
     return sum(spread < LOW_VARIANCE_FRAC for spread in spreads.values()), len(spreads)
+
+
+def before(evidence: Evidence, newest: Source) -> Source | None:
+    """The run before the newest one of the same preset; None if there is none."""
+    preset = newest.document["facts"].get("hpt_preset")
+    others = [one for one in evidence.of(TIMING) if one.document["facts"].get("hpt_preset") == preset]
+    return next((one for one in others if one is not newest), None)
+
+
+@cache
+def compared(old: Source, new: Source) -> Comparison:
+    """Two runs as `hpt bench compare` judges them.
+
+    Raises:
+        NothingMeasured: they have nothing in common, or were made on another machine or with other settings.
+    """
+    sides = (
+        {one.get_name(): measurement_of(one) for one in side.document["suite"].get_benchmarks()} for side in (old, new)
+    )
+    return compare(*sides)

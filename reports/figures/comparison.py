@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from reports.comparisons import measured_arms
 from reports.evidence import Source
 from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name, plain_log_axis
-from reports.numbers import plain
+from reports.formatting import plain
+from reports.page import Figure
 from reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
-from reports.view import Figure
 
 ROLES = {"method": 1, "control": 2, "calibration": 7}
 """Colour and marker by role."""
@@ -65,13 +65,7 @@ def draw_ratios(source: Source, tag: str) -> Figure | None:
         f"Largest: {best[0]} at {plain(float(best[2]['value']))}.{unseen}"
     )
     return draw(
-        f"ratios_{tag}",
-        f"Work ratio to the {base}",
-        alt,
-        data,
-        paint,
-        (source,),
-        height_inches=0.24 * len(rows) + 1.6,
+        f"ratios_{tag}", f"Work ratio to the {base}", alt, data, paint, (source,), height_inches=0.24 * len(rows) + 1.6
     )
 
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from reports.figures.style import COLOURS, DASHES, MARKERS, draw, file_name
+from reports.formatting import num_bytes
 from reports.memory_runs import Validation
-from reports.numbers import num_bytes
-from reports.view import Figure
+from reports.page import Figure
 
 MIB = 2**20
 SHADED_ARM = "hybrid"

@@ -4,19 +4,28 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports import regression
-from reports.achieved import verdicts
+from hpt.errors import NothingMeasured
+from reports.claims import claims, original
 from reports.evidence import Evidence, Source
-from reports.figures.profiles import draw_parts
-from reports.figures.timings import draw_horizons, draw_spread
+from reports.figures.benchmarks import draw_horizons, draw_parts, draw_spread
+from reports.formatting import NOT_MEASURED, code, count, harmless, interval, percent, plain, ratio, seconds, table
 from reports.kinds import ALARMS, OVERHEAD, PREDICTION, PROFILE, TIMING, WALL
-from reports.markdown_text import code, harmless, table
-from reports.numbers import NOT_MEASURED, count, interval, percent, plain, ratio, seconds
-from reports.originals import claims, original
+from reports.page import Figure, Links, Missing, Page, absent, counted
 from reports.pages import step_time
-from reports.timings import CONTROL, LOW_VARIANCE_FRAC, SCENARIOS, Line, Timings, by_preset, horizon_line, steady_share
+from reports.targets import verdicts
+from reports.timings import (
+    CONTROL,
+    LOW_VARIANCE_FRAC,
+    SCENARIOS,
+    FittedLine,
+    Timings,
+    before,
+    by_preset,
+    compared,
+    horizon_line,
+    steady_share,
+)
 from reports.training_runs import covered_step, full_overhead
-from reports.view import Figure, Links, Missing, Page, absent, counted
 
 NAME = "PHASE_2_BENCHMARKING_REPORT"
 KINDS = (TIMING, OVERHEAD, PROFILE)
@@ -38,6 +47,7 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="Phase 2: benchmarking report",
+        question="What do the parts cost, and where does a step's time go?",
         summary=_summary(runs, overhead, evidence, links, counted(judged)),
         verdicts=judged,
         sources=[*(one.source for one in runs.values()), *profiles, *found],
@@ -143,12 +153,32 @@ def _preset(preset: str, timings: Timings, links: Links) -> dict[str, object]:
 
 def _changes(evidence: Evidence, runs: dict[str, Timings], links: Links) -> list[dict[str, str]]:
     """Against the run before, for presets that were measured more than once."""
-    pairs = ((name, one.source, regression.before(evidence, one.source)) for name, one in runs.items())
+    pairs = ((name, one.source, before(evidence, one.source)) for name, one in runs.items())
     return [
-        {"name": name, "table": regression.section(old, new, links), "link": links.every([old, new])}
+        {"name": name, "table": _change_table(old, new, links), "link": links.every([old, new])}
         for name, new, old in pairs
         if old is not None
     ]
+
+
+def _change_table(old: Source, new: Source, links: Links) -> str:
+    """Ratios with verdicts, or why there are none."""
+    try:
+        found = compared(old, new)
+    except NothingMeasured as error:
+        return f"Not comparable with {links.to(old)}: {harmless(error)} ({links.to(new)})."
+    rows = [
+        [
+            code(row.name),
+            seconds(row.old_s),
+            seconds(row.new_s),
+            f"{ratio(row.ratio)} {interval(row.low, row.high)}",
+            f"**{harmless(row.verdict)}**",
+            links.every([old, new]),
+        ]
+        for row in found.rows
+    ]
+    return table(["scenario", "before", "now", "now over before", "verdict", "source"], rows)
 
 
 def _scenario_table(timings: Timings, links: Links) -> str:
@@ -181,7 +211,7 @@ def _scenario_table(timings: Timings, links: Links) -> str:
     return table([*head, "outliers", "variation", "unit cost", "source"], rows)
 
 
-def _line_text(line: Line, timings: Timings, links: Links) -> str:
+def _line_text(line: FittedLine, timings: Timings, links: Links) -> str:
     source = links.to(timings.source)
     macs = timings.rows["macs"].dropna()
     work = f"; {plain(float(macs.iloc[0]) / 1e3)} thousand multiply-adds a predicted step" if len(macs) else ""

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.achieved import targets, verdict_of
 from reports.evidence import Evidence
-from reports.markdown_text import harmless, table
-from reports.numbers import NOT_MEASURED
+from reports.formatting import NOT_MEASURED, harmless, table
+from reports.page import Links, Page, counted
 from reports.pages import benchmarking, evaluation, validation
-from reports.view import Links, Page, counted
+from reports.targets import targets, verdict_of
 
 
 @dataclass(frozen=True, slots=True)

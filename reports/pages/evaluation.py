@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from reports.achieved import verdicts
+from reports.claims import claims
 from reports.comparisons import (
     DEFAULT_ARM,
     WORKLOADS,
+    DefaultRatio,
     Finding,
-    Worth,
     best_known,
     budget_of,
     comparisons,
@@ -18,13 +18,12 @@ from reports.comparisons import (
 from reports.evidence import Evidence, Source
 from reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
 from reports.figures.style import file_name
+from reports.formatting import DIVERGED, NOT_MEASURED, code, harmless, interval, plain, ratio, table
 from reports.kinds import COMPARISON, PREDICTION, TRAINING
-from reports.markdown_text import code, harmless, table
-from reports.numbers import DIVERGED, NOT_MEASURED, interval, plain, ratio
-from reports.originals import claims
-from reports.pages import compared, paired_runs
+from reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
+from reports.pages import comparison, paired_runs
+from reports.targets import verdicts
 from reports.tuning import LACKS, Standing, lack, of_baseline, of_pair
-from reports.view import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, Verdict, absent, counted
 
 NAME = "EVALUATION_REPORT"
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
@@ -41,14 +40,15 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="Evaluation: does it pay?",
+        question="Does it pay against a tuned baseline?",
         summary=_summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
         sources=[*found, *([] if paired is None else [paired]), *runs],
         missing=_missing(evidence, found, paired),
         figures={one.name: one for one in figures},
         values={
-            "comparisons": [compared.section(one, links) for one in found],
-            "has_tuned": any(compared.has_tuned(one) for one in found),
+            "comparisons": [comparison.section(one, links) for one in found],
+            "has_tuned": any(comparison.has_tuned(one) for one in found),
             "paired": None if paired is None else paired_runs.section(paired, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
@@ -56,10 +56,10 @@ def build(evidence: Evidence, links: Links) -> Page:
     )
 
 
-def _verdicts(source: Source) -> list[Verdict]:
+def _verdicts(source: Source) -> list[VerdictRow]:
     """The comparison's own words on every method."""
     return [
-        Verdict(
+        VerdictRow(
             what=harmless(f"{name} on {workload} ({budget_of(source)})"),
             threshold="accelerates: interval above 1 and above the best control",
             measured=f"{ratio(arm['measures']['work_ratio']['value'])} "
@@ -101,7 +101,7 @@ def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None,
         if arm["role"] == "method" and arm["judgement"]["verdict"] == "hurts"
     ]
     return [
-        f"Over all workloads: {NOT_MEASURED}." if overall is None else compared.overall_line(overall, links),
+        f"Over all workloads: {NOT_MEASURED}." if overall is None else comparison.overall_line(overall, links),
         _default_line(evidence, links),
         _control_line(evidence, links),
         f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
@@ -139,7 +139,7 @@ def _workloads(evidence: Evidence) -> list[str]:
     return [*WORKLOADS, *sorted({one.workload for one in findings(evidence)} - set(WORKLOADS))]
 
 
-def _ratios(found: Mapping[str, Worth], links: Links, *, is_named: bool = False) -> str:
+def _ratios(found: Mapping[str, DefaultRatio], links: Links, *, is_named: bool = False) -> str:
     """Ratios by workload and where they are from; `is_named`: each with how its settings were found."""
     each = [
         f"{harmless(name)} {ratio(one.value) if one.value else DIVERGED}"
@@ -149,7 +149,7 @@ def _ratios(found: Mapping[str, Worth], links: Links, *, is_named: bool = False)
     return f"{', '.join(each)} ({links.every([one.source for one in found.values()])})"
 
 
-def _why_not(workload: str, worth: Worth) -> str:
+def _why_not(workload: str, worth: DefaultRatio) -> str:
     """Why a ratio is no target's value."""
     lacking = lack(worth.source.document["workloads"][workload], DEFAULT_ARM)
     return lacking or "tuned, no target"

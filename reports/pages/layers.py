@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.claims import claims
 from reports.evidence import Evidence
+from reports.formatting import NOT_MEASURED, harmless, num_bytes, seconds, table
 from reports.kinds import MEMORY
-from reports.markdown_text import harmless, table
 from reports.memory_runs import WORDS, Validation, validations
-from reports.numbers import NOT_MEASURED, num_bytes, seconds
-from reports.originals import claims
-from reports.view import REACHED, REPORTED, Links, Missing, Page, Verdict, absent, counted
+from reports.page import REACHED, REPORTED, Links, Missing, Page, VerdictRow, absent, counted
 
 NAME = "VRAM_MANAGEMENT_SUMMARY"
 
@@ -80,6 +79,7 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="VRAM management: five layers",
+        question="What does each memory layer do, save and cost?",
         summary=[
             f"Layer {_numeral(place)}, {layer.name}: {layer.mechanism}; {verdict.word}{_linked(verdict, links)}."
             for place, (layer, verdict) in enumerate(zip(LAYERS, judged, strict=True))
@@ -115,7 +115,7 @@ def _numeral(place: int) -> str:
     return ("one", "two", "three", "four", "five")[place]
 
 
-def _linked(verdict: Verdict, links: Links) -> str:
+def _linked(verdict: VerdictRow, links: Links) -> str:
     return f" ({links.every(verdict.sources)})" if verdict.sources else ""
 
 
@@ -125,11 +125,11 @@ def _grounds(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation
     return [(one, check) for one in found for check in one.checks if check["name"] in wanted]
 
 
-def _verdict(layer: Layer, found: Sequence[Validation]) -> Verdict:
+def _verdict(layer: Layer, found: Sequence[Validation]) -> VerdictRow:
     grounds = _grounds(layer, found)
     words = {WORDS.get(str(check["verdict"]), NOT_MEASURED) for _, check in grounds} - {REPORTED}
     word = NOT_MEASURED if not words else REACHED if words == {REACHED} else sorted(words - {REACHED})[0]
-    return Verdict(
+    return VerdictRow(
         what=f"layer {layer.name}",
         threshold="its checks and drills pass",
         measured=f"{sum(check['verdict'] == 'passed' for _, check in grounds)} of {len(grounds)} passed"

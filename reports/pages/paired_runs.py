@@ -8,9 +8,8 @@ import pandas as pd
 
 from reports.evidence import Source
 from reports.figures.style import file_name
-from reports.markdown_text import harmless, table
-from reports.numbers import NOT_MEASURED, count, plain
-from reports.view import Links
+from reports.formatting import NOT_MEASURED, count, harmless, plain, table
+from reports.page import Links
 
 PLAIN, DEFAULT = "plain", "default"
 ORDER = (PLAIN, DEFAULT)

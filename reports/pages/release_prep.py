@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.achieved import targets, verdict_of
+from reports.claims import claims
 from reports.evidence import Evidence, Source
+from reports.formatting import NOT_MEASURED, code, count, harmless, seconds, table
 from reports.kinds import RELEASE
-from reports.markdown_text import code, harmless, table
-from reports.numbers import NOT_MEASURED, count, seconds
-from reports.originals import claims
-from reports.view import INCONCLUSIVE, MISSED, REACHED, Links, Missing, Page, Verdict, absent, counted
+from reports.page import INCONCLUSIVE, MISSED, REACHED, Links, Missing, Page, VerdictRow, absent, counted
+from reports.targets import targets, verdict_of
 
 NAME = "PHASE_3_RELEASE_PREP_REPORT"
 WORDS = {"passed": REACHED, "failed": MISSED, "not run": NOT_MEASURED}
@@ -23,6 +22,7 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
     return Page(
         name=NAME,
         title="Phase 3: release preparation",
+        question="What was run before the release, and which claim rests on which run?",
         summary=_summary(source, judged, aims, others, links),
         verdicts=judged,
         sources=[] if source is None else [source],
@@ -38,9 +38,9 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
     )
 
 
-def _verdicts(source: Source) -> list[Verdict]:
+def _verdicts(source: Source) -> list[VerdictRow]:
     return [
-        Verdict(
+        VerdictRow(
             what=harmless(step["what"]),
             threshold="exit code 0",
             measured=NOT_MEASURED
@@ -54,7 +54,11 @@ def _verdicts(source: Source) -> list[Verdict]:
 
 
 def _summary(
-    source: Source | None, judged: Sequence[Verdict], aims: Sequence[Verdict], others: Sequence[Page], links: Links
+    source: Source | None,
+    judged: Sequence[VerdictRow],
+    aims: Sequence[VerdictRow],
+    others: Sequence[Page],
+    links: Links,
 ) -> list[str]:
     gaps = sum(len(page.missing) for page in others)
     if source is None:
@@ -116,7 +120,7 @@ def _tests(source: Source, links: Links) -> str:
     return table(["tests", *map(harmless, words), "source"], rows)
 
 
-def _index(aims: Sequence[Verdict], links: Links) -> str:
+def _index(aims: Sequence[VerdictRow], links: Links) -> str:
     rows = [
         [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
         for one in aims

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from reports.comparisons import measured_arms
 from reports.evidence import Evidence, Source
+from reports.formatting import count, harmless, interval, percent, plain, ratio, seconds, table
 from reports.kinds import COMPARISON
-from reports.markdown_text import harmless, table
-from reports.numbers import count, interval, percent, plain, ratio, seconds
+from reports.page import Links
 from reports.training_runs import cells, part_shares, phase_rows, workload_of
 from reports.tuning import BASELINES, Standing, of_pair
-from reports.view import Links
 
 
 def by_workload(sources: Sequence[Source]) -> list[Source]:

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.claims import claims
 from reports.evidence import Evidence
 from reports.figures.memory import draw_steps
+from reports.formatting import NOT_MEASURED, harmless, num_bytes, plain, ratio, seconds, table
 from reports.kinds import MEMORY
-from reports.markdown_text import harmless, table
 from reports.memory_runs import Validation, steps_of, validations
-from reports.numbers import NOT_MEASURED, num_bytes, plain, ratio, seconds
-from reports.originals import claims
-from reports.view import Figure, Links, Missing, Page, absent, counted
+from reports.page import Figure, Links, Missing, Page, absent, counted
 
 NAME = "PHASE_1_VALIDATION_REPORT"
 MB = 1e6
@@ -25,15 +24,13 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="Phase 1: validation of memory",
+        question="Is the memory what it should be, and does it stay so?",
         summary=_summary(found, links, counted(judged)),
         verdicts=judged,
         sources=[one.source for one in found],
         missing=_missing(found),
         figures={one.name: one for one in figures},
-        values={
-            "runs": [_section(one, links, figures) for one in found],
-            "claim_list": claims(NAME),
-        },
+        values={"runs": [_section(one, links, figures) for one in found], "claim_list": claims(NAME)},
     )
 
 

@@ -88,12 +88,7 @@ def _installation(root: Path, work: Path) -> list[Step]:
         Step(
             name="install",
             what="install of the wheel into the fresh environment",
-            command=[
-                str(fresh / "python"),
-                *PIP_INSTALL,
-                torch_pin(root),
-                str(work / "wheel" / wheel_name(root)),
-            ],
+            command=[str(fresh / "python"), *PIP_INSTALL, torch_pin(root), str(work / "wheel" / wheel_name(root))],
             limit_s=10 * MINUTE_S,
             needs=("wheel", "environment"),
         ),

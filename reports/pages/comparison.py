@@ -4,14 +4,23 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports.calibrations import of_finding
-from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, findings_in, measured_arms
+from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, calibration_of, findings_in, measured_arms
 from reports.evidence import Source
 from reports.figures.style import file_name
-from reports.markdown_text import harmless, table
-from reports.numbers import DIVERGED, NOT_MEASURED, count, interval, num_bytes, percent, plain, ratio
+from reports.formatting import (
+    DIVERGED,
+    NOT_MEASURED,
+    count,
+    harmless,
+    interval,
+    num_bytes,
+    percent,
+    plain,
+    ratio,
+    table,
+)
+from reports.page import Links
 from reports.tuning import BASELINES, LACKS, Standing, bracket, lack, of_arm, of_baseline, of_overall
-from reports.view import Links
 
 CHECK_WORKLOADS = {
     "byte-gpt-variant": "A check workload: byte-gpt with another width and context, for which none of the trainer's "
@@ -100,7 +109,7 @@ def _tuning_table(source: Source, links: Links) -> str:
 def _calibration_table(source: Source, links: Links) -> str:
     """Arms of known ratio and whether it was found; empty without any."""
     rows: list[list[str]] = []
-    for one in map(of_finding, findings_in(source)):
+    for one in map(calibration_of, findings_in(source)):
         if one is None:
             continue
         rows.append(

@@ -7,17 +7,16 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from reports import calibrations, comparisons, memory_runs, training_runs
+from reports import comparisons, memory_runs, training_runs
 from reports.evidence import Evidence, Source
-from reports.kind import Kind
-from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING
-from reports.numbers import NOT_MEASURED, interval, percent, plain, ratio, seconds
+from reports.formatting import NOT_MEASURED, interval, percent, plain, ratio, seconds
+from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
+from reports.page import INCONCLUSIVE, MISSED, REACHED, VerdictRow
 from reports.timings import by_preset, horizon_line
-from reports.view import INCONCLUSIVE, MISSED, REACHED, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Measured:
     """What was measured for a target.
 
     Attributes:
@@ -40,69 +39,69 @@ class Reading:
 
 LEAST_R_SQUARED = 0.98
 """Below it the medians of a group do not lie on a line, and its slope says nothing."""
-Finder = Callable[[Evidence], Reading | None]
+Finder = Callable[[Evidence], Measured | None]
 
 
 def _slope(preset: str) -> Finder:
-    def find(evidence: Evidence) -> Reading | None:
+    def find(evidence: Evidence) -> Measured | None:
         timings = by_preset(evidence).get(preset)
         line = None if timings is None else horizon_line(timings)
         if timings is None or line is None:
             return None
         text = f"{seconds(line.slope_s)} (R² = {plain(line.r_squared, 4)})"
-        return Reading(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
+        return Measured(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
 
     return find
 
 
 def _median(name: str, preset: str = "default") -> Finder:
-    def find(evidence: Evidence) -> Reading | None:
+    def find(evidence: Evidence) -> Measured | None:
         timings = by_preset(evidence).get(preset)
         value = None if timings is None else timings.unit_s(name)
         if timings is None or value is None:
             return None
         low, high = timings.unit_interval_s(name) or (None, None)
         text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
-        return Reading(value, text, timings.source, low=low, high=high)
+        return Measured(value, text, timings.source, low=low, high=high)
 
     return find
 
 
-def _full_overhead(evidence: Evidence) -> Reading | None:
+def _full_overhead(evidence: Evidence) -> Measured | None:
     source = training_runs.full_overhead(evidence)
     if source is None:
         return None
     facts = source.document
     share, low, high = (float(facts[name]) - 1.0 for name in ("ratio", "ratio_low", "ratio_high"))
     text = f"{percent(share)} {interval(100.0 * low, 100.0 * high)}"
-    return Reading(share, text, source, low=low, high=high)
+    return Measured(share, text, source, low=low, high=high)
 
 
-def _covered_step(evidence: Evidence) -> Reading | None:
+def _covered_step(evidence: Evidence) -> Measured | None:
     found = training_runs.covered_step(evidence)
-    return None if found is None else Reading(found.share, percent(found.share), found.source)
+    return None if found is None else Measured(found.share, percent(found.share), found.source)
 
 
 def _memory(name: str, device: str, text: Callable[[float], str], held: Callable[[float], float] = float) -> Finder:
     """A check of the memory validation; `held` of its number is held against the limit."""
 
-    def find(evidence: Evidence) -> Reading | None:
+    def find(evidence: Evidence) -> Measured | None:
         found = memory_runs.check_value(evidence, name, device)
         if found is None:
             return None
         value, decides, source = found
-        return Reading(held(value), text(value), source, is_steady=decides)
+        return Measured(held(value), text(value), source, is_steady=decides)
 
     return find
 
 
 def _work(workload: str) -> Finder:
-    def find(evidence: Evidence) -> Reading | None:
+    def find(evidence: Evidence) -> Measured | None:
         found = comparisons.default_arm(evidence, workload)
         if found is None:
             return None
         text = f"{ratio(found.value)} {interval(found.low, found.high)}"
-        return Reading(found.value, text, found.source, found.accelerates or workload in {"cnn", "regression", "mlp"})
+        return Measured(found.value, text, found.source, found.accelerates or workload in {"cnn", "regression", "mlp"})
 
     return find
 
@@ -110,19 +109,19 @@ def _work(workload: str) -> Finder:
 def _known(arm: str) -> Finder:
     """A calibration: the width of its interval, its distance from the known ratio, or its lead over the controls."""
 
-    def find(evidence: Evidence) -> Reading | None:
-        found = calibrations.calibration(evidence, arm)
+    def find(evidence: Evidence) -> Measured | None:
+        found = comparisons.calibration(evidence, arm)
         if found is None:
             return None
         text = f"{found.text} on {found.workload}"
         if arm == "self":
-            return Reading(found.half_width, f"{text}, +-{percent(found.half_width)}", found.source, found.is_found)
+            return Measured(found.half_width, f"{text}, +-{percent(found.half_width)}", found.source, found.is_found)
         if found.known is not None:
-            return Reading(abs(found.value / found.known - 1.0), text, found.source, found.is_found)
+            return Measured(abs(found.value / found.known - 1.0), text, found.source, found.is_found)
         if found.over_control is None:
             return None
         text = f"{ratio(found.over_control)} on {found.workload}"
-        return Reading(found.over_control, text, found.source, found.is_found)
+        return Measured(found.over_control, text, found.source, found.is_found)
 
     return find
 
@@ -157,17 +156,17 @@ def targets() -> list[dict[str, Any]]:
     return tomllib.loads((files("reports") / "targets.toml").read_text(encoding="utf-8"))["targets"]
 
 
-def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> Verdict:
+def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> VerdictRow:
     """One target held against what was measured; inconclusive where the limit lies inside the value's interval."""
     _, find = FINDERS[target["id"]]
     reading = find(evidence)
     if reading is None:
-        return Verdict(what=target["what"], threshold=target["must"], measured=NOT_MEASURED, word=NOT_MEASURED)
+        return VerdictRow(what=target["what"], threshold=target["must"], measured=NOT_MEASURED, word=NOT_MEASURED)
     limit = float(target["limit"])
     is_within = reading.value >= limit if target.get("at_least") else reading.value <= limit
     is_open = reading.low is not None and reading.high is not None and reading.low <= limit < reading.high
     word = REACHED if is_within and reading.also else MISSED
-    return Verdict(
+    return VerdictRow(
         what=target["what"],
         threshold=target["must"],
         measured=reading.text,
@@ -176,6 +175,6 @@ def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> Verdict:
     )
 
 
-def verdicts(evidence: Evidence, kinds: tuple[Kind, ...] = ()) -> list[Verdict]:
+def verdicts(evidence: Evidence, kinds: tuple[Kind, ...] = ()) -> list[VerdictRow]:
     """All targets, or those that rest on some kinds of measurement."""
     return [verdict_of(one, evidence) for one in targets() if not kinds or FINDERS[one["id"]][0] in kinds]

@@ -1,12 +1,21 @@
-"""Numbers as readers see them: three significant figures and a unit, "not measured" where there is none."""
+"""Numbers and stored text as readers see them: three significant figures, Markdown tables, nothing that acts."""
 
+import html
 import math
+import re
+from collections.abc import Sequence
+
+import pandas as pd
 
 NOT_MEASURED = "not measured"
 DIVERGED = "diverged"
 _ROUNDING = 1e-9
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+LONGEST_NUMBER = 40
+NO_NUMBERS = frozenset({"-", "", NOT_MEASURED, "no claim", "not there", "no interval", DIVERGED})
+"""What stands in a column of numbers where there is none."""
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?x?(?:\s|$)")
 
 
 def plain(value: float | None, figures: int = 3) -> str:
@@ -64,3 +73,35 @@ def interval(low: float | None, high: float | None, text: str = "") -> str:
 def count(number: int, word: str) -> str:
     """1 run, 2 runs."""
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def harmless(text: object) -> str:
+    """Text from a stored file on one line, without anything that Markdown or HTML would act on."""
+    line = " ".join(str(text).split())
+    escaped = html.escape(line, quote=False).replace("|", "\\|").replace("`", "'")
+    return escaped.replace("[", "\\[").replace("]", "\\]").replace("*", "\\*").replace("_", "\\_")
+
+
+def code(text: object) -> str:
+    """Text from a stored file as code."""
+    line = " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{line}`" if line else ""
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; columns of short cells that mostly begin with a number are aligned to the right."""
+    if not rows:
+        return ""
+    align = ["right" if _are_numbers(cells) else "left" for cells in zip(*rows, strict=True)]
+    frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    return str(frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align))
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    known = [cell for cell in cells if cell not in NO_NUMBERS]
+    return bool(known) and all(len(cell) <= LONGEST_NUMBER and _NUMBER.match(cell) for cell in known)
+
+
+def fenced(command: str) -> str:
+    """A command to copy."""
+    return f"```sh\n{command}\n```"
