@@ -74,7 +74,7 @@ _CURVE = [(float, float, float, float)]
 _METHOD = {"role": str, "tuned": Maybe(_TUNED), "measures": Maybe(_MEASURES)}
 _MEASURED = {
     **_METHOD,
-    "known_ratio?": Maybe(POSITIVE),
+    "known_ratio": Maybe(POSITIVE),
     "judgement": {"verdict": str, "over_control": Maybe({"value": float})},
     "sentence": object,
     "curve": _CURVE,

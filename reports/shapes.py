@@ -42,7 +42,8 @@ POSITIVE = Rule(float, lambda value: 0.0 < value < math.inf, "above 0")
 
 def misfit(value: Any, shape: Any, place: str = "") -> str | None:
     """The first thing in which a value falls short of a shape, e.g. "parts.cost_ratio is 'much', not a number"."""
-    return next(_misfits(value, shape, place), None)
+    found = next(_misfits(value, shape, place), None)
+    return f"it{found}" if found is not None and found.startswith(" ") else found
 
 
 def _misfits(value: Any, shape: Any, place: str) -> Iterator[str]:
@@ -87,7 +88,7 @@ def _in_list(value: Any, shape: list[Any] | tuple[Any, ...], place: str) -> Iter
 
 def _in_object(value: Any, shape: dict[str, Any] | Each, place: str) -> Iterator[str]:
     if not isinstance(value, Mapping):
-        yield f"{place or 'it'} is {_shown(value)}, not an object"
+        yield f"{place} is {_shown(value)}, not an object"
         return
     wanted = shape if isinstance(shape, dict) else dict.fromkeys(value, shape.shape)
     for name, inner in wanted.items():
