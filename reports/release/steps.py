@@ -114,9 +114,7 @@ def steps_of(root: Path, work: Path) -> list[Step]:
         Step("version", "the installed command is of this version", [hpt, "--version"], 1, installed, says=version),
         Step("bench", "all benchmarks, fast", [hpt, "bench", "all", "--fast", "--out", bench], 5, installed),
         Step("gate", "no benchmark has regressed", [hpt, "bench", "compare", BASELINE, bench], 1, ("bench",)),
-        Step(
-            "memory", "memory validation", [hpt, "validate-vram", "--model", "gpt2-nano", "--out", vram], 3, installed
-        ),
+        Step("memory", "memory validation", memory, 3, installed),
         Step("compare", "comparison, quick", [hpt, "compare", "--budget", "quick", "--out", compare], 6, installed),
         Step("report", "reports from these runs", report, 1, installed),
         Step("check", "everything that a change must pass", check, 20, junit=tests),
