@@ -112,7 +112,7 @@ def _places(runs: Path | None, out: Path | None) -> tuple[Path, Path]:
 def _problems(built: "object", out: Path, name: str, *, fresh: bool) -> list[str]:
     from reports.builder import Reports  # noqa: PLC0415
     from reports.check import findings  # noqa: PLC0415
-    from reports.freshness import aged  # noqa: PLC0415
+    from reports.evidence import aged  # noqa: PLC0415
 
     assert isinstance(built, Reports), "build made it"
     problems = list(findings(built, out, only=name))

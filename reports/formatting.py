@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -88,12 +88,17 @@ def code(text: object) -> str:
     return f"`{line}`" if line else ""
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; columns of short cells that mostly begin with a number are aligned to the right."""
+def table(rows: Sequence[Mapping[str, str]], source: str = "") -> str:
+    """A Markdown table; columns of short cells that mostly begin with a number are aligned to the right.
+
+    Args:
+        rows: cells by column, the same columns in each; none make no table.
+        source: a link that all rows rest on, as their last column.
+    """
     if not rows:
         return ""
-    align = ["right" if _are_numbers(cells) else "left" for cells in zip(*rows, strict=True)]
-    frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    frame = pd.DataFrame([{**row, "source": source} if source else row for row in rows], dtype=object)
+    align = ["right" if _are_numbers(frame[name].tolist()) else "left" for name in frame.columns]
     return str(frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align))
 
 
@@ -105,3 +110,8 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 def fenced(command: str) -> str:
     """A command to copy."""
     return f"```sh\n{command}\n```"
+
+
+def file_name(text: str) -> str:
+    """Text as part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from reports.evidence import Evidence, Source
+from reports.evidence import Source
 from reports.formatting import NOT_MEASURED, code, fenced, harmless, table
 from reports.kinds import Kind
 
@@ -124,30 +124,38 @@ class Page:
     values: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def verdict_table(verdicts: Sequence[VerdictRow], links: Links) -> str:
-    """Verdicts as a table."""
-    rows = [
-        [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
-        for one in verdicts
-    ]
-    return table(["check", "threshold", "measured", "verdict", "source"], rows)
+def verdict_table(verdicts: Sequence[VerdictRow], links: Links, what: str = "check", must: str = "threshold") -> str:
+    """Verdicts as a table; `what` and `must` are the names of its first columns."""
+    return table(
+        [
+            {
+                what: one.what,
+                must: one.threshold,
+                "measured": one.measured,
+                "verdict": f"**{one.word}**",
+                "source" if what == "check" else "evidence": links.every(one.sources) or links.target,
+            }
+            for one in verdicts
+        ]
+    )
 
 
 def source_table(sources: Sequence[Source], links: Links) -> str:
     """On which machine, commit and day each measurement was made."""
-    rows = [
+    return table(
         [
-            links.to(one),
-            one.kind.title,
-            harmless(one.provenance.where),
-            harmless(one.provenance.versions),
-            code(one.provenance.code),
-            one.provenance.day,
-            code(one.digest),
+            {
+                "source": links.to(one),
+                "what": one.kind.title,
+                "machine": harmless(one.provenance.where),
+                "versions": harmless(one.provenance.versions),
+                "commit": code(one.provenance.code),
+                "day": one.provenance.day,
+                "SHA-256": code(one.digest),
+            }
+            for one in dict.fromkeys(sources)
         ]
-        for one in dict.fromkeys(sources)
-    ]
-    return table(["source", "what", "machine", "versions", "commit", "day", "SHA-256"], rows)
+    )
 
 
 def again(sources: Sequence[Source], missing: Sequence[Missing]) -> str:
@@ -166,9 +174,3 @@ def counted(verdicts: Sequence[VerdictRow]) -> str:
 def absent(kind: Kind, what: str = "") -> Missing:
     """A kind of which nothing is stored."""
     return Missing(what or kind.title, kind.command)
-
-
-def newest_of(evidence: Evidence, *kinds: Kind) -> list[Source]:
-    """The newest measurement of each kind that there is."""
-    found = (evidence.newest(kind) for kind in kinds)
-    return [one for one in found if one is not None]

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from reports import comparisons, memory_runs, training_runs
+from reports import comparisons, memory_runs, step_time
 from reports.evidence import Evidence, Source
 from reports.formatting import NOT_MEASURED, interval, percent, plain, ratio, seconds
 from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
@@ -68,7 +68,7 @@ def _median(name: str, preset: str = "default") -> Finder:
 
 
 def _full_overhead(evidence: Evidence) -> Measured | None:
-    source = training_runs.full_overhead(evidence)
+    source = step_time.full_overhead(evidence)
     if source is None:
         return None
     facts = source.document
@@ -78,7 +78,7 @@ def _full_overhead(evidence: Evidence) -> Measured | None:
 
 
 def _covered_step(evidence: Evidence) -> Measured | None:
-    found = training_runs.covered_step(evidence)
+    found = step_time.covered_step(evidence)
     return None if found is None else Measured(found.share, percent(found.share), found.source)
 
 

@@ -10,11 +10,11 @@ from matplotlib.ticker import NullFormatter
 
 from reports.claims import original
 from reports.evidence import Source
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name, plain_log_axis
-from reports.formatting import plain, seconds
+from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, plain_log_axis
+from reports.formatting import file_name, plain, seconds
 from reports.page import Figure
+from reports.step_time import STEP_WORK, workload_of
 from reports.timings import CONTROL, SCENARIOS, Timings, horizon_line
-from reports.training_runs import STEP_WORK, workload_of
 
 GROUP = "rssm_prediction/"
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 
 from reports.comparisons import measured_arms
 from reports.evidence import Source
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name, plain_log_axis
-from reports.formatting import plain
+from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, plain_log_axis
+from reports.formatting import file_name, plain
 from reports.page import Figure
 from reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
 

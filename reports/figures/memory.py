@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from reports.figures.style import COLOURS, DASHES, MARKERS, draw, file_name
-from reports.formatting import num_bytes
+from reports.figures.style import COLOURS, DASHES, MARKERS, draw
+from reports.formatting import file_name, num_bytes
 from reports.memory_runs import Validation
 from reports.page import Figure
 

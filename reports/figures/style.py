@@ -83,8 +83,3 @@ def plain_log_axis(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=subs, numticks=15))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def file_name(text: str) -> str:
-    """Text as part of a file's name."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)

@@ -17,8 +17,7 @@ from reports.comparisons import (
 )
 from reports.evidence import Evidence, Source
 from reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
-from reports.figures.style import file_name
-from reports.formatting import DIVERGED, NOT_MEASURED, code, harmless, interval, plain, ratio, table
+from reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
 from reports.kinds import COMPARISON, PREDICTION, TRAINING
 from reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
 from reports.pages import comparison, paired_runs
@@ -181,34 +180,24 @@ def _control_line(evidence: Evidence, links: Links) -> str:
 
 
 def _run_table(runs: Sequence[Source], links: Links) -> str:
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for one in runs:
-        facts = one.document
-        loss = facts.get("final_loss")
+        facts, counters = one.document, one.document.get("counters") or {}
+        loss, updates = facts.get("final_loss"), facts.get("num_updates")
         rows.append(
-            [
-                harmless(facts["workload"]["name"]),
-                harmless(facts["config"]["predictor"]),
-                str(facts["seed"]),
-                str(facts["num_updates"]) if facts.get("num_updates") is not None else NOT_MEASURED,
-                NOT_MEASURED if not isinstance(loss, float) else plain(loss, 5),
-                plain((facts.get("counters") or {}).get("full_step_equivalents"), 5),
-                str((facts.get("counters") or {}).get("jumps_accepted", NOT_MEASURED)),
-                harmless(facts["status"]),
-                links.to(one),
-            ]
+            {
+                "workload": harmless(facts["workload"]["name"]),
+                "predictor": harmless(facts["config"]["predictor"]),
+                "seed": str(facts["seed"]),
+                "updates": NOT_MEASURED if updates is None else str(updates),
+                "validation loss": plain(loss, 5) if isinstance(loss, float) else NOT_MEASURED,
+                "full-step equivalents": plain(counters.get("full_step_equivalents"), 5),
+                "jumps kept": str(counters.get("jumps_accepted", NOT_MEASURED)),
+                "status": harmless(facts["status"]),
+                "source": links.to(one),
+            }
         )
-    head = [
-        "workload",
-        "predictor",
-        "seed",
-        "updates",
-        "validation loss",
-        "full-step equivalents",
-        "jumps kept",
-        "status",
-    ]
-    return table([*head, "source"], rows)
+    return table(rows)
 
 
 def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None) -> list[Missing]:

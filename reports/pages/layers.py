@@ -141,56 +141,49 @@ def _verdict(layer: Layer, found: Sequence[Validation]) -> VerdictRow:
 
 
 def _layer_table(found: Sequence[Validation], links: Links) -> str:
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for layer in LAYERS:
         grounds = _grounds(layer, found)
-        effect = "; ".join(dict.fromkeys(f"{harmless(check['evidence'])}" for _, check in grounds)) or NOT_MEASURED
-        costs = [one.drills[name].get("cost_s") for one, name in _drills(layer, found)]
-        known = [seconds(abs(cost)) if cost else seconds(cost) for cost in costs if cost is not None]
+        drills = [one.drills[name] for one in found for name in layer.drills if name in one.drills]
+        costs = [cost for drill in drills if (cost := drill.get("cost_s")) is not None]
+        effects = dict.fromkeys(harmless(check["evidence"]) for _, check in grounds)
         rows.append(
-            [
-                layer.name,
-                layer.mechanism,
-                layer.trigger,
-                effect,
-                ", ".join(known) or NOT_MEASURED,
-                links.every([one.source for one, _ in grounds]) or "-",
-            ]
+            {
+                "layer": layer.name,
+                "mechanism": layer.mechanism,
+                "trigger": layer.trigger,
+                "measured effect": "; ".join(effects) or NOT_MEASURED,
+                "cost in the drill": ", ".join(seconds(abs(cost)) for cost in costs) or NOT_MEASURED,
+                "source": links.every([one.source for one, _ in grounds]) or "-",
+            }
         )
-    return table(["layer", "mechanism", "trigger", "measured effect", "cost in the drill", "source"], rows)
-
-
-def _drills(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation, str]]:
-    return [(one, name) for one in found for name in layer.drills if name in one.drills]
+    return table(rows)
 
 
 def _drill_table(one: Validation, links: Links) -> dict[str, str]:
     rows = [
-        [
-            harmless(name),
-            harmless(drill.get("model", "-")),
-            "passed" if drill.get("passed") else "failed",
-            num_bytes(drill["saved_bytes"]) if drill.get("saved_bytes") is not None else "-",
-            harmless(drill.get("evidence") or drill.get("failed") or "-"),
-            links.to(one.source),
-        ]
+        {
+            "drill": harmless(name),
+            "model": harmless(drill.get("model", "-")),
+            "outcome": "passed" if drill.get("passed") else "failed",
+            "saved": num_bytes(drill["saved_bytes"]) if drill.get("saved_bytes") is not None else "-",
+            "what happened": harmless(drill.get("evidence") or drill.get("failed") or "-"),
+        }
         for name, drill in one.drills.items()
         if name not in OPTIONS
     ]
-    head = ["drill", "model", "outcome", "saved", "what happened", "source"]
-    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(head, rows)}
+    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(rows, links.to(one.source))}
 
 
 def _option_table(one: Validation, links: Links) -> str:
     rows = [
-        [
-            harmless(name),
-            "passed" if one.drills[name].get("passed") else "failed",
-            num_bytes(one.drills[name].get("saved_bytes")),
-            harmless(one.drills[name].get("evidence") or "-"),
-            links.to(one.source),
-        ]
+        {
+            "option": harmless(name),
+            "same result": "passed" if one.drills[name].get("passed") else "failed",
+            "saved": num_bytes(one.drills[name].get("saved_bytes")),
+            "what happened": harmless(one.drills[name].get("evidence") or "-"),
+        }
         for name in OPTIONS
         if name in one.drills
     ]
-    return table(["option", "same result", "saved", "what happened", "source"], rows)
+    return table(rows, links.to(one.source))

@@ -10,6 +10,7 @@ from reports.formatting import NOT_MEASURED, harmless, num_bytes, plain, ratio, 
 from reports.kinds import MEMORY
 from reports.memory_runs import Validation, steps_of, validations
 from reports.page import Figure, Links, Missing, Page, absent, counted
+from reports.step_time import PHASES
 
 NAME = "PHASE_1_VALIDATION_REPORT"
 MB = 1e6
@@ -98,23 +99,19 @@ def _or_own(value: object) -> str:
 
 
 def _arm_table(one: Validation, link: str) -> str:
-    rows: list[list[str]] = []
-    for name, arm in one.arms.items():
-        slope = arm.get("growth")
-        rows.append(
-            [
-                harmless(name),
-                num_bytes(arm.get("peak_bytes")),
-                ratio(arm.get("ratio")),
-                _slope(slope),
-                "-" if arm.get("num_copies") is None else str(arm["num_copies"]),
-                "-" if arm.get("num_cleanups") is None else str(arm["num_cleanups"]),
-                seconds(arm.get("step_s")),
-                link,
-            ]
-        )
-    head = ["arm", "peak", "over plain", "growth, MB a step", "parameters moved", "clean-ups", "time of a full step"]
-    return table([*head, "source"], rows)
+    rows = [
+        {
+            "arm": harmless(name),
+            "peak": num_bytes(arm.get("peak_bytes")),
+            "over plain": ratio(arm.get("ratio")),
+            "growth, MB a step": _slope(arm.get("growth")),
+            "parameters moved": "-" if arm.get("num_copies") is None else str(arm["num_copies"]),
+            "clean-ups": "-" if arm.get("num_cleanups") is None else str(arm["num_cleanups"]),
+            "time of a full step": seconds(arm.get("step_s")),
+        }
+        for name, arm in one.arms.items()
+    ]
+    return table(rows, link)
 
 
 def _slope(slope: Mapping[str, float] | None) -> str:
@@ -125,39 +122,38 @@ def _slope(slope: Mapping[str, float] | None) -> str:
 
 
 def _phase_table(one: Validation, link: str) -> str:
-    names = ("WARMUP", "FULL", "PREDICT", "CORRECT")
     rows = [
-        [harmless(name), *("-" if phase not in peaks else num_bytes(peaks[phase]) for phase in names), link]
+        {"peak by phase": harmless(name)}
+        | {phase: num_bytes(peaks[phase]) if phase in peaks else "-" for phase in PHASES}
         for name, arm in one.arms.items()
         if (peaks := arm.get("peak_by_phase") or {})
     ]
-    return table(["peak by phase", *names, "source"], rows)
+    return table(rows, link)
 
 
 def _item_table(one: Validation, link: str) -> str:
     items = {name: arm["items"] for name, arm in one.arms.items() if arm.get("items")}
-    names = list(dict.fromkeys(item for found in items.values() for item in found))
     rows = [
-        [harmless(item), *(num_bytes(found.get(item)) if item in found else "-" for found in items.values()), link]
-        for item in names
+        {"held in memory": harmless(item)}
+        | {harmless(arm): num_bytes(found.get(item)) if item in found else "-" for arm, found in items.items()}
+        for item in dict.fromkeys(item for found in items.values() for item in found)
     ]
-    return table(["held in memory", *map(harmless, items), "source"], rows)
+    return table(rows, link)
 
 
 def _estimate_table(one: Validation, link: str) -> str:
     rows = [
-        [
-            harmless(name),
-            num_bytes(found.get("plain_peak_bytes")),
-            num_bytes(found.get("hybrid_peak_bytes")),
-            ratio(found.get("ratio")),
-            f"{found.get('batch_size') or '-'} x {found.get('seq_len') or '-'}",
-            link,
-        ]
+        {
+            "estimate for": harmless(name),
+            "plain": num_bytes(found.get("plain_peak_bytes")),
+            "hybrid": num_bytes(found.get("hybrid_peak_bytes")),
+            "ratio": ratio(found.get("ratio")),
+            "batch x sequence": f"{found.get('batch_size') or '-'} x {found.get('seq_len') or '-'}",
+        }
         for name, found in one.estimates.items()
         if found
     ]
-    return table(["estimate for", "plain", "hybrid", "ratio", "batch x sequence", "source"], rows)
+    return table(rows, link)
 
 
 def _missing(found: Sequence[Validation]) -> list[Missing]:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from hpt.machine import source_digests
-from reports.evidence import gather
-from reports.freshness import aged
+from reports.evidence import aged, gather
 from reports.kinds import TRAINING
 
 
