@@ -3,12 +3,16 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, InconclusiveError, NothingMeasured, UsageError
 from hpt.jsonfiles import disk_errors
+
+if TYPE_CHECKING:
+    from reports.builder import Reports
 
 CHECKOUT_RUNS, CHECKOUT_OUT = Path("reports/evidence"), Path("reports/generated")
 USER_RUNS, USER_OUT = Path("runs"), Path("out/reports")
@@ -109,12 +113,10 @@ def _places(runs: Path | None, out: Path | None) -> tuple[Path, Path]:
     return runs, out
 
 
-def _problems(built: "object", out: Path, name: str, *, fresh: bool) -> list[str]:
-    from reports.builder import Reports  # noqa: PLC0415
+def _problems(built: "Reports", out: Path, name: str, *, fresh: bool) -> list[str]:
     from reports.check import findings  # noqa: PLC0415
     from reports.evidence import aged  # noqa: PLC0415
 
-    assert isinstance(built, Reports), "build made it"
     problems = list(findings(built, out, only=name))
     for one in aged(built.evidence):
         if fresh:
@@ -137,10 +139,8 @@ def _say(written: list[str], problems: list[str], out: Path, *, check: bool, cou
         click.echo(f"{count} files in {out} are what the evidence gives", err=True)
 
 
-def _print_json(runs: Path, out: Path, written: list[str], problems: list[str], built: "object") -> None:
-    from reports.builder import Reports  # noqa: PLC0415
+def _print_json(runs: Path, out: Path, written: list[str], problems: list[str], built: "Reports") -> None:
 
-    assert isinstance(built, Reports), "build made it"
     document = {
         "schema_version": SCHEMA_VERSION,
         "runs": str(runs),

@@ -52,24 +52,15 @@ class Finding:
         """The arm as stored."""
         return self.source.document["workloads"][self.workload]["arms"][self.arm]
 
+    @property
+    def work_ratio(self) -> Mapping[str, Any]:
+        """Its value, low and high; the value is 0 where a run diverged."""
+        return self.stored["measures"]["work_ratio"]
 
-@dataclass(frozen=True, slots=True)
-class DefaultRatio:
-    """What the default trainer is worth on one workload.
-
-    Attributes:
-        value, low, high: work ratio to the baseline.
-        accelerates: the comparison's own verdict.
-        source: the comparison.
-        standing: how well both sides were tuned.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    accelerates: bool
-    source: Source
-    standing: Standing
+    @property
+    def accelerates(self) -> bool:
+        """The comparison's own verdict."""
+        return self.stored["judgement"]["verdict"] == "accelerates"
 
 
 def comparisons(evidence: Evidence) -> list[Source]:
@@ -142,19 +133,14 @@ def findings_in(source: Source, age: int = 0) -> Iterator[Finding]:
             yield Finding(source, workload, name, of_pair(values, name), len(arm["measures"]["seeds"]), age)
 
 
-def best_known(evidence: Evidence, workload: str) -> DefaultRatio | None:
+def best_known(evidence: Evidence, workload: str) -> Finding | None:
     """The default trainer on one workload from a budget that counts, however its sides were tuned."""
-    for one in findings(evidence):
-        if (one.workload, one.arm) == (workload, DEFAULT_ARM) and budget_of(one.source) in BUDGETS:
-            found = one.stored["measures"]["work_ratio"]
-            accelerates = one.stored["judgement"]["verdict"] == "accelerates"
-            return DefaultRatio(
-                float(found["value"]), found["low"], found["high"], accelerates, one.source, one.standing
-            )
-    return None
+    wanted = (workload, DEFAULT_ARM)
+    found = (one for one in findings(evidence) if (one.workload, one.arm) == wanted)
+    return next((one for one in found if budget_of(one.source) in BUDGETS), None)
 
 
-def default_arm(evidence: Evidence, workload: str) -> DefaultRatio | None:
+def default_arm(evidence: Evidence, workload: str) -> Finding | None:
     """The same where both sides were tuned and their learning-rate brackets are closed: the targets' value."""
     found = best_known(evidence, workload)
     return found if found is not None and found.standing is Standing.CLOSED else None
@@ -162,48 +148,40 @@ def default_arm(evidence: Evidence, workload: str) -> DefaultRatio | None:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """One arm of known ratio on one workload.
+    """One arm of known ratio on one workload; a run that diverged counts as the worst, never as missing.
 
     Attributes:
-        arm, workload: names.
+        finding: the arm as measured.
         known: the true work ratio; None: it must only not beat its controls.
-        value, low, high: work ratio found; 0, 0 and infinity where a run diverged.
         over_control: over the best control, None without one.
-        beats_controls: the comparison calls it an acceleration.
-        source: the comparison.
     """
 
-    arm: str
-    workload: str
+    finding: Finding
     known: float | None
-    value: float
-    low: float
-    high: float
     over_control: float | None
-    beats_controls: bool
-    source: Source
 
     @property
-    def has_interval(self) -> bool:
-        """No run diverged."""
-        return self.low > 0.0 and math.isfinite(self.high)
+    def ends(self) -> tuple[float, float] | None:
+        """95 % interval of the work ratio that was found; None where a run diverged."""
+        low, high = self.finding.work_ratio["low"], self.finding.work_ratio["high"]
+        return (low, high) if low and high is not None and math.isfinite(high) else None
 
     @property
     def text(self) -> str:
         """The ratio that was found, and its interval."""
-        return f"{ratio(self.value)} {interval(self.low, self.high)}" if self.has_interval else DIVERGED
+        return DIVERGED if self.ends is None else f"{ratio(self.finding.work_ratio['value'])} {interval(*self.ends)}"
 
     @property
     def half_width(self) -> float:
         """.10 for an interval of +-10 %."""
-        return math.sqrt(self.high / self.low) - 1.0 if self.has_interval else math.inf
+        return math.inf if self.ends is None else math.sqrt(self.ends[1] / self.ends[0]) - 1.0
 
     @property
     def is_found(self) -> bool:
         """The interval holds the known ratio, or nothing was claimed where nothing is to be found."""
         if self.known is None:
-            return not self.beats_controls
-        return self.has_interval and self.low <= self.known <= self.high
+            return not self.finding.accelerates
+        return self.ends is not None and self.ends[0] <= self.known <= self.ends[1]
 
 
 def calibration(evidence: Evidence, arm: str) -> Calibration | None:
@@ -216,20 +194,8 @@ def calibration(evidence: Evidence, arm: str) -> Calibration | None:
 
 
 def calibration_of(one: Finding) -> Calibration | None:
-    """None for other arms; a run that diverged counts as the worst, never as missing."""
-    stored: Mapping[str, Any] = one.stored
-    if stored["role"] != "calibration":
+    """None for other arms."""
+    if one.stored["role"] != "calibration":
         return None
-    found, judgement = stored["measures"]["work_ratio"], stored["judgement"]
-    over = judgement["over_control"]
-    return Calibration(
-        arm=one.arm,
-        workload=one.workload,
-        known=stored["known_ratio"],
-        value=float(found["value"]),
-        low=float(found["low"] or 0.0),
-        high=math.inf if found["high"] is None else float(found["high"]),
-        over_control=None if over is None else round(float(over["value"]), DECIMALS),
-        beats_controls=judgement["verdict"] == "accelerates",
-        source=one.source,
-    )
+    over = one.stored["judgement"]["over_control"]
+    return Calibration(one, one.stored["known_ratio"], None if over is None else round(float(over["value"]), DECIMALS))

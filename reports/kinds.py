@@ -1,17 +1,6 @@
 """The kinds of stored measurement: how each is recognised, what it must hold, what it lacks, and where it was made.
 
-    timing       `hpt bench`: a pyperf file with hpt's metadata, machine.json beside it
-    memory       `hpt validate-vram`: run.json with arms and checks, steps.csv beside it
-    comparison   `hpt compare`: summary.json
-    profile      `hpt profile`
-    training     `hpt train`: run.json
-    prediction   scripts/measure_prediction.py
-    overhead     scripts/measure_overhead.py
-    wall         scripts/measure_wall.py
-    alarms       scripts/measure_alarms.py
-    release      `hpt release-check`
-
-Every kind but those of the scripts stores its schema's number; a newer one than is known here is refused.
+Every kind but those of some scripts stores its schema's number; a newer one than is known here is refused.
 """
 
 import csv
@@ -50,10 +39,6 @@ class NotEvidence(Exception):
         self.word = word
 
 
-def _machine_of(document: Document) -> Any:
-    return document.get("machine") or document.get("environment")
-
-
 def _own_command(document: Document) -> str | None:
     command = document.get("command")
     if isinstance(command, list):
@@ -81,9 +66,6 @@ class Kind:
         companions: files beside it whose bytes count as its own.
         with_companions: the document with what lies beside it; raises NotEvidence where that is damaged.
         lacks: what is unfinished, in words.
-        machine_of: the machine record inside.
-        moment_of: a better moment than the document's own, None where it has none.
-        command_of: the command line that made it, None where it does not say.
     """
 
     name: str
@@ -96,9 +78,6 @@ class Kind:
     companions: Callable[[Path], list[Path]] = lambda _: []
     with_companions: Callable[[Path, Document], dict[str, Any]] = _with_nothing
     lacks: Callable[[Document], Iterable[str]] = lambda _: ()
-    machine_of: Callable[[Document], Any] = _machine_of
-    moment_of: Callable[[Document], str | None] = lambda _: None
-    command_of: Callable[[Document], str | None] = _own_command
 
     def complete(self, file: Path, document: Document) -> dict[str, Any]:
         """The document with what lies beside it, of the shape that the pages read.
@@ -114,9 +93,12 @@ class Kind:
 
     def provenance(self, document: Document) -> Provenance:
         """Machine, commit, day, command."""
-        stored = (document[name] for name in MOMENTS if isinstance(document.get(name), str))
-        moment = self.moment_of(document) or next(stored, None)
-        return provenance_of(self.machine_of(document), moment, self.command_of(document) or self.command)
+        machine = document.get("machine") or document.get("environment")
+        return provenance_of(machine, _moment(document) or "", _own_command(document) or self.command)
+
+
+def _moment(document: Document) -> str | None:
+    return next((document[name] for name in MOMENTS if isinstance(document.get(name), str)), None)
 
 
 def _refuse_newer(name: str, version: object) -> None:
@@ -153,7 +135,15 @@ def _timing_with_session(file: Path, document: Document) -> dict[str, Any]:
     for name, one in metadata.items():
         _refuse_newer("hpt_schema", one["hpt_schema"])
         _refuse_misfit(one, contents.TIMING, name)
-    return {"suite": suite, "facts": next(iter(metadata.values())), "session": _session(file)}
+    facts, session = next(iter(metadata.values())), _session(file)
+    return {
+        "suite": suite,
+        "facts": facts,
+        "session": session,
+        "machine": session.get("machine") or _machine_inside(facts),
+        "finished_at": _end_of(suite) or _moment(session),
+        "command": _timing_command(facts),
+    }
 
 
 def _timing_companions(file: Path) -> list[Path]:
@@ -182,25 +172,19 @@ def _timing_lacks(document: Document) -> list[str]:
     return found + ([f"{count} of {NUM_SCENARIOS} scenarios"] if count < NUM_SCENARIOS else [])
 
 
-def _timing_machine(document: Document) -> Any:
-    """From machine.json, else from the metadata inside."""
+def _machine_inside(facts: Document) -> dict[str, Any]:
+    """The machine as a pyperf file alone tells it."""
     names = ("cpu_model", "num_cores", "threads", "python", "torch", "numpy", "commit", "is_dirty")
-    inside = {name: document["facts"].get(f"hpt_{name}") for name in names}
-    dirty = inside["is_dirty"]
-    return document["session"].get("machine") or inside | {"is_dirty": None if dirty is None else bool(dirty)}
+    found = {name: facts.get(f"hpt_{name}") for name in names}
+    return found | {"is_dirty": None if found["is_dirty"] is None else bool(found["is_dirty"])}
 
 
-def _timing_moment(document: Document) -> str | None:
-    """The end of the last process, else of the session."""
-    ends = [last for one in document["suite"].get_benchmarks() if (last := one.get_dates()) is not None]
-    if ends:
-        return max(end for _, end in ends).isoformat(timespec="seconds")
-    session: Document = document["session"]
-    return next((session[name] for name in MOMENTS if isinstance(session.get(name), str)), None)
+def _end_of(suite: pyperf.BenchmarkSuite) -> str | None:
+    ends = [last for one in suite.get_benchmarks() if (last := one.get_dates()) is not None]
+    return max(end for _, end in ends).isoformat(timespec="seconds") if ends else None
 
 
-def _timing_command(document: Document) -> str:
-    facts = document["facts"]
+def _timing_command(facts: Document) -> str:
     preset, mode = facts.get("hpt_preset", "default"), str(facts.get("hpt_mode"))
     flag = f" --{mode}" if mode in ("fast", "rigorous") else ""
     return f"hpt bench all{flag} --preset {preset} --threads {facts.get('hpt_threads', 1)} --out runs/bench-{preset}"
@@ -252,9 +236,6 @@ TIMING = Kind(
     companions=_timing_companions,
     with_companions=_timing_with_session,
     lacks=_timing_lacks,
-    machine_of=_timing_machine,
-    moment_of=_timing_moment,
-    command_of=_timing_command,
 )
 MEMORY = Kind(
     name="memory",
@@ -298,7 +279,7 @@ PREDICTION = Kind(
     is_in=_has("what", "workload", "steps", "summary", "cells"),
     shape=contents.PREDICTION,
     has_schema=False,
-    machine_of=lambda one: one["cells"][-1].get("environment"),
+    with_companions=lambda _, one: {"environment": one["cells"][-1].get("environment"), **one},
 )
 OVERHEAD = Kind(
     name="overhead",
@@ -315,7 +296,7 @@ WALL = Kind(
     is_in=_has("what", "wall_ratio", "loss_ratio", "pairs"),
     shape=contents.WALL,
     has_schema=False,
-    machine_of=lambda one: one["pairs"][-1]["rssm"].get("environment"),
+    with_companions=lambda _, one: {"environment": one["pairs"][-1]["rssm"].get("environment"), **one},
 )
 ALARMS = Kind(
     name="alarms",

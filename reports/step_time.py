@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reports.comparisons import measured_arms
@@ -18,29 +17,24 @@ PHASES = ("WARMUP", "FULL", "PREDICT", "CORRECT")
 DEFAULT_ARM = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class CoveredStep:
-    """Cost of a step that a jump covers (jump and probes), over that of a full step."""
-
-    share: float
-    source: Source
-
-
 def full_overhead(evidence: Evidence) -> Source | None:
     """The measurement with the fewest threads, for which the limit is set; of several the newest."""
     return min(evidence.of(OVERHEAD), key=lambda source: int(source.document["threads"]), default=None)
 
 
-def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> CoveredStep | None:
-    """From the newest profile of the workload, else from the paired runs; None if neither has kept jumps."""
+def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> tuple[float, Source] | None:
+    """Cost of a step that a jump covers (jump and probes) over that of a full step, and where it was measured.
+
+    From the newest profile of the workload, else from the paired runs; None if neither has kept jumps.
+    """
     for source in evidence.of(PROFILE):
         share = source.document["parts"]["jump_cost_ratio"]
         if workload_of(source) == workload and share is not None:
-            return CoveredStep(float(share), source)
+            return float(share), source
     for source in evidence.of(PREDICTION):
         shares = [share for cell in cells(source) if (share := _share(cell)) is not None]
         if source.document["workload"] == workload and shares:
-            return CoveredStep(statistics.median(shares), source)
+            return statistics.median(shares), source
     return None
 
 

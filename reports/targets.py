@@ -16,7 +16,7 @@ from reports.timings import by_preset, horizon_line
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TargetValue:
     """What was measured for a target.
 
     Attributes:
@@ -39,69 +39,70 @@ class Measured:
 
 LEAST_R_SQUARED = 0.98
 """Below it the medians of a group do not lie on a line, and its slope says nothing."""
-Finder = Callable[[Evidence], Measured | None]
+Finder = Callable[[Evidence], TargetValue | None]
 
 
 def _slope(preset: str) -> Finder:
-    def find(evidence: Evidence) -> Measured | None:
+    def find(evidence: Evidence) -> TargetValue | None:
         timings = by_preset(evidence).get(preset)
         line = None if timings is None else horizon_line(timings)
         if timings is None or line is None:
             return None
         text = f"{seconds(line.slope_s)} (R² = {plain(line.r_squared, 4)})"
-        return Measured(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
+        return TargetValue(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
 
     return find
 
 
 def _median(name: str, preset: str = "default") -> Finder:
-    def find(evidence: Evidence) -> Measured | None:
+    def find(evidence: Evidence) -> TargetValue | None:
         timings = by_preset(evidence).get(preset)
         value = None if timings is None else timings.unit_s(name)
         if timings is None or value is None:
             return None
         low, high = timings.unit_interval_s(name) or (None, None)
         text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
-        return Measured(value, text, timings.source, low=low, high=high)
+        return TargetValue(value, text, timings.source, low=low, high=high)
 
     return find
 
 
-def _full_overhead(evidence: Evidence) -> Measured | None:
+def _full_overhead(evidence: Evidence) -> TargetValue | None:
     source = step_time.full_overhead(evidence)
     if source is None:
         return None
     facts = source.document
     share, low, high = (float(facts[name]) - 1.0 for name in ("ratio", "ratio_low", "ratio_high"))
     text = f"{percent(share)} {interval(100.0 * low, 100.0 * high)}"
-    return Measured(share, text, source, low=low, high=high)
+    return TargetValue(share, text, source, low=low, high=high)
 
 
-def _covered_step(evidence: Evidence) -> Measured | None:
+def _covered_step(evidence: Evidence) -> TargetValue | None:
     found = step_time.covered_step(evidence)
-    return None if found is None else Measured(found.share, percent(found.share), found.source)
+    return None if found is None else TargetValue(found[0], percent(found[0]), found[1])
 
 
 def _memory(name: str, device: str, text: Callable[[float], str], held: Callable[[float], float] = float) -> Finder:
     """A check of the memory validation; `held` of its number is held against the limit."""
 
-    def find(evidence: Evidence) -> Measured | None:
+    def find(evidence: Evidence) -> TargetValue | None:
         found = memory_runs.check_value(evidence, name, device)
         if found is None:
             return None
         value, decides, source = found
-        return Measured(held(value), text(value), source, is_steady=decides)
+        return TargetValue(held(value), text(value), source, is_steady=decides)
 
     return find
 
 
 def _work(workload: str) -> Finder:
-    def find(evidence: Evidence) -> Measured | None:
+    def find(evidence: Evidence) -> TargetValue | None:
         found = comparisons.default_arm(evidence, workload)
         if found is None:
             return None
-        text = f"{ratio(found.value)} {interval(found.low, found.high)}"
-        return Measured(found.value, text, found.source, found.accelerates or workload in {"cnn", "regression", "mlp"})
+        text = f"{ratio(found.work_ratio['value'])} {interval(found.work_ratio['low'], found.work_ratio['high'])}"
+        is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
+        return TargetValue(found.work_ratio["value"], text, found.source, is_enough)
 
     return find
 
@@ -109,19 +110,20 @@ def _work(workload: str) -> Finder:
 def _known(arm: str) -> Finder:
     """A calibration: the width of its interval, its distance from the known ratio, or its lead over the controls."""
 
-    def find(evidence: Evidence) -> Measured | None:
+    def find(evidence: Evidence) -> TargetValue | None:
         found = comparisons.calibration(evidence, arm)
         if found is None:
             return None
-        text = f"{found.text} on {found.workload}"
+        place = f"on {found.finding.workload}"
         if arm == "self":
-            return Measured(found.half_width, f"{text}, +-{percent(found.half_width)}", found.source, found.is_found)
-        if found.known is not None:
-            return Measured(abs(found.value / found.known - 1.0), text, found.source, found.is_found)
-        if found.over_control is None:
+            value, text = found.half_width, f"{found.text} {place}, +-{percent(found.half_width)}"
+        elif found.known is not None:
+            value, text = abs(found.finding.work_ratio["value"] / found.known - 1.0), f"{found.text} {place}"
+        elif found.over_control is not None:
+            value, text = found.over_control, f"{ratio(found.over_control)} {place}"
+        else:
             return None
-        text = f"{ratio(found.over_control)} on {found.workload}"
-        return Measured(found.over_control, text, found.source, found.is_found)
+        return TargetValue(value, text, found.finding.source, found.is_found)
 
     return find
 

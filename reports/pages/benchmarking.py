@@ -98,13 +98,10 @@ def _summary(
             lines.append(f"A predicted step, `{preset}` preset: {NOT_MEASURED}.")
             continue
         gain = original()["per_step_measured_s"] / line.slope_s
-        compared = (
-            f", {plain(gain)} times less than the original's code takes ({links.claim})"
-            if preset == "reference"
-            else ""
-        )
+        also = f", {plain(gain)} times less than the original's code takes ({links.claim})"
         lines.append(
-            f"A predicted step, `{preset}` preset: {seconds(line.slope_s)}{compared} ({links.to(timings.source)})."
+            f"A predicted step, `{preset}` preset: {seconds(line.slope_s)}{also if preset == REFERENCE else ''} "
+            f"({links.to(timings.source)})."
         )
     if overhead is None:
         lines.append(f"Overhead of the trainer in a full step: {NOT_MEASURED}.")
@@ -119,9 +116,9 @@ def _summary(
     lines.append(
         f"A step that a jump covers, against a full step: {NOT_MEASURED}."
         if covered is None
-        else f"A step that a jump covers costs {percent(covered.share)} of a full step, jump and probes included; "
+        else f"A step that a jump covers costs {percent(covered[0])} of a full step, jump and probes included; "
         f"whether it is worth one is another question, see {links.page('EVALUATION_REPORT', 'the evaluation')} "
-        f"({links.to(covered.source)})."
+        f"({links.to(covered[1])})."
     )
     return lines
 

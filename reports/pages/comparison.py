@@ -108,11 +108,11 @@ def _calibration_table(source: Source, links: Links) -> str:
     """Arms of known ratio and whether it was found; empty without any."""
     rows = [
         {
-            "workload": harmless(one.workload),
-            "arm": harmless(one.arm),
+            "workload": harmless(one.finding.workload),
+            "arm": harmless(one.finding.arm),
             "true ratio": "not above its controls" if one.known is None else ratio(one.known),
             "work ratio found": one.text,
-            "width": f"±{percent(one.half_width)}" if one.has_interval else DIVERGED,
+            "width": f"±{percent(one.half_width)}" if one.ends is not None else DIVERGED,
             "over the best control": ratio(one.over_control),
             "found": "yes" if one.is_found else "no",
         }

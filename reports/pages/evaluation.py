@@ -6,7 +6,6 @@ from reports.claims import claims
 from reports.comparisons import (
     DEFAULT_ARM,
     WORKLOADS,
-    DefaultRatio,
     Finding,
     best_known,
     budget_of,
@@ -138,19 +137,19 @@ def _workloads(evidence: Evidence) -> list[str]:
     return [*WORKLOADS, *sorted({one.workload for one in findings(evidence)} - set(WORKLOADS))]
 
 
-def _ratios(found: Mapping[str, DefaultRatio], links: Links, *, is_named: bool = False) -> str:
+def _ratios(found: Mapping[str, Finding], links: Links, *, is_named: bool = False) -> str:
     """Ratios by workload and where they are from; `is_named`: each with how its settings were found."""
     each = [
-        f"{harmless(name)} {ratio(one.value) if one.value else DIVERGED}"
-        f"{_in_brackets(_why_not(name, one)) if is_named else ''}"
+        f"{harmless(name)} {ratio(one.work_ratio['value']) if one.work_ratio['value'] else DIVERGED}"
+        f"{_in_brackets(_why_not(one)) if is_named else ''}"
         for name, one in found.items()
     ]
     return f"{', '.join(each)} ({links.every([one.source for one in found.values()])})"
 
 
-def _why_not(workload: str, worth: DefaultRatio) -> str:
+def _why_not(found: Finding) -> str:
     """Why a ratio is no target's value."""
-    lacking = lack(worth.source.document["workloads"][workload], DEFAULT_ARM)
+    lacking = lack(found.source.document["workloads"][found.workload], DEFAULT_ARM)
     return lacking or "tuned, no target"
 
 
@@ -220,4 +219,4 @@ def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None)
 
 def _stored_instead(evidence: Evidence, workload: str) -> str:
     found = best_known(evidence, workload)
-    return "" if found is None else f"; stored: {_why_not(workload, found)}"
+    return "" if found is None else f"; stored: {_why_not(found)}"
