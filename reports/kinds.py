@@ -14,7 +14,7 @@ import pyperf
 
 from hpt.bench.measurement import measurement_of
 from reports import contents
-from reports.provenance import Provenance, provenance_of
+from reports.provenance import Provenance
 from reports.shapes import misfit
 
 SCHEMA = 1
@@ -94,7 +94,7 @@ class Kind:
     def provenance(self, document: Document) -> Provenance:
         """Machine, commit, day, command."""
         machine = document.get("machine") or document.get("environment")
-        return provenance_of(machine, _moment(document) or "", _own_command(document) or self.command)
+        return Provenance(machine, _moment(document) or "", _own_command(document) or self.command)
 
 
 def _moment(document: Document) -> str | None:

@@ -57,10 +57,10 @@ def _slope(preset: str) -> Finder:
 def _median(name: str, preset: str = "default") -> Finder:
     def find(evidence: Evidence) -> TargetValue | None:
         timings = by_preset(evidence).get(preset)
-        value = None if timings is None else timings.unit_s(name)
-        if timings is None or value is None:
+        found = None if timings is None else timings.unit_s(name)
+        if timings is None or found is None:
             return None
-        low, high = timings.unit_interval_s(name) or (None, None)
+        value, low, high = found
         text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
         return TargetValue(value, text, timings.source, low=low, high=high)
 

@@ -70,17 +70,16 @@ class Timings:
         """Median of a scenario; None if it was not measured."""
         return float(self.rows.loc[name, "median_s"]) if name in self.rows.index else None
 
-    def unit_s(self, name: str) -> float | None:
-        """Seconds of one unit of work."""
-        median = self.median_s(name)
-        return None if median is None else median / float(self.rows.loc[name, "num_units"])
-
-    def unit_interval_s(self, name: str) -> tuple[float, float] | None:
-        """95 % interval of the same; None without several processes."""
-        if name not in self.rows.index or pd.isna(self.rows.loc[name, "low_s"]):
+    def unit_s(self, name: str) -> tuple[float, float | None, float | None] | None:
+        """Seconds of one unit of work and their 95 % interval, which several processes give; None if not measured."""
+        if name not in self.rows.index:
             return None
-        units = float(self.rows.loc[name, "num_units"])
-        return float(self.rows.loc[name, "low_s"]) / units, float(self.rows.loc[name, "high_s"]) / units
+        row = self.rows.loc[name]
+        value, low, high = (
+            None if pd.isna(row[end]) else float(row[end]) / float(row["num_units"])
+            for end in ("median_s", "low_s", "high_s")
+        )
+        return None if value is None else (value, low, high)
 
 
 def by_preset(evidence: Evidence) -> dict[str, Timings]:

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 
 from reports.claims import original
 from reports.evidence import Source
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, plain_log_axis
+from reports.figures.style import COLOURS, GREY, draw, look, plain_log_axis
 from reports.formatting import file_name, plain, seconds
 from reports.page import Figure
 from reports.step_time import STEP_WORK, workload_of
@@ -37,14 +37,7 @@ def draw_horizons(runs: Sequence[Timings]) -> Figure:
     def paint(axes: Axes) -> None:
         for index, (name, points) in enumerate(series.items()):
             at, value = zip(*points, strict=True)
-            axes.plot(
-                at,
-                np.array(value) * 1e3,
-                label=name,
-                color=COLOURS[index],
-                marker=MARKERS[index],
-                linestyle=DASHES[index],
-            )
+            axes.plot(at, np.array(value) * 1e3, label=name, **look(index))
         axes.set(xscale="log", yscale="log", xlabel="predicted steps in a call", ylabel="time of a call, ms")
         axes.set_xticks(steps, [str(at) for at in steps])
         axes.xaxis.set_minor_formatter(NullFormatter())

@@ -83,3 +83,8 @@ def plain_log_axis(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=subs, numticks=15))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour, marker and dashes of a figure's line."""
+    return {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": DASHES[index]}
