@@ -50,7 +50,12 @@ class Finding:
     @property
     def stored(self) -> Mapping[str, Any]:
         """The arm as stored."""
-        return self.source.document["workloads"][self.workload]["arms"][self.arm]
+        return self.beside["arms"][self.arm]
+
+    @property
+    def beside(self) -> Mapping[str, Any]:
+        """The workload as stored: its baseline and all its arms."""
+        return self.source.document["workloads"][self.workload]
 
     @property
     def work_ratio(self) -> Mapping[str, Any]:

@@ -23,22 +23,21 @@ class Validation:
         source: where it is stored.
         model: that was trained.
         device: "cpu" or "cuda".
-        arms, drills, estimates: by name.
-        checks: in the order of the validation.
     """
 
     source: Source
     model: str
     device: str
-    arms: Mapping[str, Mapping[str, Any]]
-    drills: Mapping[str, Mapping[str, Any]]
-    estimates: Mapping[str, Mapping[str, Any]]
-    checks: list[Mapping[str, Any]]
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """Arms, drills and estimates by name, checks in their order."""
+        return self.source.document
 
     @property
     def measured(self) -> str:
         """What the numbers are about."""
-        return str(self.source.document.get("measured") or ("host memory" if self.device == "cpu" else "GPU memory"))
+        return str(self.stored.get("measured") or ("host memory" if self.device == "cpu" else "GPU memory"))
 
     def verdicts(self) -> list[VerdictRow]:
         """Its checks as verdicts of a report."""
@@ -50,7 +49,7 @@ class Validation:
                 word=WORDS.get(str(one["verdict"]), NOT_MEASURED),
                 sources=(self.source,),
             )
-            for one in self.checks
+            for one in self.stored["checks"]
         ]
 
 
@@ -58,30 +57,17 @@ def validations(evidence: Evidence) -> list[Validation]:
     """The newest validation of each model and device, in the order of their names."""
     found: dict[tuple[str, str], Validation] = {}
     for source in evidence.of(MEMORY):
-        one = _read(source)
-        found.setdefault((one.model, one.device), one)
+        settings = source.document["settings"]
+        key = (settings["model"], "cuda" if settings["device"].startswith("cuda") else "cpu")
+        found.setdefault(key, Validation(source, *key))
     return [found[key] for key in sorted(found)]
-
-
-def _read(source: Source) -> Validation:
-    document = source.document
-    settings = document["settings"]
-    return Validation(
-        source=source,
-        model=str(settings["model"]),
-        device="cuda" if str(settings["device"]).startswith("cuda") else "cpu",
-        arms=document["arms"],
-        drills=document["drills"],
-        estimates=document["estimates"],
-        checks=list(document["checks"]),
-    )
 
 
 def check_value(evidence: Evidence, name: str, device: str, model: str = "gpt2") -> tuple[float, bool, Source] | None:
     """The number of one check on one kind of device, of the model that targets speak of, and whether it decides."""
     for one in validations(evidence):
         if one.device == device and one.model == model:
-            for check in one.checks:
+            for check in one.stored["checks"]:
                 if check["name"] == name and check["value"] is not None:
                     return float(check["value"]), check["verdict"] != "inconclusive", one.source
     return None
@@ -89,9 +75,9 @@ def check_value(evidence: Evidence, name: str, device: str, model: str = "gpt2")
 
 def steps_of(validation: Validation) -> pd.DataFrame | None:
     """A row a call: arm, call, phase, in_use_bytes, peak_bytes; None if the file beside run.json is missing."""
-    if validation.source.document["calls"] is None:
+    if validation.stored["calls"] is None:
         return None
-    frame = pd.DataFrame(validation.source.document["calls"], columns=sorted(CALL_COLUMNS))
+    frame = pd.DataFrame(validation.stored["calls"], columns=sorted(CALL_COLUMNS))
     for name in CALL_NUMBERS:
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     frame["in_use_bytes"] = frame["allocated_bytes"].where(frame["allocated_bytes"].notna(), frame["process_bytes"])

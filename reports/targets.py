@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -42,39 +42,31 @@ LEAST_R_SQUARED = 0.98
 Finder = Callable[[Evidence], TargetValue | None]
 
 
-def _slope(preset: str) -> Finder:
-    def find(evidence: Evidence) -> TargetValue | None:
-        timings = by_preset(evidence).get(preset)
-        line = None if timings is None else horizon_line(timings)
-        if timings is None or line is None:
-            return None
-        text = f"{seconds(line.slope_s)} (R² = {plain(line.r_squared, 4)})"
-        return TargetValue(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
-
-    return find
+def _slope(preset: str, evidence: Evidence) -> TargetValue | None:
+    timings = by_preset(evidence).get(preset)
+    line = None if timings is None else horizon_line(timings)
+    if timings is None or line is None:
+        return None
+    text = f"{seconds(line.slope_s)} (R² = {plain(line.r_squared, 4)})"
+    return TargetValue(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
 
 
-def _median(name: str, preset: str = "default") -> Finder:
-    def find(evidence: Evidence) -> TargetValue | None:
-        timings = by_preset(evidence).get(preset)
-        found = None if timings is None else timings.unit_s(name)
-        if timings is None or found is None:
-            return None
-        value, low, high = found
-        text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
-        return TargetValue(value, text, timings.source, low=low, high=high)
-
-    return find
+def _median(name: str, evidence: Evidence, *, preset: str = "default") -> TargetValue | None:
+    timings = by_preset(evidence).get(preset)
+    found = None if timings is None else timings.unit_s(name)
+    if timings is None or found is None:
+        return None
+    value, low, high = found
+    text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
+    return TargetValue(value, text, timings.source, low=low, high=high)
 
 
 def _full_overhead(evidence: Evidence) -> TargetValue | None:
     source = step_time.full_overhead(evidence)
     if source is None:
         return None
-    facts = source.document
-    share, low, high = (float(facts[name]) - 1.0 for name in ("ratio", "ratio_low", "ratio_high"))
-    text = f"{percent(share)} {interval(100.0 * low, 100.0 * high)}"
-    return TargetValue(share, text, source, low=low, high=high)
+    share, low, high = (float(source.document[name]) - 1.0 for name in ("ratio", "ratio_low", "ratio_high"))
+    return TargetValue(share, f"{percent(share)} {interval(100.0 * low, 100.0 * high)}", source, low=low, high=high)
 
 
 def _covered_step(evidence: Evidence) -> TargetValue | None:
@@ -82,50 +74,41 @@ def _covered_step(evidence: Evidence) -> TargetValue | None:
     return None if found is None else TargetValue(found[0], percent(found[0]), found[1])
 
 
-def _memory(name: str, device: str, text: Callable[[float], str], held: Callable[[float], float] = float) -> Finder:
+def _memory(
+    name: str, device: str, text: Callable[[float], str], held: Callable[[float], float], evidence: Evidence
+) -> TargetValue | None:
     """A check of the memory validation; `held` of its number is held against the limit."""
-
-    def find(evidence: Evidence) -> TargetValue | None:
-        found = memory_runs.check_value(evidence, name, device)
-        if found is None:
-            return None
-        value, decides, source = found
-        return TargetValue(held(value), text(value), source, is_steady=decides)
-
-    return find
+    found = memory_runs.check_value(evidence, name, device)
+    if found is None:
+        return None
+    value, decides, source = found
+    return TargetValue(held(value), text(value), source, is_steady=decides)
 
 
-def _work(workload: str) -> Finder:
-    def find(evidence: Evidence) -> TargetValue | None:
-        found = comparisons.default_arm(evidence, workload)
-        if found is None:
-            return None
-        text = f"{ratio(found.work_ratio['value'])} {interval(found.work_ratio['low'], found.work_ratio['high'])}"
-        is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
-        return TargetValue(found.work_ratio["value"], text, found.source, is_enough)
-
-    return find
+def _work(workload: str, evidence: Evidence) -> TargetValue | None:
+    found = comparisons.default_arm(evidence, workload)
+    if found is None:
+        return None
+    value, low, high = (found.work_ratio[name] for name in ("value", "low", "high"))
+    is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
+    return TargetValue(value, f"{ratio(value)} {interval(low, high)}", found.source, is_enough)
 
 
-def _known(arm: str) -> Finder:
+def _known(arm: str, evidence: Evidence) -> TargetValue | None:
     """A calibration: the width of its interval, its distance from the known ratio, or its lead over the controls."""
-
-    def find(evidence: Evidence) -> TargetValue | None:
-        found = comparisons.calibration(evidence, arm)
-        if found is None:
-            return None
-        place = f"on {found.finding.workload}"
-        if arm == "self":
-            value, text = found.half_width, f"{found.text} {place}, +-{percent(found.half_width)}"
-        elif found.known is not None:
-            value, text = abs(found.finding.work_ratio["value"] / found.known - 1.0), f"{found.text} {place}"
-        elif found.over_control is not None:
-            value, text = found.over_control, f"{ratio(found.over_control)} {place}"
-        else:
-            return None
-        return TargetValue(value, text, found.finding.source, found.is_found)
-
-    return find
+    found = comparisons.calibration(evidence, arm)
+    if found is None:
+        return None
+    place = f"on {found.finding.workload}"
+    if arm == "self":
+        value, text = found.half_width, f"{found.text} {place}, +-{percent(found.half_width)}"
+    elif found.known is not None:
+        value, text = abs(found.finding.work_ratio["value"] / found.known - 1.0), f"{found.text} {place}"
+    elif found.over_control is not None:
+        value, text = found.over_control, f"{ratio(found.over_control)} {place}"
+    else:
+        return None
+    return TargetValue(value, text, found.finding.source, found.is_found)
 
 
 def _mb(value: float) -> str:
@@ -133,22 +116,22 @@ def _mb(value: float) -> str:
 
 
 FINDERS: Mapping[str, tuple[Kind, Finder]] = {
-    "step_default": (TIMING, _slope("default")),
-    "step_reference": (TIMING, _slope("reference")),
-    "features": (TIMING, _median("state_encoding/compute_features")),
-    "observe": (TIMING, _median("rssm_training/observe_gradient", "reference")),
-    "confidence_cached": (TIMING, _median("confidence/cached")),
-    "confidence_uncached": (TIMING, _median("confidence/uncached")),
-    "record_step": (TIMING, _median("state_history/record_step")),
-    "apply": (TIMING, _median("weight_delta/apply")),
+    "step_default": (TIMING, partial(_slope, "default")),
+    "step_reference": (TIMING, partial(_slope, "reference")),
+    "features": (TIMING, partial(_median, "state_encoding/compute_features")),
+    "observe": (TIMING, partial(_median, "rssm_training/observe_gradient", preset="reference")),
+    "confidence_cached": (TIMING, partial(_median, "confidence/cached")),
+    "confidence_uncached": (TIMING, partial(_median, "confidence/uncached")),
+    "record_step": (TIMING, partial(_median, "state_history/record_step")),
+    "apply": (TIMING, partial(_median, "weight_delta/apply")),
     "full_overhead": (OVERHEAD, _full_overhead),
     "covered_step": (PROFILE, _covered_step),
-    "peak_cuda": (MEMORY, _memory("peak over plain", "cuda", ratio)),
-    "peak_host": (MEMORY, _memory("peak is plain + trajectory + snapshot", "cpu", percent, abs)),
-    "growth_host": (MEMORY, _memory("growth", "cpu", _mb)),
-    "growth_cuda": (MEMORY, _memory("growth", "cuda", _mb)),
-    **{f"work_{name}": (COMPARISON, _work(name)) for name in ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")},
-    **{f"calibration_{name}": (COMPARISON, _known(name)) for name in ("self", "planted", "boost-as-method")},
+    "peak_cuda": (MEMORY, partial(_memory, "peak over plain", "cuda", ratio, float)),
+    "peak_host": (MEMORY, partial(_memory, "peak is plain + trajectory + snapshot", "cpu", percent, abs)),
+    "growth_host": (MEMORY, partial(_memory, "growth", "cpu", _mb, float)),
+    "growth_cuda": (MEMORY, partial(_memory, "growth", "cuda", _mb, float)),
+    **{f"work_{name}": (COMPARISON, partial(_work, name)) for name in comparisons.WORKLOADS},
+    **{f"calibration_{name}": (COMPARISON, partial(_known, name)) for name in ("self", "planted", "boost-as-method")},
 }
 
 

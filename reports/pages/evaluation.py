@@ -12,6 +12,7 @@ from reports.comparisons import (
     comparisons,
     default_arm,
     findings,
+    findings_in,
     measured_arms,
 )
 from reports.evidence import Evidence, Source
@@ -21,7 +22,7 @@ from reports.kinds import COMPARISON, PREDICTION, TRAINING
 from reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
 from reports.pages import comparison, paired_runs
 from reports.targets import verdicts
-from reports.tuning import LACKS, Standing, lack, of_baseline, of_pair
+from reports.tuning import LACKS, Standing, lack, of_baseline
 
 NAME = "EVALUATION_REPORT"
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
@@ -58,24 +59,22 @@ def _verdicts(source: Source) -> list[VerdictRow]:
     """The comparison's own words on every method."""
     return [
         VerdictRow(
-            what=harmless(f"{name} on {workload} ({budget_of(source)})"),
+            what=harmless(f"{one.arm} on {one.workload} ({budget_of(source)})"),
             threshold="accelerates: interval above 1 and above the best control",
-            measured=f"{ratio(arm['measures']['work_ratio']['value'])} "
-            f"{interval(arm['measures']['work_ratio']['low'], arm['measures']['work_ratio']['high'])}, "
-            f"{harmless(arm['judgement']['verdict'])}{_in_brackets(lack(found, name))}",
-            word=_word(str(arm["judgement"]["verdict"]), of_pair(found, name)),
+            measured=f"{ratio(one.work_ratio['value'])} {interval(one.work_ratio['low'], one.work_ratio['high'])}, "
+            f"{harmless(one.stored['judgement']['verdict'])}{_in_brackets(lack(one.beside, one.arm))}",
+            word=_word(one),
             sources=(source,),
         )
-        for workload, found in source.document["workloads"].items()
-        for name, arm in measured_arms(found).items()
-        if arm["role"] == "method"
+        for one in findings_in(source)
+        if one.stored["role"] == "method"
     ]
 
 
-def _word(verdict: str, standing: Standing) -> str:
+def _word(one: Finding) -> str:
     """What settings that were not searched reach is only reported; what hurts stays said."""
-    word = WORDS.get(verdict, NOT_MEASURED)
-    return REPORTED if word == REACHED and standing is not Standing.CLOSED else word
+    word = WORDS.get(one.stored["judgement"]["verdict"], NOT_MEASURED)
+    return REPORTED if word == REACHED and one.standing is not Standing.CLOSED else word
 
 
 def _in_brackets(text: str) -> str:
@@ -92,11 +91,9 @@ def _figures(source: Source) -> list[Figure]:
 def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
     overall = _overall(evidence)
     hurt = [
-        f"{workload}: {name}{_in_brackets(lack(values, name))}"
-        for source in found
-        for workload, values in source.document["workloads"].items()
-        for name, arm in measured_arms(values).items()
-        if arm["role"] == "method" and arm["judgement"]["verdict"] == "hurts"
+        f"{one.workload}: {one.arm}{_in_brackets(lack(one.beside, one.arm))}"
+        for one in (one for source in found for one in findings_in(source))
+        if one.stored["role"] == "method" and one.stored["judgement"]["verdict"] == "hurts"
     ]
     return [
         f"Over all workloads: {NOT_MEASURED}." if overall is None else comparison.overall_line(overall, links),
@@ -149,33 +146,31 @@ def _ratios(found: Mapping[str, Finding], links: Links, *, is_named: bool = Fals
 
 def _why_not(found: Finding) -> str:
     """Why a ratio is no target's value."""
-    lacking = lack(found.source.document["workloads"][found.workload], DEFAULT_ARM)
-    return lacking or "tuned, no target"
+    return lack(found.beside, DEFAULT_ARM) or "tuned, no target"
 
 
 def _has_method(one: Finding) -> bool:
     """A control is one to something: those beside calibrations only have all of a comparison's controls elsewhere."""
-    arms = measured_arms(one.source.document["workloads"][one.workload])
-    return any(arm["role"] == "method" for arm in arms.values())
+    return any(arm["role"] == "method" for arm in measured_arms(one.beside).values())
 
 
 def _control_line(evidence: Evidence, links: Links) -> str:
     """The best control of each workload, from the comparison that is believed first."""
-    used: dict[str, Source] = {}
+    used: dict[str, Finding] = {}
     for one in findings(evidence):
         if one.stored["role"] == "control" and _has_method(one):
-            used.setdefault(one.workload, one.source)
+            used.setdefault(one.workload, one)
     against: list[str] = []
-    for workload, source in used.items():
-        values = source.document["workloads"][workload]
-        controls = [one for one in measured_arms(values).values() if one["role"] == "control"]
-        best = max(float(one["measures"]["work_ratio"]["value"]) for one in controls)
-        base = of_baseline(values)
+    for workload, one in used.items():
+        controls = [arm for arm in measured_arms(one.beside).values() if arm["role"] == "control"]
+        best = max(arm["measures"]["work_ratio"]["value"] for arm in controls)
+        base = of_baseline(one.beside)
         words = _in_brackets("" if base is Standing.CLOSED else f"baseline {LACKS[base]}")
         against.append(f"{harmless(workload)} {ratio(best) if best else DIVERGED}{words}")
     if not against:
         return f"Controls: {NOT_MEASURED}."
-    return f"Best control of each workload: {', '.join(against)} ({links.every(list(used.values()))})."
+    sources = links.every([one.source for one in used.values()])
+    return f"Best control of each workload: {', '.join(against)} ({sources})."
 
 
 def _run_table(runs: Sequence[Source], links: Links) -> str:

@@ -90,7 +90,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         values={
             "tally": counted(judged),
             "table": _layer_table(found, links),
-            "drills": [_drill_table(one, links) for one in found if one.drills],
+            "drills": [_drill_table(one, links) for one in found if one.stored["drills"]],
             "options": [text for one in found if (text := _option_table(one, links))],
             "claim_list": claims(NAME),
         },
@@ -122,7 +122,7 @@ def _linked(verdict: VerdictRow, links: Links) -> str:
 def _grounds(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation, Mapping[str, Any]]]:
     """Checks of the validations that are about this layer."""
     wanted = {*layer.checks, *(f"drill: {name}" for name in layer.drills)}
-    return [(one, check) for one in found for check in one.checks if check["name"] in wanted]
+    return [(one, check) for one in found for check in one.stored["checks"] if check["name"] in wanted]
 
 
 def _verdict(layer: Layer, found: Sequence[Validation]) -> VerdictRow:
@@ -144,7 +144,7 @@ def _layer_table(found: Sequence[Validation], links: Links) -> str:
     rows: list[dict[str, str]] = []
     for layer in LAYERS:
         grounds = _grounds(layer, found)
-        drills = [one.drills[name] for one in found for name in layer.drills if name in one.drills]
+        drills = [one.stored["drills"][name] for one in found for name in layer.drills if name in one.stored["drills"]]
         costs = [cost for drill in drills if (cost := drill.get("cost_s")) is not None]
         effects = dict.fromkeys(harmless(check["evidence"]) for _, check in grounds)
         rows.append(
@@ -169,7 +169,7 @@ def _drill_table(one: Validation, links: Links) -> dict[str, str]:
             "saved": num_bytes(drill["saved_bytes"]) if drill.get("saved_bytes") is not None else "-",
             "what happened": harmless(drill.get("evidence") or drill.get("failed") or "-"),
         }
-        for name, drill in one.drills.items()
+        for name, drill in one.stored["drills"].items()
         if name not in OPTIONS
     ]
     return {"title": f"{harmless(one.model)} on {one.device}", "table": table(rows, links.to(one.source))}
@@ -179,11 +179,11 @@ def _option_table(one: Validation, links: Links) -> str:
     rows = [
         {
             "option": harmless(name),
-            "same result": "passed" if one.drills[name].get("passed") else "failed",
-            "saved": num_bytes(one.drills[name].get("saved_bytes")),
-            "what happened": harmless(one.drills[name].get("evidence") or "-"),
+            "same result": "passed" if one.stored["drills"][name].get("passed") else "failed",
+            "saved": num_bytes(one.stored["drills"][name].get("saved_bytes")),
+            "what happened": harmless(one.stored["drills"][name].get("evidence") or "-"),
         }
         for name in OPTIONS
-        if name in one.drills
+        if name in one.stored["drills"]
     ]
     return table(rows, links.to(one.source))

@@ -51,7 +51,7 @@ def _summary(found: Sequence[Validation], links: Links, tally: str) -> list[str]
             f"Emergency checkpoint and out-of-memory drills: {NOT_MEASURED}.",
         ]
     link = links.to(main.source)
-    drills = [one for one in main.checks if str(one["name"]).startswith("drill")]
+    drills = [one for one in main.stored["checks"] if str(one["name"]).startswith("drill")]
     passed = sum(one["verdict"] == "passed" for one in drills)
     return [
         f"Measured: {harmless(main.measured)}, model {harmless(main.model)}. "
@@ -70,7 +70,7 @@ def _main(found: Sequence[Validation]) -> Validation | None:
 
 
 def _said(one: Validation, name: str) -> str:
-    for check in one.checks:
+    for check in one.stored["checks"]:
         if check["name"] == name:
             return f"{harmless(check['evidence'])}: {harmless(check['verdict'])}"
     return NOT_MEASURED
@@ -78,7 +78,7 @@ def _said(one: Validation, name: str) -> str:
 
 def _section(one: Validation, links: Links, figures: Sequence[Figure]) -> dict[str, Any]:
     link = links.to(one.source)
-    settings = one.source.document["settings"]
+    settings = one.stored["settings"]
     drawn = [figure for figure in figures if one.source in figure.sources]
     return {
         "title": f"{harmless(one.model)} on {harmless(one.device)}",
@@ -109,7 +109,7 @@ def _arm_table(one: Validation, link: str) -> str:
             "clean-ups": "-" if arm.get("num_cleanups") is None else str(arm["num_cleanups"]),
             "time of a full step": seconds(arm.get("step_s")),
         }
-        for name, arm in one.arms.items()
+        for name, arm in one.stored["arms"].items()
     ]
     return table(rows, link)
 
@@ -125,14 +125,14 @@ def _phase_table(one: Validation, link: str) -> str:
     rows = [
         {"peak by phase": harmless(name)}
         | {phase: num_bytes(peaks[phase]) if phase in peaks else "-" for phase in PHASES}
-        for name, arm in one.arms.items()
+        for name, arm in one.stored["arms"].items()
         if (peaks := arm.get("peak_by_phase") or {})
     ]
     return table(rows, link)
 
 
 def _item_table(one: Validation, link: str) -> str:
-    items = {name: arm["items"] for name, arm in one.arms.items() if arm.get("items")}
+    items = {name: arm["items"] for name, arm in one.stored["arms"].items() if arm.get("items")}
     rows = [
         {"held in memory": harmless(item)}
         | {harmless(arm): num_bytes(found.get(item)) if item in found else "-" for arm, found in items.items()}
@@ -150,7 +150,7 @@ def _estimate_table(one: Validation, link: str) -> str:
             "ratio": ratio(found.get("ratio")),
             "batch x sequence": f"{found.get('batch_size') or '-'} x {found.get('seq_len') or '-'}",
         }
-        for name, found in one.estimates.items()
+        for name, found in one.stored["estimates"].items()
         if found
     ]
     return table(rows, link)
