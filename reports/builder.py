@@ -72,8 +72,13 @@ def links_for(runs: Path, out: Path) -> tuple[Links, dict[str, Links]]:
         hosts = {host.name: f"{'../' * host.depth}reports/" for host in blocks.HOSTS}
         links = {name: Links(f"{up}evidence/", f"{up}generated/", up) for name, up in hosts.items()}
         return Links("../evidence/", "", "../"), links
-    prefix = Path(os.path.relpath(runs.resolve(), out.resolve())).as_posix() + "/"
+    prefix = _way(out, runs)
     return Links(prefix), {host.name: Links(f"../{prefix}", "../", "../") for host in blocks.HOSTS}
+
+
+def _way(out: Path, folder: Path) -> str:
+    """From the reports to a folder, as links have it."""
+    return Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix() + "/"
 
 
 def build(runs: Path, out: Path, only: str = "all") -> Reports:
@@ -104,13 +109,22 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
         ordered = [pages[name] for name in READING_ORDER]
         found["index.md"] = index_text(ordered, evidence, links).encode()
         if root is None:
-            found["report.html"] = html_page(ordered, found).encode()
+            found["report.html"] = _page_for_a_browser(runs, out, evidence, found).encode()
     return Reports(dict(sorted(found.items())), evidence, root)
 
 
 def _pages(evidence: Evidence, links: Links) -> dict[str, Page]:
     pages = {name: make(evidence, links) for name, make in BUILDERS.items()}
     return pages | {"phase3": release_prep.build(evidence, links, list(pages.values()))}
+
+
+def _page_for_a_browser(runs: Path, out: Path, evidence: Evidence, files: Mapping[str, bytes]) -> str:
+    """All reports in one page; its links lead from where it lies, since no checkout keeps it."""
+    links = Links(_way(out, runs), "", _way(out, runs.parent) if is_checkout_evidence(runs) else "")
+    pages = _pages(evidence, links)
+    ordered = [pages[name] for name in READING_ORDER]
+    texts = {f"{page.name}.md": page_text(page, links).encode() for page in ordered}
+    return html_page(ordered, {**files, **texts, "index.md": index_text(ordered, evidence, links).encode()})
 
 
 def _blocks(evidence: Evidence, host_links: Mapping[str, Links]) -> dict[str, bytes]:
