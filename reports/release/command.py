@@ -11,7 +11,7 @@ from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, PrerequisiteError, UsageError
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.machine import describe_machine, utc_now
-from reports.release.steps import FAILED, PASSED, Step, StepResult, left_out, run_all, steps_of
+from reports.release.steps import FAILED, PASSED, Step, StepOutcome, left_out, run_all, steps_of
 
 SCHEMA_VERSION = 1
 EXIT_FINDING = 3
@@ -72,7 +72,7 @@ def release_check(
     with disk_errors(work):
         (root / work / "runs").mkdir(parents=True, exist_ok=True)
         out.parent.mkdir(parents=True, exist_ok=True)
-    started_at, done, is_interrupted = utc_now(), list[StepResult](), False
+    started_at, done, is_interrupted = utc_now(), list[StepOutcome](), False
     try:
         for result in run_all(every, root, chosen=chosen, limit_s=60.0 * limit_minutes, watch=_tell):
             done.append(result)
@@ -100,7 +100,7 @@ def _chosen(steps: str | None, every: list[Step]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _record(started_at: str, done: list[StepResult]) -> dict[str, Any]:
+def _record(started_at: str, done: list[StepOutcome]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "release-check",
@@ -112,7 +112,7 @@ def _record(started_at: str, done: list[StepResult]) -> dict[str, Any]:
     }
 
 
-def _tell(event: StepResult | Step) -> None:
+def _tell(event: StepOutcome | Step) -> None:
     if isinstance(event, Step):
         click.echo(f"{event.what} ...", err=True)
         return

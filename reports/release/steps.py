@@ -56,7 +56,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult:
+class StepOutcome:
     """What came of a step; None where it was not run.
 
     Attributes:
@@ -140,14 +140,14 @@ def run_all(
     *,
     chosen: frozenset[str],
     limit_s: float,
-    watch: Callable[[StepResult | Step], None],
-) -> Iterator[StepResult]:
+    watch: Callable[[StepOutcome | Step], None],
+) -> Iterator[StepOutcome]:
     """Run the chosen steps in order; one that needs one that did not pass, or has no time left, is not run.
 
     Raises:
         KeyboardInterrupt: the user stopped it; the running command was ended.
     """
-    ended: dict[str, StepResult] = {}
+    ended: dict[str, StepOutcome] = {}
     began = time.monotonic()
     for step in steps:
         left_s = limit_s - (time.monotonic() - began)
@@ -160,12 +160,12 @@ def run_all(
         yield result
 
 
-def left_out(step: Step, root: Path, reason: str) -> StepResult:
+def left_out(step: Step, root: Path, reason: str) -> StepOutcome:
     """Of a step that was not run."""
-    return StepResult(name=step.name, what=step.what, command=shown(step, root), status=NOT_RUN, reason=reason)
+    return StepOutcome(name=step.name, what=step.what, command=shown(step, root), status=NOT_RUN, reason=reason)
 
 
-def _reason(step: Step, chosen: frozenset[str], ended: dict[str, StepResult], left_s: float) -> str | None:
+def _reason(step: Step, chosen: frozenset[str], ended: dict[str, StepOutcome], left_s: float) -> str | None:
     if step.name not in chosen:
         return "not asked for"
     broken = [name for name in step.needs if ended[name].status == FAILED]
@@ -180,7 +180,7 @@ def shown(step: Step, root: Path) -> str:
     return shlex.join(words).replace(f"{root}/", "")
 
 
-def _run(step: Step, root: Path, limit_s: float) -> StepResult:
+def _run(step: Step, root: Path, limit_s: float) -> StepOutcome:
     began = time.monotonic()
     if step.junit is not None:
         step.junit.unlink(missing_ok=True)
@@ -188,7 +188,7 @@ def _run(step: Step, root: Path, limit_s: float) -> StepResult:
     has_passed = code == 0 and step.says in text
     words = text.replace(f"{root}/", "").splitlines()[-LAST_LINES:]
     is_open = code in UNDECIDED
-    return StepResult(
+    return StepOutcome(
         name=step.name,
         what=step.what,
         command=shown(step, root),

@@ -13,7 +13,7 @@ from hpt.cli.main import run
 from reports.builder import build
 from reports.release import command
 from reports.release.command import UNFINISHED
-from reports.release.steps import Step, StepResult, counts_of, run_all, shown, steps_of, torch_pin
+from reports.release.steps import Step, StepOutcome, counts_of, run_all, shown, steps_of, torch_pin
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def python(
 
 def outcomes(
     steps: list[Step], root: Path, *, limit_s: float = 60.0, chosen: set[str] | None = None
-) -> list[StepResult]:
+) -> list[StepOutcome]:
     names = frozenset(chosen or {step.name for step in steps})
     return list(run_all(steps, root, chosen=names, limit_s=limit_s, watch=lambda _: None))
 
@@ -186,10 +186,10 @@ def test_no_record_appears_among_the_evidence_before_the_last_step_is_over(
     monkeypatch.chdir(ROOT)
     out, work, seen = tmp_path / "runs" / "release_check.json", tmp_path / "work", list[tuple[bool, bool]]()
 
-    def two_steps(*_: object, **__: object) -> Iterator[StepResult]:
+    def two_steps(*_: object, **__: object) -> Iterator[StepOutcome]:
         for name in ("first", "last"):
             seen.append((out.exists(), (work / UNFINISHED).exists()))
-            yield StepResult(name=name, what=name, command=name, status="passed")
+            yield StepOutcome(name=name, what=name, command=name, status="passed")
 
     monkeypatch.setattr(command, "run_all", two_steps)
     assert run(["release-check", "--out", str(out), "--work", str(work)]) == 0
