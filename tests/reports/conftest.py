@@ -35,7 +35,13 @@ def checkout(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         shutil.copytree(stored / part, evidence / part)
     shutil.copy(stored / "overhead_byte_gpt.json", evidence)
     (root / "docs").mkdir()
-    for page in ("README.md", "docs/engineering_spec.md", "constraints.txt"):
+    for page in (
+        "README.md",
+        "docs/engineering_spec.md",
+        "constraints.txt",
+        "reports/claims.toml",
+        "reports/targets.toml",
+    ):
         shutil.copy(ROOT / page, root / page)
     monkeypatch.chdir(root)
     return root

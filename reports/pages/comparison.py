@@ -4,14 +4,23 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports.calibrations import of_finding
-from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, findings_in, measured_arms
+from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, calibration_of, findings_in, measured_arms
 from reports.evidence import Source
-from reports.figures.style import file_name
-from reports.markdown_text import harmless, table
-from reports.numbers import DIVERGED, NOT_MEASURED, count, interval, num_bytes, percent, plain, ratio
+from reports.formatting import (
+    DIVERGED,
+    NOT_MEASURED,
+    count,
+    file_name,
+    harmless,
+    interval,
+    num_bytes,
+    percent,
+    plain,
+    ratio,
+    table,
+)
+from reports.page import Links
 from reports.tuning import BASELINES, LACKS, Standing, bracket, lack, of_arm, of_baseline, of_overall
-from reports.view import Links
 
 CHECK_WORKLOADS = {
     "byte-gpt-variant": "A check workload: byte-gpt with another width and context, for which none of the trainer's "
@@ -72,7 +81,7 @@ def cited(sentence: object, source: Source, links: Links) -> str:
 
 def _tuning_table(source: Source, links: Links) -> str:
     """Settings of the baseline and of every arm that has its own, and both sides of the learning rate's bracket."""
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for workload, values in source.document["workloads"].items():
         arms = {"baseline": (values["baseline"] or {}).get("tuned")}
         arms |= {name: arm["tuned"] for name, arm in values["arms"].items()}
@@ -81,59 +90,51 @@ def _tuning_table(source: Source, links: Links) -> str:
                 continue
             recipe = tuned["recipe"]
             rows.append(
-                [
-                    harmless(workload),
-                    harmless(name),
-                    f"x {plain(recipe['lr_factor'])}",
-                    harmless(recipe["shape"]),
-                    "the workload's" if recipe["memory"] is None else plain(recipe["memory"]),
-                    bracket(tuned),
-                    str(len(tuned.get("trials") or [])),
-                    harmless(tuned["source"]),
-                    links.to(source),
-                ]
+                {
+                    "workload": harmless(workload),
+                    "arm": harmless(name),
+                    "learning rate": f"x {plain(recipe['lr_factor'])}",
+                    "schedule": harmless(recipe["shape"]),
+                    "memory": "the workload's" if recipe["memory"] is None else plain(recipe["memory"]),
+                    "learning-rate bracket": bracket(tuned),
+                    "trials": str(len(tuned.get("trials") or [])),
+                    "settings from": harmless(tuned["source"]),
+                }
             )
-    head = ["workload", "arm", "learning rate", "schedule", "memory", "learning-rate bracket", "trials"]
-    return table([*head, "settings from", "source"], rows)
+    return table(rows, links.to(source))
 
 
 def _calibration_table(source: Source, links: Links) -> str:
     """Arms of known ratio and whether it was found; empty without any."""
-    rows: list[list[str]] = []
-    for one in map(of_finding, findings_in(source)):
-        if one is None:
-            continue
-        rows.append(
-            [
-                harmless(one.workload),
-                harmless(one.arm),
-                "not above its controls" if one.known is None else f"{ratio(one.known)}",
-                one.text,
-                f"±{percent(one.half_width)}" if one.has_interval else DIVERGED,
-                NOT_MEASURED if one.over_control is None else ratio(one.over_control),
-                "yes" if one.is_found else "no",
-                links.to(source),
-            ]
-        )
-    head = ["workload", "arm", "true ratio", "work ratio found", "width", "over the best control", "found"]
-    return table([*head, "source"], rows)
+    rows = [
+        {
+            "workload": harmless(one.finding.workload),
+            "arm": harmless(one.finding.arm),
+            "true ratio": "not above its controls" if one.known is None else ratio(one.known),
+            "work ratio found": one.text,
+            "width": f"±{percent(one.half_width)}" if one.ends is not None else DIVERGED,
+            "over the best control": ratio(one.over_control),
+            "found": "yes" if one.is_found else "no",
+        }
+        for one in map(calibration_of, findings_in(source))
+        if one is not None
+    ]
+    return table(rows, links.to(source))
 
 
 def _overall_table(source: Source, links: Links) -> str:
     rows = [
-        [
-            harmless(name),
-            harmless(one["role"]),
-            ratio_cell(one["work_ratio"]),
-            ratio_cell(one["steps_ratio"]),
-            harmless(one["judgement"]["verdict"]),
-            LACKS[of_overall(source.document["workloads"], name)],
-            links.to(source),
-        ]
+        {
+            "arm, all workloads": harmless(name),
+            "role": harmless(one["role"]),
+            "work ratio": ratio_cell(one["work_ratio"]),
+            "steps ratio": ratio_cell(one["steps_ratio"]),
+            "verdict": harmless(one["judgement"]["verdict"]),
+            "settings, the least searched": LACKS[of_overall(source.document["workloads"], name)],
+        }
         for name, one in source.document["overall"].items()
     ]
-    head = ["arm, all workloads", "role", "work ratio", "steps ratio", "verdict", "settings, the least searched"]
-    return table([*head, "source"], rows)
+    return table(rows, links.to(source))
 
 
 def ratio_cell(found: Mapping[str, Any] | None) -> str:
@@ -192,28 +193,26 @@ def _baseline(values: Mapping[str, Any], link: str) -> str:
 
 
 def _arm_table(values: Mapping[str, Any], link: str) -> str:
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for name, arm in measured_arms(values).items():
         found = arm["measures"]
-        change = found["loss_change"]
+        worst = found["worst_seed"]["work_ratio"]
         rows.append(
-            [
-                harmless(name),
-                harmless(arm["role"]),
-                ratio_cell(found["work_ratio"]),
-                ratio_cell(found["steps_ratio"]),
-                ratio_cell(found["wall_ratio"]),
-                _change(change),
-                percent(found["backwards_saved_frac"]),
-                num_bytes(found["peak_host_bytes"]),
-                ratio(found["worst_seed"]["work_ratio"]) if found["worst_seed"]["work_ratio"] else DIVERGED,
-                harmless(arm["judgement"]["verdict"]),
-                lack(values, name) or "tuned",
-                link,
-            ]
+            {
+                "arm": harmless(name),
+                "role": harmless(arm["role"]),
+                "work ratio": ratio_cell(found["work_ratio"]),
+                "steps ratio": ratio_cell(found["steps_ratio"]),
+                "wall-clock ratio": ratio_cell(found["wall_ratio"]),
+                "loss change": _change(found["loss_change"]),
+                "backward passes saved": percent(found["backwards_saved_frac"]),
+                "peak memory": num_bytes(found["peak_host_bytes"]),
+                "worst seed": ratio(worst) if worst else DIVERGED,
+                "verdict": harmless(arm["judgement"]["verdict"]),
+                "settings": lack(values, name) or "tuned",
+            }
         )
-    head = ["arm", "role", "work ratio", "steps ratio", "wall-clock ratio", "loss change", "backward passes saved"]
-    return table([*head, "peak memory", "worst seed", "verdict", "settings", "source"], rows)
+    return table(rows, link)
 
 
 def _change(found: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.unlinked import unlinked
+from reports.check import numbers_without_source
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def test_numbers_without_a_stored_source_are_found(folder: Path, line: str) -> None:
     """No link, a link to nothing, to a page, or to elsewhere."""
     (folder / "page.md").write_text("")
-    assert list(unlinked(f"# Title 1\n\n{line}\n", folder)) == [line]
+    assert list(numbers_without_source(f"# Title 1\n\n{line}\n", folder)) == [line]
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_numbers_without_a_stored_source_are_found(folder: Path, line: str) -> N
 )
 def test_linked_numbers_names_and_code_are_not(folder: Path, line: str) -> None:
     """Names with digits are no results."""
-    assert list(unlinked(line, folder)) == []
+    assert list(numbers_without_source(line, folder)) == []
 
 
 def test_commands_to_copy_are_not_results(folder: Path) -> None:
     """A fenced block is left out."""
-    assert list(unlinked("```sh\nhpt train --steps 600\n```\n", folder)) == []
+    assert list(numbers_without_source("```sh\nhpt train --steps 600\n```\n", folder)) == []

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.kind import NotEvidence
-from reports.kinds import kind_of
-from reports.script_kinds import WALL
+from reports.kinds import WALL, NotEvidence, kind_of
 
 EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence"
 

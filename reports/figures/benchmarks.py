@@ -1,4 +1,4 @@
-"""Figures of the benchmarks: cost over the horizon, and the spread of every scenario."""
+"""Figures of the benchmarks: cost over the horizon, the spread of every scenario, and where an update's time goes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, plain_log_axis
-from reports.numbers import plain, seconds
-from reports.originals import original
+from reports.claims import original
+from reports.evidence import Source
+from reports.figures.style import COLOURS, GREY, draw, look, plain_log_axis
+from reports.formatting import file_name, plain, seconds
+from reports.page import Figure
+from reports.step_time import STEP_WORK, workload_of
 from reports.timings import CONTROL, SCENARIOS, Timings, horizon_line
-from reports.view import Figure
 
 GROUP = "rssm_prediction/"
 
@@ -35,14 +37,7 @@ def draw_horizons(runs: Sequence[Timings]) -> Figure:
     def paint(axes: Axes) -> None:
         for index, (name, points) in enumerate(series.items()):
             at, value = zip(*points, strict=True)
-            axes.plot(
-                at,
-                np.array(value) * 1e3,
-                label=name,
-                color=COLOURS[index],
-                marker=MARKERS[index],
-                linestyle=DASHES[index],
-            )
+            axes.plot(at, np.array(value) * 1e3, label=name, **look(index))
         axes.set(xscale="log", yscale="log", xlabel="predicted steps in a call", ylabel="time of a call, ms")
         axes.set_xticks(steps, [str(at) for at in steps])
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -94,3 +89,33 @@ def draw_spread(timings: Timings) -> Figure:
     )
     title = f"Spread of the timings, {timings.preset} preset"
     return draw(f"spread_{timings.preset}", title, alt, data, paint, (timings.source,), height_inches=4.6)
+
+
+def draw_parts(source: Source) -> Figure:
+    """Time of an update by part, what the plain loop does too in grey."""
+    parts = sorted(source.document["parts"]["part_s"].items(), key=lambda item: item[1])
+    workload = workload_of(source)
+    data = pd.DataFrame(parts, columns=["part", "update_s"])
+
+    def paint(axes: Axes) -> None:
+        colours = [GREY if name in STEP_WORK else COLOURS[1] for name, _ in parts]
+        hatches = ["" if name in STEP_WORK else "//" for name, _ in parts]
+        bars = axes.barh([name for name, _ in parts], [value * 1e3 for _, value in parts], color=colours)
+        for bar, hatch in zip(bars, hatches, strict=True):
+            bar.set(hatch=hatch, edgecolor="white")
+        axes.bar_label(bars, [f"{value * 1e3:.3g}" for _, value in parts], padding=3, fontsize=8)
+        axes.margins(x=0.12)
+        axes.set(xlabel="time of an update, ms (grey: the plain loop does it too)")
+
+    top = ", ".join(f"{name} {value * 1e3:.3g} ms" for name, value in reversed(parts[-4:]))
+    alt = f"Bars of the time that each part takes of an update on {workload}. Largest: {top}."
+    name = f"parts_{file_name(workload)}"
+    return draw(
+        name,
+        f"Where an update's time goes, {workload}",
+        alt,
+        data,
+        paint,
+        (source,),
+        height_inches=0.28 * len(parts) + 1.1,
+    )

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from hpt.machine import source_digests
-from reports.evidence import gather
-from reports.freshness import aged
-from reports.kinds import TRAINING
+from reports.evidence import aged, gather
+from reports.kinds import KINDS, TRAINING
 
 
 def with_environment(runs: Path, **changes: Any) -> Path:
@@ -51,3 +50,8 @@ def test_without_digests_a_commit_must_be_known_and_clean(runs: Path, changes: d
     (found,) = aged(gather(with_environment(runs, sources=None, **changes)))
     assert not found.is_known
     assert "cannot be told" in str(found)
+
+
+def test_every_part_that_counts_is_a_part_of_the_package() -> None:
+    """A room that was renamed would make all evidence old, or none."""
+    assert {part for kind in KINDS for part in kind.parts} <= set(source_digests())

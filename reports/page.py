@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from reports.evidence import Evidence, Source
-from reports.kind import Kind
-from reports.markdown_text import code, fenced, harmless, table
-from reports.numbers import NOT_MEASURED
+from reports.evidence import Source
+from reports.formatting import NOT_MEASURED, code, fenced, harmless, table
+from reports.kinds import Kind
 
 REACHED, MISSED, REPORTED, INCONCLUSIVE = "reached", "missed", "reported", "inconclusive"
 
@@ -20,10 +19,12 @@ class Links:
     Attributes:
         runs: prefix of the folder of runs, e.g. "../evidence/".
         pages: prefix of the folder of reports, e.g. "".
+        lists: prefix of the folder of claims.toml and targets.toml.
     """
 
     runs: str
     pages: str = ""
+    lists: str = ""
 
     def to(self, source: Source | None) -> str:
         """A link to a measurement; "" for none."""
@@ -36,12 +37,12 @@ class Links:
     @property
     def target(self) -> str:
         """Link to the list of targets."""
-        return f"[target]({self.pages}targets.toml)"
+        return f"[target]({self.lists}targets.toml)"
 
     @property
     def claim(self) -> str:
         """Link to the list of the original's claims."""
-        return f"[claim]({self.pages}claims.toml)"
+        return f"[claim]({self.lists}claims.toml)"
 
     def page(self, name: str, text: str) -> str:
         """Link to a report."""
@@ -49,7 +50,7 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class VerdictRow:
     """One finding.
 
     Attributes:
@@ -103,6 +104,7 @@ class Page:
     Attributes:
         name: of the file, without suffix.
         title: heading.
+        question: that it answers.
         summary: five lines.
         verdicts: findings.
         sources: all measurements it rests on.
@@ -113,38 +115,47 @@ class Page:
 
     name: str
     title: str
+    question: str
     summary: list[str]
-    verdicts: list[Verdict]
+    verdicts: list[VerdictRow]
     sources: list[Source]
     missing: list[Missing]
     figures: dict[str, Figure] = field(default_factory=dict[str, Figure])
     values: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def verdict_table(verdicts: Sequence[Verdict], links: Links) -> str:
-    """Verdicts as a table."""
-    rows = [
-        [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
-        for one in verdicts
-    ]
-    return table(["check", "threshold", "measured", "verdict", "source"], rows)
+def verdict_table(verdicts: Sequence[VerdictRow], links: Links, what: str = "check", must: str = "threshold") -> str:
+    """Verdicts as a table; `what` and `must` are the names of its first columns."""
+    return table(
+        [
+            {
+                what: one.what,
+                must: one.threshold,
+                "measured": one.measured,
+                "verdict": f"**{one.word}**",
+                "source" if what == "check" else "evidence": links.every(one.sources) or links.target,
+            }
+            for one in verdicts
+        ]
+    )
 
 
 def source_table(sources: Sequence[Source], links: Links) -> str:
     """On which machine, commit and day each measurement was made."""
-    rows = [
+    return table(
         [
-            links.to(one),
-            one.kind.title,
-            harmless(one.provenance.where),
-            harmless(one.provenance.versions),
-            code(one.provenance.code),
-            one.provenance.day,
-            code(one.digest),
+            {
+                "source": links.to(one),
+                "what": one.kind.title,
+                "machine": harmless(one.provenance.where),
+                "versions": harmless(one.provenance.versions),
+                "commit": code(one.provenance.code),
+                "day": one.provenance.day,
+                "SHA-256": code(one.digest),
+            }
+            for one in dict.fromkeys(sources)
         ]
-        for one in dict.fromkeys(sources)
-    ]
-    return table(["source", "what", "machine", "versions", "commit", "day", "SHA-256"], rows)
+    )
 
 
 def again(sources: Sequence[Source], missing: Sequence[Missing]) -> str:
@@ -153,7 +164,7 @@ def again(sources: Sequence[Source], missing: Sequence[Missing]) -> str:
     return fenced("\n".join(dict.fromkeys(" ".join(one.split()) for one in commands)))
 
 
-def counted(verdicts: Sequence[Verdict]) -> str:
+def counted(verdicts: Sequence[VerdictRow]) -> str:
     """How many of each word, in the order of good news first."""
     words = (REACHED, MISSED, INCONCLUSIVE, REPORTED, NOT_MEASURED)
     counts: Mapping[str, int] = {word: sum(one.word == word for one in verdicts) for word in words}
@@ -163,9 +174,3 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 def absent(kind: Kind, what: str = "") -> Missing:
     """A kind of which nothing is stored."""
     return Missing(what or kind.title, kind.command)
-
-
-def newest_of(evidence: Evidence, *kinds: Kind) -> list[Source]:
-    """The newest measurement of each kind that there is."""
-    found = (evidence.newest(kind) for kind in kinds)
-    return [one for one in found if one is not None]
