@@ -8,10 +8,10 @@ import pytest
 import torch
 from references.problems import Problem, teacher, weights_of
 from references.same import assert_same
-from references.transfers import counted_transfers
 
 from hpt import HybridTrainer, Phase
 from hpt.errors import TrainingDiverged
+from hpt.profile.transfers import counted_reads
 from hpt.records import EventRecord, JumpRecord, Record, StepRecord
 from hpt.trainer import recovery
 
@@ -66,15 +66,15 @@ def test_a_full_step_reads_nothing_and_a_cycle_three_things(predictor: str) -> N
     for _ in range(45):
         trainer.step(problem.batch(trainer.num_calls))
     in_full, by_cycle, probes = [], [0], 0
-    with counted_transfers() as transfers:
+    with counted_reads() as so_far:
         for _ in range(120):
-            position, before, phase = trainer._c.controller.cycle_position, transfers.count, trainer.phase
+            position, before, phase = trainer._c.controller.cycle_position, so_far(), trainer.phase
             probed = trainer.summary()["counters"]["probe_forwards"]
             trainer.step(problem.batch(trainer.num_calls))
             probes = trainer.summary()["counters"]["probe_forwards"] - probed
-            by_cycle[-1] += transfers.count - before - min(probes, 2)
+            by_cycle[-1] += so_far() - before - min(probes, 2)
             if phase is Phase.FULL and position < 9:
-                in_full.append(transfers.count - before)
+                in_full.append(so_far() - before)
             if position == 9 or predictor == "none":
                 by_cycle.append(0)
     assert max(in_full) == 0
