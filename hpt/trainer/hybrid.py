@@ -16,6 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import HybridConfig
+from hpt.errors import UsageError
 from hpt.jump.outer import OuterStep
 from hpt.memory.manager import MemoryManager
 from hpt.predictors.protocol import Predictor
@@ -89,14 +90,28 @@ class HybridTrainer:
         return self._c.state.num_calls
 
     @property
-    def outer(self) -> OuterStep | None:
-        """The object that makes the jumps: trajectory, snapshot, bound; None for the plain loop."""
-        return None if self._c.is_baseline else self._c.outer
+    def outer(self) -> OuterStep:
+        """The object that makes the jumps: trajectory, snapshot, bound.
+
+        Raises:
+            UsageError: the plain loop has none.
+        """
+        self._refuse_baseline("outer step")
+        return self._c.outer
 
     @property
-    def memory(self) -> MemoryManager | None:
-        """The memory layers; None for the plain loop, which has none."""
-        return None if self._c.is_baseline else self._c.memory
+    def memory(self) -> MemoryManager:
+        """The memory layers.
+
+        Raises:
+            UsageError: the plain loop has none.
+        """
+        self._refuse_baseline("memory layers")
+        return self._c.memory
+
+    def _refuse_baseline(self, what: str) -> None:
+        if self._c.is_baseline:
+            raise UsageError(f"predictor is 'none', the plain loop, which has no {what}; name a predictor")
 
     def step(self, batch: Any) -> StepResult:
         """Consume one batch: a full step, or a predicted jump.
