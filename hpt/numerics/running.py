@@ -25,7 +25,7 @@ def corrected_gain(gain: float, count: int) -> float:
     return gain / (1 - (1 - gain) ** count)
 
 
-class Ema:
+class Ema(Stateful):
     """Bias-corrected exponential average of numbers.
 
     Attributes:
@@ -33,6 +33,8 @@ class Ema:
         value: the average, 0 before the first observation.
         count: observations so far.
     """
+
+    _state = ("value", "count")
 
     def __init__(self, gain: float) -> None:
         assert 0 < gain <= 1, f"gain is {gain}, it must lie in (0, 1]"
@@ -46,22 +48,16 @@ class Ema:
         self.value += (number - self.value) * corrected_gain(self.gain, self.count)
         return self.value
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"value": self.value, "count": self.count}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.value, self.count = float(state["value"]), int(state["count"])
-
-
-class Welford:
+class Welford(Stateful):
     """Mean and variance of all numbers so far.
 
     Attributes:
         count: numbers so far.
         mean: their mean, 0 before the first.
     """
+
+    _state = ("count", "mean", "_squares")
 
     def __init__(self) -> None:
         self.count = 0
@@ -84,15 +80,6 @@ class Welford:
     def std(self) -> float:
         """Square root of `variance`."""
         return math.sqrt(self.variance)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"count": self.count, "mean": self.mean, "squares": self._squares}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.count, self.mean = int(state["count"]), float(state["mean"])
-        self._squares = float(state["squares"])
 
 
 class Ring:
