@@ -53,7 +53,7 @@ def _steps(steps: NDArray[np.int64], num_steps: int, draw: np.random.Generator) 
     since = np.where(steps > _FIRST_JUMP * CYCLE_STEPS, in_cycle, NEVER)
     bump = np.where(since == NEVER, 0.0, 0.2 * 0.9**in_cycle)
     spread = np.exp(0.15 * draw.standard_normal((len(steps), NUM_GROUPS)) + noise[:, None])
-    norms = 0.8 * steps[:, None] ** -0.1 * spread * np.arange(1, NUM_GROUPS + 1)
+    norms = 0.8 * steps[:, None].astype(np.float64) ** -0.1 * spread * np.arange(1.0, NUM_GROUPS + 1)
     return StepStats(
         step=steps,
         loss=1.5 + 4 * (1 + steps / 20) ** -0.5 + bump + noise,

@@ -110,7 +110,7 @@ class Replay(Stateful):
         weights = np.multiply.accumulate(np.vstack((self._slow_weight, np.tile(1 - _SLOW_GAINS, (num, 1)))))[1:]
         self._slow[:], self._slow_weight[:] = slow[-1], weights[-1]
         rows = {"features": features, "actions": actions, "deter": latents[0], "stoch": latents[1]}
-        rows["gaps"] = slow / (1 - weights) - levels[:, None]
+        rows["gaps"] = (slow / (1 - weights) - levels[:, None]).astype(np.float32)
         for name, one in rows.items():
             self._arrays[name][at] = one
         self._losses[at], self._levels[at] = losses, levels

@@ -193,7 +193,7 @@ class StepFeatures(Stateful):
         values[0] = steps.loss
         values[1:9] = self._gaps(steps.loss, rows[:8]) * (1 / unit)
         values[9] = (rows[_LOSS_4] - lowest) / unit
-        values[[10, 37]] = _each(log1p, np.concatenate((since_lowest, steps.step)).reshape(2, -1))
+        values[[10, 37]] = _each(log1p, np.concatenate((since_lowest, steps.step.astype(np.float64))).reshape(2, -1))
         values[[11, 26]] = self._ranks(np.concatenate((steps.loss, grad)).reshape(2, -1))
         values[12], values[13] = self._streaks(noise), rows[_FALLS]
         values[14:17] = logs[:3]

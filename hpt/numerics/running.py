@@ -24,13 +24,15 @@ def corrected_gain(gain: float, count: int) -> float:
     return gain / (1 - (1 - gain) ** count)
 
 
-class Welford:
+class Welford(Stateful):
     """Mean and variance of all numbers so far.
 
     Attributes:
         count: numbers so far.
         mean: their mean, 0 before the first.
     """
+
+    _state = ("count", "mean", "_squares")
 
     def __init__(self) -> None:
         self.count = 0
@@ -53,15 +55,6 @@ class Welford:
     def std(self) -> float:
         """Square root of `variance`."""
         return math.sqrt(self.variance)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"count": self.count, "mean": self.mean, "squares": self._squares}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.count, self.mean = int(state["count"]), float(state["mean"])
-        self._squares = float(state["squares"])
 
 
 class EmaBank(Stateful):

@@ -277,10 +277,11 @@ class LearnedSelector(Stateful):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         super().load_state_dict(state)
-        pending = state["pending"]
+        pending: dict[str, Any] | None = state["pending"]
+        self._pending, self._confidence = None, None
         if pending is not None:
-            pending = PendingProposal(**{**pending, "moment": Moment(**pending["moment"])})
-        self._pending, self._confidence = pending, None
+            fields: dict[str, Any] = {**pending, "moment": Moment(**pending["moment"])}
+            self._pending = PendingProposal(**fields)
 
 
 def nominal_horizon(base: Nesterov, config: HybridConfig) -> int:
