@@ -38,9 +38,8 @@ def test_all_writes_everything_and_check_agrees(checkout: Path, capsys: pytest.C
     assert "are what the evidence gives" in err
 
 
-def test_another_folder_gets_the_same_bytes_and_no_page_is_touched(checkout: Path) -> None:
+def test_another_folder_gets_the_same_bytes_and_no_page_is_touched(reported: Path) -> None:
     """`--out` elsewhere copies the committed reports; README is left alone."""
-    assert run(["report", "all"]) == 0
     readme = Path("README.md").read_bytes()
     assert run(["report", "all", "--runs", "reports/evidence", "--out", "out/reports"]) == 0
     files = {
@@ -112,9 +111,8 @@ LIES_IN_WHAT_IS_COMMITTED = {
 }
 
 
-def test_check_names_every_lie_in_what_is_committed(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_every_lie_in_what_is_committed(reported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A number edited in a report, in a page's block or in a figure's data; a report that no run gives."""
-    assert run(["report", "all"]) == 0
     for lie in LIES_IN_WHAT_IS_COMMITTED:
         lie()
     capsys.readouterr()
@@ -127,25 +125,22 @@ def test_check_names_every_lie_in_what_is_committed(checkout: Path, capsys: pyte
     "lie",
     [lie_in_a_run, lie_in_the_last_digit_of_a_run, lie_in_a_log_beside_a_run, delete_a_run, add_a_run, lose_the_marks],
 )
-def test_check_catches_a_lie_in_the_evidence(checkout: Path, lie: Callable[[], None]) -> None:
+def test_check_catches_a_lie_in_the_evidence(reported: Path, lie: Callable[[], None]) -> None:
     """A run edited, be it in a digit that no report prints; a run deleted or added; marks lost."""
-    assert run(["report", "all"]) == 0
     lie()
     assert run(["report", "all", "--check"]) == 3
 
 
-def test_a_finding_names_file_and_line(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finding_names_file_and_line(reported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """So that the reader can look."""
-    assert run(["report", "all"]) == 0
     lie_in_a_report()
     assert run(["report", "all", "--check"]) == 3
     err = capsys.readouterr().err
     assert re.search(r"PHASE_2_BENCHMARKING_REPORT\.md: differs from what the evidence gives, first in line \d+", err)
 
 
-def test_images_are_compared_only_where_the_pinned_versions_draw(checkout: Path) -> None:
+def test_images_are_compared_only_where_the_pinned_versions_draw(reported: Path) -> None:
     """Another matplotlib may draw a hair differently; its bytes are no finding then, a missing figure still is."""
-    assert run(["report", "all"]) == 0
     figure = Path("reports/generated/figures/horizons.svg")
     figure.write_bytes(figure.read_bytes().replace(b"</svg>", b"<!-- --></svg>"))
     assert run(["report", "all", "--check"]) == 3
@@ -181,10 +176,9 @@ def test_a_skipped_input_is_a_warning_and_with_strict_exit_code_4(
 
 
 def test_json_is_one_document_with_files_inputs_and_findings(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
+    reported: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """For scripts; messages stay on stderr."""
-    assert run(["report", "all"]) == 0
     capsys.readouterr()
     delete_a_run()
     assert run(["report", "all", "--check", "--json"]) == 3
@@ -261,9 +255,8 @@ def test_the_page_of_a_checkout_without_marks_is_refused(checkout: Path, capsys:
     assert not Path("reports/generated/index.md").exists()
 
 
-def test_a_number_that_a_template_makes_up_is_a_finding(checkout: Path) -> None:
+def test_a_number_that_a_template_makes_up_is_a_finding(reported: Path) -> None:
     """Even in a report that says what the evidence gives: the sentence has no run behind it."""
-    assert run(["report", "all"]) == 0
     evidence, out = Path("reports/evidence"), Path("out/reports")
     built = build(evidence, out)
     page = "VRAM_MANAGEMENT_SUMMARY.md"
