@@ -180,7 +180,7 @@ class Training(Kind):
     command = "hpt train --workload byte-gpt --steps 600 --out runs/first"
 
     def is_in(self, document: Document) -> bool:
-        """What `hpt.store` writes."""
+        """What `hpt.run.folder` writes."""
         return {"status", "workload", "config", "settings"} <= set(document) and "arms" not in document
 
     def lacks(self, document: Document) -> list[str]:

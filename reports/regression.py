@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from hpt.bench.comparison import Comparison, compare
+from hpt.bench.comparison import BenchComparison, compare
 from hpt.bench.measurement import measurement_of
 from hpt.errors import NothingMeasured
 from reports.evidence import Evidence, Source
@@ -45,7 +45,7 @@ def _ends(low: float | None, high: float | None) -> str:
 
 
 @cache
-def _compared(old: Source, new: Source) -> Comparison:
+def _compared(old: Source, new: Source) -> BenchComparison:
     sides = (
         {one.get_name(): measurement_of(one) for one in side.document["suite"].get_benchmarks()} for side in (old, new)
     )

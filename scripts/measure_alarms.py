@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from hpt.bench.bootstrap import RESAMPLES
-from hpt.bench.comparison import ALPHA, MIN_EFFECT_FRAC, Comparison, compare
+from hpt.bench.comparison import ALPHA, MIN_EFFECT_FRAC, BenchComparison, compare
 from hpt.bench.discovery import Located, load_source
 from hpt.bench.folder import BenchFolder
 from hpt.bench.measurement import read_measurements
-from hpt.bench.plan import MODES, Settings
+from hpt.bench.plan import MODES, BenchSettings
 from hpt.bench.scenario import Measured, Preset, Scenario
 from hpt.bench.session import carry_out
 from hpt.jsonfiles import write_json
@@ -80,7 +80,7 @@ def located(*, planted: bool) -> list[Located]:
     return [Located(SOURCES[scenario.full_name], scenario) for scenario in originals()]
 
 
-def measure(folder: Path, settings: Settings, *, planted: bool) -> None:
+def measure(folder: Path, settings: BenchSettings, *, planted: bool) -> None:
     """One run, unless it is there."""
     files = BenchFolder(folder, settings)
     outcome = carry_out(
@@ -96,12 +96,12 @@ def measure(folder: Path, settings: Settings, *, planted: bool) -> None:
     print(f"{utc_now()}  {folder}", file=sys.stderr, flush=True)
 
 
-def compared(old: Path, new: Path) -> Comparison:
+def compared(old: Path, new: Path) -> BenchComparison:
     """Two stored runs, with the gate of the manual's example."""
     return compare(read_measurements(old / "bench.json"), read_measurements(new / "bench.json"), gate_frac=GATE_FRAC)
 
 
-def rows_of(comparison: Comparison) -> dict[str, Any]:
+def rows_of(comparison: BenchComparison) -> dict[str, Any]:
     """What is kept of a comparison."""
     return {
         "alarms": [row.name for row in comparison.alarms],
@@ -113,7 +113,7 @@ def rows_of(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def pairs(out: Path, settings: Settings, num_pairs: int) -> Iterator[dict[str, Any]]:
+def pairs(out: Path, settings: BenchSettings, num_pairs: int) -> Iterator[dict[str, Any]]:
     """A/A comparisons of separate runs, two runs each."""
     for number in range(num_pairs):
         old, new = out / f"pair-{number:02}" / "old", out / f"pair-{number:02}" / "new"
@@ -122,7 +122,7 @@ def pairs(out: Path, settings: Settings, num_pairs: int) -> Iterator[dict[str, A
         yield rows_of(compared(old, new))
 
 
-def planted(out: Path, settings: Settings, num_planted: int) -> Iterator[dict[str, Any]]:
+def planted(out: Path, settings: BenchSettings, num_planted: int) -> Iterator[dict[str, Any]]:
     """Slowed runs, each over the later run of a pair."""
     for number in range(num_planted):
         folder = out / f"planted-{number:02}"
@@ -130,7 +130,9 @@ def planted(out: Path, settings: Settings, num_planted: int) -> Iterator[dict[st
         yield rows_of(compared(out / f"pair-{number:02}" / "new", folder))
 
 
-def document(settings: Settings, same: list[dict[str, Any]], slow: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+def document(
+    settings: BenchSettings, same: list[dict[str, Any]], slow: list[dict[str, Any]], out: Path
+) -> dict[str, Any]:
     """Both proofs, as plain values."""
     caught = [sum(verdict == "regressed" for verdict in one["verdicts"].values()) for one in slow]
     return {
@@ -172,7 +174,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=sorted(MODES), default="default")
     parser.add_argument("--affinity")
     arguments = parser.parse_args()
-    settings = Settings(mode=arguments.mode, affinity=arguments.affinity)
+    settings = BenchSettings(mode=arguments.mode, affinity=arguments.affinity)
     arguments.result.parent.mkdir(parents=True, exist_ok=True)
     same: list[dict[str, Any]] = []
     slow: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpt.numerics.student import quantile, upper_tail
+from hpt.statistics import student_quantile, student_tail
 
 RESAMPLES = 10_000
 _CHUNK = 500  # resamples at once: bounds the memory
@@ -44,7 +44,7 @@ class Difference:
         """Of the ratio; None when there is none."""
         if math.isinf(self.error):
             return None
-        reach = quantile(0.5 + level / 2, self.degrees) * self.error
+        reach = student_quantile(0.5 + level / 2, self.degrees) * self.error
         return math.exp(self.log_ratio - reach), math.exp(self.log_ratio + reach)
 
     def p_beyond(self, effect_frac: float) -> float:
@@ -52,7 +52,7 @@ class Difference:
         if math.isinf(self.error):
             return 1.0
         beyond = abs(self.log_ratio) - math.log1p(effect_frac)
-        return min(1.0, 2 * upper_tail(beyond / max(self.error, _LEAST_ERROR), self.degrees))
+        return min(1.0, 2 * student_tail(beyond / max(self.error, _LEAST_ERROR), self.degrees))
 
 
 def difference(old: Processes, new: Processes, seed: int) -> Difference:
@@ -83,12 +83,3 @@ def _variance(side: Processes, draw: np.random.Generator) -> float:
         values = padded[chosen[..., None], places.astype(np.intp)]
         log_medians.append(np.log(np.median(values.reshape(_CHUNK, -1), axis=1)))
     return float(np.concatenate(log_medians).var() * len(side) / (len(side) - 1))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values of a family (Holm 1979): reject those below alpha, and alpha bounds any false rejection."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted

@@ -16,18 +16,18 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from hpt.bench import control
-from hpt.bench.bootstrap import RESAMPLES, difference, holm
-from hpt.bench.fingerprint import HARD, SOFT, differences
-from hpt.bench.measurement import Measurement
+from hpt.bench.bootstrap import RESAMPLES, difference
+from hpt.bench.measurement import CONTROL, Measurement
+from hpt.bench.plan import HARD, SOFT, differences
 from hpt.errors import NothingMeasured
+from hpt.statistics import holm
 
 SCHEMA_VERSION = 1
 ALPHA = 0.05
 MIN_EFFECT_FRAC = 0.03
 
 
-class Verdict(StrEnum):
+class SpeedVerdict(StrEnum):
     """What became of a scenario."""
 
     REGRESSED = "regressed"
@@ -58,13 +58,13 @@ class Compared:
     high: float | None
     control_ratio: float | None
     p_value: float
-    verdict: Verdict
+    verdict: SpeedVerdict
     is_past_gate: bool | None
     note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class BenchComparison:
     """Two runs, new over old.
 
     Attributes:
@@ -84,7 +84,7 @@ class Comparison:
     @property
     def alarms(self) -> list[Compared]:
         """Rows that regressed or improved."""
-        return [row for row in self.rows if row.verdict in {Verdict.REGRESSED, Verdict.IMPROVED}]
+        return [row for row in self.rows if row.verdict in {SpeedVerdict.REGRESSED, SpeedVerdict.IMPROVED}]
 
     @property
     def past_gate(self) -> list[Compared]:
@@ -102,14 +102,14 @@ def compare(
     *,
     min_effect_frac: float = MIN_EFFECT_FRAC,
     gate_frac: float | None = None,
-) -> Comparison:
+) -> BenchComparison:
     """Compare what two runs have in common.
 
     Raises:
         NothingMeasured: they have nothing in common, or were made on another machine or with other settings.
     """
     effect = min_effect_frac if gate_frac is None else min(min_effect_frac, gate_frac)
-    names = [name for name in old if name in new and name != control.NAME]
+    names = [name for name in old if name in new and name != CONTROL]
     if not names:
         raise NothingMeasured("the two runs have no scenario in common; measure the same ones")
     pairs = [_Pair(old[name], new[name], seed) for seed, name in enumerate(names)]
@@ -121,7 +121,7 @@ def compare(
         for pair, p_alone, p_value, p_gate in zip(pairs, alone, borne_out, past_gate, strict=True)
     ]
     facts = old[names[0]].metadata, new[names[0]].metadata
-    return Comparison(
+    return BenchComparison(
         rows=tuple(rows),
         control=_control(old, new),
         changes=tuple(differences(*facts, (*SOFT, "commit", "is_dirty"))),
@@ -178,39 +178,37 @@ class _Pair:
             note=note,
         )
 
-    def _verdict(self, effect_frac: float, p_alone: float, p_value: float) -> tuple[Verdict, str]:
+    def _verdict(self, effect_frac: float, p_alone: float, p_value: float) -> tuple[SpeedVerdict, str]:
         interval = self.plain.interval()
         if interval is None:
-            return Verdict.INCONCLUSIVE, "a single process says nothing of how processes differ; measure more"
+            return SpeedVerdict.INCONCLUSIVE, "a single process says nothing of how processes differ; measure more"
         low, high = interval
         if p_value < ALPHA:
-            return Verdict.REGRESSED if self.plain.log_ratio > 0 else Verdict.IMPROVED, ""
+            return SpeedVerdict.REGRESSED if self.plain.log_ratio > 0 else SpeedVerdict.IMPROVED, ""
         if p_alone < ALPHA:
-            return Verdict.INCONCLUSIVE, "the control moved too: the machine may have changed; measure both again"
+            return SpeedVerdict.INCONCLUSIVE, "the control moved too: the machine may have changed; measure both again"
         if low > 1 / (1 + effect_frac) and high < 1 + effect_frac:
-            return Verdict.SAME, ""
+            return SpeedVerdict.SAME, ""
         if low <= 1 <= high:
-            return Verdict.WITHIN_NOISE, ""
+            return SpeedVerdict.WITHIN_NOISE, ""
         return (
-            Verdict.INCONCLUSIVE,
+            SpeedVerdict.INCONCLUSIVE,
             "there is a difference, but not provably above the least effect; --rigorous may tell",
         )
 
 
 def _over_control(measurement: Measurement) -> list[list[float]] | None:
-    """Values over the control of their process."""
-    scaled: list[list[float]] = []
-    for values, control_s in zip(measurement.processes, measurement.controls, strict=True):
-        if control_s is None:
-            return None
-        scaled.append([value / control_s for value in values])
-    return scaled
+    """Values over the control of their process; None where one was not measured."""
+    pairs = list(zip(measurement.processes, measurement.controls, strict=True))
+    if any(control_s is None for _, control_s in pairs):
+        return None
+    return [[value / control_s for value in values] for values, control_s in pairs if control_s is not None]
 
 
 def _control(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> tuple[float, float, float] | None:
     """Ratio of the control over all processes, and its 95 % interval."""
-    if control.NAME not in old or control.NAME not in new:
+    if CONTROL not in old or CONTROL not in new:
         return None
-    moved = difference(old[control.NAME].processes, new[control.NAME].processes, seed=0)
+    moved = difference(old[CONTROL].processes, new[CONTROL].processes, seed=0)
     interval = moved.interval()
     return None if interval is None else (moved.ratio, *interval)

@@ -1,8 +1,8 @@
 """Measuring one scenario: pyperf's manager as a process of its own, watched, and ended as a whole when it must.
 
-A process of its own because pyperf reads the command line and starts its own program again, allows one manager a
-process, and may fail or hang. It leads a process group, so that Ctrl-C reaches only the command line, which then ends
-the manager together with its workers.
+Not by `hpt.run.processes`: pyperf's manager starts its own program again for every worker, with an environment and
+processors of its choosing, reads the command line, allows one manager a process, and may hang. So it is a program of
+its own that leads a process group: Ctrl-C reaches only the command line, which then ends manager and workers together.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from hpt.bench.discovery import Located
-from hpt.bench.plan import MODES, Settings
+from hpt.bench.plan import MODES, BenchSettings
 from hpt.bench.worker import FAILED, PROGRAM
 from hpt.errors import DiskError, HptError
 
@@ -47,7 +47,7 @@ class Stopped(Exception):
 
 
 def measure(
-    located: Located, settings: Settings, result: Path, *, is_stopped: Callable[[], bool], timeout_s: float
+    located: Located, settings: BenchSettings, result: Path, *, is_stopped: Callable[[], bool], timeout_s: float
 ) -> None:
     """Measure one scenario into a pyperf file, which must not exist yet.
 
@@ -74,7 +74,7 @@ def measure(
             raise _failure(located, code, _tail(stderr))
 
 
-def command(located: Located, settings: Settings, result: Path) -> list[str]:
+def command(located: Located, settings: BenchSettings, result: Path) -> list[str]:
     """Command line of the manager."""
     mode, scenario = MODES[settings.mode], located.scenario
     ours = {

@@ -9,7 +9,6 @@
 A scenario is finished when its file is there, so that a later call with the same folder does what is left.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,14 +17,13 @@ from typing import Any
 
 import pyperf
 
-from hpt.bench import control
-from hpt.bench.fingerprint import facts_inside, machine_record
-from hpt.bench.measurement import Measurement, control_of, measurement_of, publishable, read_suite, write_suite
-from hpt.bench.plan import Settings
+from hpt.bench.measurement import CONTROL, Measurement, control_of, measurement_of, publishable, read_suite, write_suite
+from hpt.bench.plan import BenchSettings, facts_inside, machine_record
 from hpt.bench.summary import summarise, to_csv
 from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, make_folder, write_json, write_text
 from hpt.machine import utc_now
+from hpt.run.folder import read_document
 
 SCHEMA_VERSION = 1
 _SAME_CODE = ("commit",)  # not whether the tree is changed: results written into it change it
@@ -43,7 +41,7 @@ class BenchFolder:
         DiskError: it cannot be written.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: BenchSettings) -> None:
         self.path, self.settings = path, settings
         self.suite_file, self.csv_file = path / "bench.json", path / "bench.csv"
         self.machine_file = path / "machine.json"
@@ -60,11 +58,8 @@ class BenchFolder:
         """The record of earlier calls; empty if this is the first."""
         if not self.machine_file.exists():
             return {}
-        try:
-            document = json.loads(self.machine_file.read_text(encoding="utf-8"))
-            settings, machine = dict(document["settings"]), dict(document["machine"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self.machine_file} cannot be read ({error}); choose another --out") from error
+        document = read_document(self.machine_file, "benchmark", SCHEMA_VERSION, ("settings", "machine"))
+        settings, machine = document["settings"], document["machine"]
         self._refuse_others("settings", settings, self.settings.to_document())
         names = ("cpu_model", "num_cores", "python", "torch", "numpy", *_SAME_CODE)
         self._refuse_others("machine and code", machine, {name: self.machine[name] for name in names})
@@ -136,7 +131,7 @@ class BenchFolder:
                 "machine": self.machine,
                 "started_at": self._started_at,
                 "written_at": utc_now(),
-                "finished": [one.get_name() for one in benchmarks if one.get_name() != control.NAME],
+                "finished": [one.get_name() for one in benchmarks if one.get_name() != CONTROL],
                 "failed": self.failures,
             },
         )

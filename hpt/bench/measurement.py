@@ -1,11 +1,14 @@
 """Measurements as stored: pyperf's own files, less what tells of the person, plus the facts of the machine.
 
+A baseline is a run stored by name: a copy of its pyperf file, which carries all that a comparison needs.
+
 The timing of a scenario is a pyperf benchmark with one run a worker process. The control that every worker timed before
 its scenario becomes a benchmark of its own, `control`, spread over the whole session.
 """
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +16,18 @@ from typing import Any
 
 import pyperf
 
-from hpt.bench import control
 from hpt.errors import UsageError
-from hpt.jsonfiles import write_text
+from hpt.jsonfiles import disk_errors, write_text
 
 SCHEMA = 1
 """Of the metadata that begin with hpt_."""
 Metadata = Mapping[str, str | int | float]
 _PRIVATE = ("hostname", "python_executable", "python_config_args", "python_cflags", "boot_time", "uptime")
 _CONTROL = "hpt_control_s"
+CONTROL = "control"
+"""Name of what every worker timed before its scenario, see `hpt.bench.worker`."""
+BASELINES = Path("runs") / "baselines"
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def control_of(benchmarks: Iterable[pyperf.Benchmark]) -> pyperf.Benchmark | Non
             metadata = run.get_metadata()
             if run.values and _CONTROL in metadata:
                 kept = {name: value for name, value in metadata.items() if not name.startswith("hpt_per_unit_")}
-                kept |= {"name": control.NAME, "loops": 1, "hpt_unit": "round", "hpt_num_units": 1}
+                kept |= {"name": CONTROL, "loops": 1, "hpt_unit": "round", "hpt_num_units": 1}
                 kept.pop("inner_loops", None)
                 runs.append(pyperf.Run([metadata[_CONTROL]], metadata=kept, collect_metadata=False))
     return pyperf.Benchmark(runs) if runs else None
@@ -142,3 +148,57 @@ def measurement_of(benchmark: pyperf.Benchmark) -> Measurement:
         warm_up_s=min(sum(loops * value * run.get_inner_loops() for loops, value in run.warmups) for run in runs),
         metadata=benchmark.get_metadata(),
     )
+
+
+def save_baseline(name: str, suite_file: Path) -> Path:
+    """Keep a run under a name, in place of what had it before; returns the file.
+
+    Raises:
+        UsageError: the name cannot be a file's, or the run cannot be read.
+        DiskError: it cannot be written.
+    """
+    path = baseline_file(name)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_suite(path, read_suite(suite_file).get_benchmarks())
+    return path
+
+
+def baseline_file(name: str) -> Path:
+    """Where a baseline of that name is, or will be.
+
+    Raises:
+        UsageError: it cannot be a file's.
+    """
+    if not _NAME.fullmatch(name) or name.startswith("."):
+        raise UsageError(f"baseline is {name!r}; a name has letters, digits, '_', '.', '-' only")
+    return BASELINES / f"{name}.json"
+
+
+def load_baseline(name: str) -> dict[str, Measurement]:
+    """The measurements of a baseline.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot be read.
+    """
+    path = baseline_file(name)
+    if not path.exists():
+        known = ", ".join(sorted(one.stem for one in BASELINES.glob("*.json"))) or "none"
+        raise UsageError(
+            f"baseline {name!r} is not in {BASELINES} (there: {known}); make it with --save-baseline {name}"
+        )
+    return read_measurements(path)
+
+
+def load_run(word: str) -> dict[str, Measurement]:
+    """The measurements of a run: its folder, a pyperf file, or the name of a baseline.
+
+    Raises:
+        UsageError: nothing of that name can be read.
+    """
+    path = Path(word)
+    if path.is_dir():
+        return read_measurements(path / "bench.json")
+    if path.exists() or "/" in word or path.suffix == ".json":
+        return read_measurements(path)
+    return load_baseline(word)

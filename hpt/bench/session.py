@@ -7,15 +7,14 @@ from typing import Any
 from hpt.bench.discovery import Located
 from hpt.bench.driver import ScenarioFailed, Stopped, measure
 from hpt.bench.folder import SCHEMA_VERSION, BenchFolder
-from hpt.bench.scaling import scalings
-from hpt.bench.summary import Summary, low_variance, summarise
+from hpt.bench.summary import BenchRow, low_variance, scalings, summarise
 
 Watcher = Callable[[str, str], None]
 """Told of a scenario's name and what became of it: "measuring", "finished", "kept" or "failed: why"."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BenchResult:
     """What a call of `hpt bench` came to.
 
     Attributes:
@@ -24,7 +23,7 @@ class Outcome:
         is_interrupted: the user stopped it.
     """
 
-    rows: tuple[Summary, ...]
+    rows: tuple[BenchRow, ...]
     failures: dict[str, str]
     is_interrupted: bool
 
@@ -51,7 +50,7 @@ def carry_out(
     watch: Watcher,
     is_stopped: Callable[[], bool],
     timeout_s: float,
-) -> Outcome:
+) -> BenchResult:
     """Measure what is not finished.
 
     Raises:
@@ -82,4 +81,4 @@ def carry_out(
             raw.unlink(missing_ok=True)
         folder.store()
     measurements = folder.measurements([located.full_name for located in chosen])
-    return Outcome(tuple(map(summarise, measurements)), dict(folder.failures), is_interrupted)
+    return BenchResult(tuple(map(summarise, measurements)), dict(folder.failures), is_interrupted)

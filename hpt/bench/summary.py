@@ -2,6 +2,9 @@
 
 The four marks of an unstable result are those of `pyperf check`: standard deviation of a tenth of the mean, a value
 half the mean away from it, less than a millisecond timed at once, and too few processes for one percent at 95 %.
+
+A group whose scenarios do different amounts of one unit of work has a cost per unit that no single scenario shows: the
+slope of a straight line through them, by least squares. What a call costs besides is the intercept.
 """
 
 import csv
@@ -23,6 +26,7 @@ _FAR_FRAC = 0.50
 _LEAST_RAW_S = 1e-3
 _WANTED_FRAC = 0.01
 _Z_95 = 1.96
+_LEAST_SIZES = 3
 
 ADVICE: Mapping[str, str] = {
     "noisy": "close other programs, pin the workers (--affinity 1), tune the system (python -m pyperf system tune)",
@@ -33,7 +37,7 @@ ADVICE: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class BenchRow:
     """A row of the table; times in seconds.
 
     Attributes:
@@ -67,14 +71,14 @@ class Summary:
         return asdict(self) | {"marks": list(self.marks), "is_stable": not self.marks}
 
 
-def summarise(measurement: Measurement) -> Summary:
+def summarise(measurement: Measurement) -> BenchRow:
     """The row of one scenario."""
     values = np.array(measurement.values)
     mean, std = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
     num_units = int(measurement.metadata.get("hpt_num_units", 1))
     low, middle, high = (float(one) for one in np.percentile(values, (5, 50, 95)))
     prefixed = {name: value for name, value in measurement.metadata.items() if name.startswith(PER_UNIT)}
-    return Summary(
+    return BenchRow(
         name=measurement.name,
         unit=str(measurement.metadata.get("hpt_unit", "call")),
         num_units=num_units,
@@ -105,7 +109,7 @@ def _marks(measurement: Measurement, values: np.ndarray, cv_frac: float) -> tupl
     return tuple(mark for mark, is_so in found.items() if is_so)
 
 
-def low_variance(rows: Sequence[Summary]) -> dict[str, Any]:
+def low_variance(rows: Sequence[BenchRow]) -> dict[str, Any]:
     """How many scenarios vary by less than the 5 % that the original claims of all."""
     steady = [row.name for row in rows if row.cv_frac < LOW_VARIANCE_FRAC]
     return {
@@ -117,12 +121,59 @@ def low_variance(rows: Sequence[Summary]) -> dict[str, Any]:
     }
 
 
-def to_csv(rows: Sequence[Summary]) -> str:
+def to_csv(rows: Sequence[BenchRow]) -> str:
     """One line a scenario, times in seconds."""
     text = io.StringIO()
-    columns = [name for name in Summary.__slots__ if name != "per_unit"]
+    columns = [name for name in BenchRow.__slots__ if name != "per_unit"]
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for row in rows:
         writer.writerow({**asdict(row), "marks": "; ".join(row.marks)})
     return text.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """time = intercept + slope x units.
+
+    Attributes:
+        group: name of the group.
+        unit: of work.
+        slope_s: seconds per unit.
+        intercept_s: seconds of a call without work.
+        r_squared: share of the medians' variance that the line explains.
+        num_sizes: scenarios it goes through.
+    """
+
+    group: str
+    unit: str
+    slope_s: float
+    intercept_s: float
+    r_squared: float
+    num_sizes: int
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def scalings(rows: Sequence[BenchRow]) -> list[Scaling]:
+    """The line of every group with at least three sizes of one unit."""
+    groups: dict[tuple[str, str], list[BenchRow]] = {}
+    for row in rows:
+        groups.setdefault((row.name.partition("/")[0], row.unit), []).append(row)
+    return [
+        _fit(group, unit, members)
+        for (group, unit), members in groups.items()
+        if len({row.num_units for row in members}) >= _LEAST_SIZES
+    ]
+
+
+def _fit(group: str, unit: str, rows: Sequence[BenchRow]) -> Scaling:
+    sizes, times = np.array([row.num_units for row in rows], dtype=float), np.array([row.median_s for row in rows])
+    design = np.stack((sizes, np.ones(len(sizes))), axis=1)
+    (slope, intercept), *_ = np.linalg.lstsq(design, times)
+    rest = times - design @ (slope, intercept)
+    spread = float(((times - times.mean()) ** 2).sum())
+    explained = 1 - float((rest**2).sum()) / spread if spread > 0 else 1.0
+    return Scaling(group, unit, float(slope), float(intercept), explained, len(rows))

@@ -4,6 +4,9 @@ pyperf's manager starts its own program again for the calibration and for every 
 nothing by itself, and only a worker sets its scenario up. It is started with -P, so that no file in the working
 directory can stand in for a module.
 
+Every worker times the control right before its scenario: fixed work that touches none of the code under test. If it
+took longer in one run than in another, the machine was slower then, and a difference between the runs proves nothing.
+
     python -P -m hpt.bench.worker --source package.module:NAME --scenario GROUP/NAME --threads 1 [pyperf's options]
 """
 
@@ -11,7 +14,8 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyperf
@@ -25,6 +29,10 @@ FAILED = "scenario failed: "
 """Begins the line on stderr that says why a worker gave up."""
 PER_UNIT = "hpt_per_unit_"
 """Begins the metadata that say what a unit of work consists of."""
+_NUM_ROUNDS = 30  # about 35 ms in all: long enough to be interrupted as often as what it stands for
+_PYTHON_ITERATIONS = 20_000
+_NUM_PRODUCTS = 12
+_SIZE = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -106,8 +114,6 @@ def _set_threads(threads: int) -> None:
 
 
 def _metadata(scenario: Scenario, measured: Measured) -> dict[str, str | int | float]:
-    from hpt.bench.control import measure_control  # noqa: PLC0415 - numpy, which the manager does without
-
     return {
         "hpt_unit": scenario.unit,
         "hpt_num_units": scenario.num_units,
@@ -115,6 +121,34 @@ def _metadata(scenario: Scenario, measured: Measured) -> dict[str, str | int | f
         **{PER_UNIT + name: float(number) for name, number in measured.per_unit.items()},
         "hpt_control_s": measure_control(),
     }
+
+
+def measure_control() -> float:
+    """Seconds of one round, half interpreter and half matrix products; mean of thirty rounds after a warm-up.
+
+    A mean and no median, because other programs that take the processor away are to be noticed.
+    """
+    import numpy as np  # noqa: PLC0415 - the manager does without
+
+    matrix = np.linspace(-1, 1, _SIZE * _SIZE, dtype=np.float32).reshape(_SIZE, _SIZE)
+    product = np.empty_like(matrix)
+
+    def multiply() -> None:
+        np.dot(matrix, matrix, product)
+
+    _round(multiply)
+    began = time.perf_counter()
+    for _ in range(_NUM_ROUNDS):
+        _round(multiply)
+    return (time.perf_counter() - began) / _NUM_ROUNDS
+
+
+def _round(multiply: Callable[[], None]) -> None:
+    total = 0
+    for number in range(_PYTHON_ITERATIONS):
+        total += number * number % 7
+    for _ in range(_NUM_PRODUCTS):
+        multiply()
 
 
 if __name__ == "__main__":

@@ -4,16 +4,41 @@ A word that is no command is a scenario to measure, so that `hpt bench all` need
 """
 
 import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import click
+from rich.console import Console
 
-from hpt.bench.discovery import find_scenarios
-from hpt.cli.bench_compare import compare_command
-from hpt.cli.bench_run import EXAMPLES, run_command
+from hpt.bench.comparison import BenchComparison, compare
+from hpt.bench.discovery import choose, find_scenarios
+from hpt.bench.folder import BenchFolder
+from hpt.bench.measurement import CONTROL, Measurement, baseline_file, load_baseline, read_measurements, save_baseline
+from hpt.bench.plan import BenchSettings
+from hpt.bench.scenario import Preset
+from hpt.bench.session import BenchResult, carry_out
+from hpt.cli.bench_compare import compare_command, conclude, parse_percent, show_comparison
+from hpt.cli.bench_display import BenchProgress, show_outcome
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
-from hpt.errors import EXIT_DONE, HptError
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
+from hpt.machine import utc_now
+from hpt.run.signals import StopRequest
 
 RUN = "run"
+EXAMPLES = """\
+Examples:
+  hpt bench all --fast
+  hpt bench all --rigorous --preset reference --threads 1 --out runs/rollout
+  hpt bench rssm_prediction weight_delta/apply --json
+  hpt bench confidence/cached --affinity 1 --timeout 120
+  hpt bench all --save-baseline before
+  hpt bench all --baseline before --gate 5%
+  hpt bench my_package.my_module:SCENARIOS"""
 EPILOG = f"""\b
 {EXAMPLES}
   hpt bench list --json
@@ -61,6 +86,156 @@ def list_scenarios(*, as_json: bool) -> int:
     for why in catalogue.broken.values():
         click.echo(f"hpt: {why}", err=True)
     return HptError.exit_code if catalogue.broken else EXIT_DONE
+
+
+@click.command(hidden=True, epilog=f"\b\n{EXAMPLES}")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--fast", is_flag=True, help="3 processes a scenario: rough numbers of all in two minutes.")
+@click.option("--rigorous", is_flag=True, help="At least 100 values in 6 processes, each after 3 s of warm-up.")
+@click.option(
+    "--preset",
+    type=click.Choice([one.value for one in Preset]),
+    default=Preset.DEFAULT.value,
+    show_default=True,
+    help="Sizes of the learned model: as shipped, or of the original's benchmarks.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of torch and BLAS."
+)
+@click.option("--affinity", metavar="CPUS", help="Processors for the workers, as in 1 or 0,2-3. [default: any]")
+@click.option("--out", metavar="FOLDER", help="Where results go; what is there is kept. [default: runs/bench-<time>]")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=1800.0,
+    show_default=True,
+    help="After this a scenario is given up.",
+)
+@click.option("--save-baseline", metavar="NAME", help="Keep the result under that name, in runs/baselines.")
+@click.option("--baseline", metavar="NAME", help="Compare the result with the one kept under that name.")
+@click.option("--gate", metavar="PERCENT", help="With --baseline: exit 3 if a scenario is slower by more, as in 5%.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@debug_option
+def run_command(*, targets: tuple[str, ...], as_json: bool, timeout_s: float, **flags: Any) -> int:
+    """Measure all scenarios, a GROUP, a GROUP/SCENARIO, or your own package.module:NAME.
+
+    Ctrl-C keeps what is finished; the same command with the same --out measures the rest.
+    """
+    gate_frac = parse_percent("--gate", flags["gate"])
+    if gate_frac is not None and flags["baseline"] is None:
+        raise UsageError("--gate needs something to compare with; add --baseline NAME")
+    if flags["save_baseline"] is not None:
+        baseline_file(flags["save_baseline"])
+    old = None if flags["baseline"] is None else load_baseline(flags["baseline"])
+    settings = _settings(flags)
+    outcome, folder = _measure(targets, settings, flags["out"], timeout_s)
+    comparison = None if old is None or not outcome.rows else _compared(old, outcome, folder, gate_frac)
+    _show(outcome, folder, comparison, as_json=as_json)
+    _save(flags["save_baseline"], outcome, folder)
+    return _exit_code(outcome, folder) or (EXIT_DONE if comparison is None else conclude(comparison))
+
+
+def _measure(
+    targets: tuple[str, ...], settings: BenchSettings, out: str | None, timeout_s: float
+) -> tuple[BenchResult, BenchFolder]:
+    """Find and measure.
+
+    Raises:
+        NothingMeasured: there is no scenario at all.
+    """
+    chosen, broken = choose(find_scenarios(), targets)
+    if not chosen and not broken:
+        raise NothingMeasured("there are no scenarios: no plug-in announces any in hpt.scenarios; install the project")
+    folder = BenchFolder(_out(out), settings)
+    progress = BenchProgress(len(chosen), Console(stderr=True))
+    with StopRequest() as stop, progress:
+        outcome = carry_out(
+            chosen, broken, folder, watch=progress.watch, is_stopped=lambda: stop.is_made, timeout_s=timeout_s
+        )
+    return outcome, folder
+
+
+def _compared(
+    old: Mapping[str, Measurement], outcome: BenchResult, folder: BenchFolder, gate_frac: float | None
+) -> BenchComparison:
+    """What was asked for in this call, over the baseline."""
+    asked = {CONTROL, *(row.name for row in outcome.rows)}
+    new = {name: one for name, one in read_measurements(folder.suite_file).items() if name in asked}
+    return compare(old, new, gate_frac=gate_frac)
+
+
+def _show(outcome: BenchResult, folder: BenchFolder, comparison: BenchComparison | None, *, as_json: bool) -> None:
+    if as_json:
+        compared = None if comparison is None else comparison.to_document()
+        click.echo(json.dumps(outcome.to_document(folder) | {"comparison": compared}, allow_nan=False, default=str))
+        return
+    console = result_console()
+    show_outcome(outcome, folder, console)
+    if comparison is not None:
+        show_comparison(comparison, console)
+
+
+def _settings(flags: dict[str, Any]) -> BenchSettings:
+    """Settings of the run.
+
+    Raises:
+        UsageError: options exclude each other, or the affinity names a processor that cannot be used.
+    """
+    if flags["fast"] and flags["rigorous"]:
+        raise UsageError("--fast and --rigorous exclude each other; choose one")
+    mode = "fast" if flags["fast"] else "rigorous" if flags["rigorous"] else "default"
+    if flags["affinity"] is not None:
+        _check_affinity(flags["affinity"])
+    return BenchSettings(
+        mode=mode, preset=Preset(flags["preset"]), threads=flags["threads"], affinity=flags["affinity"]
+    )
+
+
+def _check_affinity(text: str) -> None:
+    usable = os.sched_getaffinity(0)
+    try:
+        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+        wanted = {cpu for part in ends for cpu in range(part[0], part[-1] + 1)}
+    except ValueError:
+        wanted = set[int]()
+    if not wanted or not wanted <= usable:
+        known = ",".join(map(str, sorted(usable)))
+        raise UsageError(
+            f"--affinity is {text}; name processors as in 0,2-3, among those this process may use: {known}"
+        )
+
+
+def _out(given: str | None) -> Path:
+    if given is not None:
+        return Path(given)
+    return Path("runs") / f"bench-{utc_now().replace(':', '').replace('+0000', 'Z')}"
+
+
+def _save(name: str | None, outcome: BenchResult, folder: BenchFolder) -> None:
+    if name is None:
+        return
+    if outcome.failures or outcome.is_interrupted or not outcome.rows:
+        click.echo(f"hpt: baseline {name} is not saved, because the run is not complete", err=True)
+    else:
+        click.echo(f"baseline saved: {save_baseline(name, folder.suite_file)}", err=True)
+
+
+def _exit_code(outcome: BenchResult, folder: BenchFolder) -> int:
+    for name, why in outcome.failures.items():
+        click.echo(f"hpt: {name}: {why}", err=True)
+    if outcome.is_interrupted:
+        click.echo(f"interrupted; to go on: {shlex.join(_resume_words(folder))}", err=True)
+        return EXIT_INTERRUPTED
+    return HptError.exit_code if outcome.failures else EXIT_DONE
+
+
+def _resume_words(folder: BenchFolder) -> list[str]:
+    """This command line with its --out spelled out."""
+    words = ["hpt", *sys.argv[1:]]
+    has_out = any(word == "--out" or word.startswith("--out=") for word in words)
+    return words if has_out else [*words, "--out", str(folder.path)]
 
 
 bench.add_command(run_command, RUN)

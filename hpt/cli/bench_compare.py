@@ -6,14 +6,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from hpt.bench.baselines import load_run
-from hpt.bench.comparison import ALPHA, MIN_EFFECT_FRAC, Compared, Comparison, Verdict, compare
-from hpt.cli.bench_table import result_console, time_text
+from hpt.bench.comparison import ALPHA, MIN_EFFECT_FRAC, BenchComparison, Compared, SpeedVerdict, compare
+from hpt.bench.measurement import load_run
+from hpt.cli.bench_display import time_text
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, InconclusiveError, UsageError
 
 EXIT_FINDING = 3
-_COLOURS = {Verdict.REGRESSED: "red", Verdict.IMPROVED: "green", Verdict.INCONCLUSIVE: "yellow"}
+_COLOURS = {SpeedVerdict.REGRESSED: "red", SpeedVerdict.IMPROVED: "green", SpeedVerdict.INCONCLUSIVE: "yellow"}
 EPILOG = """\b
 Examples:
   hpt bench compare runs/old runs/new
@@ -72,20 +73,20 @@ def compare_command(*, old: str, new: str, gate: str | None, min_effect: str, st
     return conclude(comparison, strict=strict)
 
 
-def conclude(comparison: Comparison, *, strict: bool = False) -> int:
+def conclude(comparison: BenchComparison, *, strict: bool = False) -> int:
     """Exit code of a comparison; the reason goes to stderr."""
     if comparison.past_gate:
         names = ", ".join(row.name for row in comparison.past_gate)
         click.echo(f"hpt: slower than before by more than {comparison.gate_frac:.3g}, a share: {names}", err=True)
         return EXIT_FINDING
-    undecided = [row.name for row in comparison.rows if row.verdict == Verdict.INCONCLUSIVE]
+    undecided = [row.name for row in comparison.rows if row.verdict == SpeedVerdict.INCONCLUSIVE]
     if strict and undecided:
         click.echo(f"hpt: inconclusive: {', '.join(undecided)}", err=True)
         return InconclusiveError.exit_code
     return EXIT_DONE
 
 
-def show_comparison(comparison: Comparison, console: Console) -> None:
+def show_comparison(comparison: BenchComparison, console: Console) -> None:
     """Print the table and what to bear in mind."""
     table = Table(title=f"new over old, alarms at {ALPHA:.0%} for all scenarios together")
     table.add_column("scenario", no_wrap=True)
@@ -115,7 +116,7 @@ def _cells(row: Compared) -> list[str]:
     ]
 
 
-def _remarks(comparison: Comparison) -> list[str]:
+def _remarks(comparison: BenchComparison) -> list[str]:
     lines = [f"{row.name}: {row.note}" for row in comparison.rows if row.note]
     if comparison.control is None:
         lines.append("control: not measured, so a change of the machine would look like one of the code")

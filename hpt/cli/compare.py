@@ -2,10 +2,7 @@
 
 import json
 import shlex
-import signal
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +11,15 @@ from rich.console import Console
 
 from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.main import debug_option
-from hpt.cli.settings import DTYPES
 from hpt.compare.arms import ARMS
-from hpt.compare.cells import Cell
-from hpt.compare.comparison import Settings, read, recipes_of, settings_of, tune
-from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, Request
-from hpt.compare.runner import Runner
-from hpt.compare.suite import BUDGETS, Plan
-from hpt.compare.summary import Circumstances, summarize
-from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
-from hpt.compare.tuning import NUM_TRIALS, TuningCache
+from hpt.compare.comparison import ComparisonRun
+from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, ComparisonRequest
+from hpt.compare.suite import BUDGETS
+from hpt.compare.tuning import NUM_TRIALS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
-from hpt.machine import utc_now
+from hpt.run.folder import locked
+from hpt.run.settings import DTYPES
 
-FAILED = HptError.exit_code
 TUNING_FOLDER = "runs/tuning"
 PLAIN_WIDTH = 160
 EPILOG = f"""\b
@@ -38,7 +30,8 @@ or the groups quick, standard, calibration, all.
 Examples:
   hpt compare --budget quick
   hpt compare --budget standard --tune --jobs 2 --out runs/standard
-  hpt compare --workloads mlp=3000,cnn --arms hybrid,nesterov,lr-boost --seeds 5
+  hpt compare --workloads mlp=3000,cnn --arms hybrid,nesterov,unlearned,never --seeds 5   # does learning pay?
+  hpt compare --workloads byte-gpt=600 --arms hybrid,never --clock 6 --seeds 6          # whole runs, timed alone
   hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10    # is the harness right?
   hpt compare --resume --out runs/standard
 """
@@ -82,18 +75,17 @@ def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json:
     request = _request(flags)
     folder = ComparisonFolder(Path(out or f"runs/compare-{request.budget or DEFAULT_BUDGET}"))
     request = _continued(request, folder, resume=resume)
-    plan = request.plan()
-    _require_device(plan.device)
-    with folder.locked():
+    work = ComparisonRun(request, folder, jobs=jobs, show=show_cells, tuning=Path(TUNING_FOLDER))
+    _require_device(work.plan.device)
+    with locked(folder.path):
         folder.begin(request)
-        work = Work(plan, request, folder, jobs)
         interrupted = work.run()
-        summary = work.conclude(figures=figures)
+        summary = work.conclude(["hpt", *sys.argv[1:]], figures=figures)
     if as_json:
         click.echo(json.dumps(summary, allow_nan=False))
     else:
         show_results(summary, folder.path, _console())
-    return _exit_code(work, folder, interrupted=interrupted)
+    return _exit_code(work.failed, summary, folder.path, interrupted=interrupted)
 
 
 def _console() -> Console:
@@ -102,89 +94,15 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
-class Work:
-    """One part of a comparison: run what is missing, then write what is there."""
-
-    def __init__(self, plan: Plan, request: Request, folder: ComparisonFolder, jobs: int) -> None:
-        self._plan = plan
-        self._request = request
-        self._folder = folder
-        self._jobs = jobs
-        self._cache = TuningCache(Path(request.tuning_cache or TUNING_FOLDER))
-        self._settings: Settings = settings_of(plan, self._cache)
-        self.failed: dict[str, str] = {}
-
-    def run(self) -> bool:
-        """Tune if that was asked, then run all cells; True if it was interrupted."""
-        try:
-            with _sigterm_interrupts():
-                if self._request.tune:
-                    self._settings = tune(self._plan, self._folder.cells, self._run_trials, self._cache)
-                self._run_cells(self._cells(), "cells")
-                self._clock()
-        except KeyboardInterrupt:
-            return True
-        return False
-
-    def _clock(self) -> None:
-        """Run again, alone, what has no usable time yet."""
-        recipes, cells = recipes_of(self._plan, self._settings), self._folder.cells
-        wanted = self._plan.clocked_cells(recipes, self._request.clock or 0)
-        results = [(cell, cells.load(cell)) for cell in wanted]
-        untimed = [cell for cell, result in results if result is not None and not result.is_timed]
-        if untimed:
-            with show_cells("timings", len(untimed)) as watcher:
-                self.failed |= Runner(cells, 1, watcher).run(untimed, again=True)
-
-    def _cells(self) -> list[Cell]:
-        return self._plan.cells(recipes_of(self._plan, self._settings))
-
-    def _run_trials(self, cells: Sequence[Cell]) -> dict[str, str]:
-        return self._run_cells(cells, "tuning trials")
-
-    def _run_cells(self, cells: Sequence[Cell], what: str) -> dict[str, str]:
-        with show_cells(what, len(cells)) as watcher:
-            failed = Runner(self._folder.cells, self._jobs, watcher).run(cells)
-        self.failed |= failed
-        return failed
-
-    def conclude(self, *, figures: bool) -> dict[str, Any]:
-        """Measure what is there, write summary, tables and figures, and return the summary.
-
-        Raises:
-            NothingMeasured: no baseline is complete on any workload.
-        """
-        readings = read(self._plan, self._settings, self._folder.cells)
-        cells = self._cells()
-        missing = [cell.key for cell in cells if not self._folder.cells.has(cell)]
-        about = Circumstances(
-            command=["hpt", *sys.argv[1:]],
-            finished_at=utc_now(),
-            budget=self._request.budget or DEFAULT_BUDGET,
-            jobs=self._jobs,
-            failed=self.failed,
-            complete=not missing,
-        )
-        summary = summarize(self._plan, self._settings, readings, about)
-        tables = [*tables_of(summary), trials_table(summary)]
-        self._folder.write(summary, to_markdown(tables, sentences_of(summary)), to_csv(summary))
-        self.num_measured = sum(len(reading.arms) for reading in readings)
-        if figures and self.num_measured:
-            from hpt.compare.figures import draw_all  # noqa: PLC0415 - matplotlib takes a second to import
-
-            draw_all(summary, self._folder.path / "figures")
-        return summary
-
-
-def _request(flags: dict[str, Any]) -> Request:
+def _request(flags: dict[str, Any]) -> ComparisonRequest:
     """The flags, paths absolute and the dtype in the trainer's words."""
     for name in ("data", "tuning_cache"):
         flags[name] = None if flags[name] is None else str(Path(flags[name]).resolve())
     flags["dtype"] = None if flags["dtype"] is None else DTYPES[flags["dtype"]]
-    return Request(**flags)
+    return ComparisonRequest(**flags)
 
 
-def _continued(request: Request, folder: ComparisonFolder, *, resume: bool) -> Request:
+def _continued(request: ComparisonRequest, folder: ComparisonFolder, *, resume: bool) -> ComparisonRequest:
     if resume:
         return request.over(folder.stored())
     if folder.has_comparison():
@@ -202,7 +120,7 @@ def _require_device(name: str) -> None:
     """
     if name == "cpu":
         return
-    from hpt.cli.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
+    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
 
     try:
         find_device(name)
@@ -210,27 +128,14 @@ def _require_device(name: str) -> None:
         raise DeviceError(f"{error}, or choose --budget quick or standard") from error
 
 
-@contextmanager
-def _sigterm_interrupts() -> Generator[None]:
-    """SIGTERM ends the comparison as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001 (a signal handler's arguments)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _exit_code(work: Work, folder: ComparisonFolder, *, interrupted: bool) -> int:
-    for key, reason in work.failed.items():
+def _exit_code(failed: dict[str, str], summary: dict[str, Any], folder: Path, *, interrupted: bool) -> int:
+    for key, reason in failed.items():
         click.echo(f"failed: {key}: {reason}", err=True)
     if interrupted:
-        again = shlex.join(["hpt", "compare", "--resume", "--out", str(folder.path)])
+        again = shlex.join(["hpt", "compare", "--resume", "--out", str(folder)])
         click.echo(f"interrupted; finished cells are kept; to go on: {again}", err=True)
         return EXIT_INTERRUPTED
-    if work.failed:
-        return FAILED
-    return EXIT_DONE if work.num_measured else NothingMeasured.exit_code
+    if failed:
+        return HptError.exit_code
+    measured = any(arm["measures"] for found in summary["workloads"].values() for arm in found["arms"].values())
+    return EXIT_DONE if measured else NothingMeasured.exit_code

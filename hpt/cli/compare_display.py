@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hpt.cli.progress import duration
+from hpt.cli.console import duration
 from hpt.compare.cells import Cell, CellResult
 from hpt.compare.runner import Progress, Watcher
 from hpt.compare.tables import TextTable, sentences_of, tables_of

@@ -1,6 +1,7 @@
-"""`hpt profile`: where a step's time goes, what a predicted step costs, and what larger models would cost."""
+"""`hpt profile`: where a step's time goes, what a predicted step costs, and what the trainer takes of a full step."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,41 @@ from rich.console import Console
 from rich.table import Table
 
 from hpt.cli.main import debug_option
-from hpt.cli.settings import DEFAULT_WORKLOAD, describe_predictors
+from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, UsageError
-from hpt.jsonfiles import write_json
+from hpt.jsonfiles import make_folder, write_json
 from hpt.machine import describe_machine, utc_now
+from hpt.run.settings import DEFAULT_WORKLOAD
 
 PROFILE_SCHEMA_VERSION = 1
+OVERHEAD_SCHEMA_VERSION = 1
+CYCLES, BLOCKS = 20, 40  # timed when nothing is said
 CLAIMED_REDUCTION = 0.7  # of a step's overhead, by the system this one follows
 EPILOG = """\b
 Examples:
   hpt profile --workload byte-gpt
   hpt profile --workload mlp --predictor nesterov --json
   hpt profile --workload byte-gpt --summary runs/standard/summary.json
+  hpt profile --overhead --workload mlp --threads 1 --transfers
+  hpt profile --overhead --blocks 120 --threads 1 --out runs/overhead
 """
 
 
 @click.command(epilog=EPILOG)
 @click.option("--workload", default=DEFAULT_WORKLOAD, show_default=True, metavar="NAME", help="What to profile.")
-@click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=describe_predictors())
+@click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=", ".join(PREDICTORS))
 @click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Planned length; sets K.")
-@click.option("--cycles", type=click.IntRange(min=2), default=20, show_default=True, help="Cycles to time.")
+@click.option(
+    "--cycles",
+    "--blocks",
+    "cycles",
+    type=click.IntRange(min=2),
+    help=f"Cycles to time, each a paired block. [default: {CYCLES}; {BLOCKS} with --overhead]",
+)
+@click.option("--overhead", is_flag=True, help="Measure the trainer's own time in a full step instead: no jumps.")
+@click.option(
+    "--transfers", is_flag=True, help="With --overhead: count reads of the device in a step and a cycle, too."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--data", metavar="PATH", help="Your text, for the text workloads.")
@@ -37,26 +53,37 @@ Examples:
 @click.option("--summary", metavar="FILE", help="Take that ratio, and the measured speed-up, from hpt compare.")
 @click.option("--arm", default="hybrid", show_default=True, help="Whose ratio in that summary.")
 @click.option("--tokens-per-step", type=click.IntRange(min=1), help="Of the projected models. [default: as profiled]")
-@click.option("--out", metavar="FILE", help="Write the JSON document there, too.")
+@click.option(
+    "--out",
+    metavar="PATH",
+    help="Write the JSON document, too: to a file, or as profile.json or overhead.json into a folder.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else, on stdout.")
 @debug_option
-def profile(*, out: str | None, as_json: bool, summary: str | None, steps_ratio: float | None, **flags: Any) -> int:
-    """Measure where a step's time goes, part by part, and what a predicted step costs.
+def profile(*, out: str | None, as_json: bool, overhead: bool, **flags: Any) -> int:
+    """Measure where a step's time goes, component by component, and what a predicted step costs.
 
     The trainer runs beside the plain loop in one process, jumps forced and forks off. Costs for the GPT-2 family are
-    projected from the measured parts and marked so.
+    projected from the measured components and marked so. With --overhead both run on the same batches, a cycle at a
+    time in changing order, everything on that a full step needs and no jump: the difference is the trainer's own time.
     """
-    worth = _worth(steps_ratio, summary, flags["workload"], flags["arm"])
-    document = _measure(flags, worth)
+    document = _overhead(flags) if overhead else _profile(flags)
     if out is not None:
-        path = Path(out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, document)
+        _write(Path(out), document)
     if as_json:
         click.echo(json.dumps(document, allow_nan=False))
+    elif overhead:
+        _show_overhead(document, Console())
     else:
-        _show(document, Console())
+        _show_profile(document, Console())
     return EXIT_DONE
+
+
+def _write(out: Path, document: Mapping[str, Any]) -> None:
+    """Keep the document in the file named, or under its kind in the folder named."""
+    path = out if out.suffix == ".json" else out / f"{document['kind']}.json"
+    make_folder(path.parent)
+    write_json(path, document)
 
 
 def _worth(steps_ratio: float | None, summary: str | None, workload: str, arm: str) -> dict[str, Any]:
@@ -79,11 +106,11 @@ def _worth(steps_ratio: float | None, summary: str | None, workload: str, arm: s
     return {"steps_ratio": ratio, "wall_ratio": None if wall is None else wall["value"], "source": summary}
 
 
-def _measure(flags: Mapping[str, Any], worth: Mapping[str, Any]) -> dict[str, Any]:
-    import torch  # noqa: PLC0415 - takes seconds; a wrong flag is refused before
+def _begin(flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The workload, and what every document says of the circumstances; imports torch, so wrong flags come first."""
+    import torch  # noqa: PLC0415 - takes seconds
 
-    from hpt.cli.session import find_device  # noqa: PLC0415
-    from hpt.compare.parts_profile import profile_parts  # noqa: PLC0415
+    from hpt.run.session import find_device  # noqa: PLC0415
     from hpt.workloads.registry import load_workload  # noqa: PLC0415
 
     device = find_device(flags["device"])
@@ -91,75 +118,79 @@ def _measure(flags: Mapping[str, Any], worth: Mapping[str, Any]) -> dict[str, An
         torch.set_num_threads(flags["threads"])
     data = None if flags["data"] is None else Path(flags["data"])
     workload = load_workload(flags["workload"], seed=0, data=data, device=device)
-    parts = profile_parts(workload, flags["predictor"], total_steps=flags["steps"], cycles=flags["cycles"])
-    ratio = worth["steps_ratio"]
-    predicted, measured = (None, None) if ratio is None else parts.speed_ratio(ratio)
-    nominal, _ = parts.speed_ratio(parts.nominal_steps_ratio)
-    jump_cost = parts.jump_cost_ratio
+    return workload, describe_machine(device=str(device), threads=torch.get_num_threads())
+
+
+def _profile(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if flags["transfers"]:
+        raise UsageError("--transfers counts in full steps alone; give --overhead, too")
+    worth = _worth(flags["steps_ratio"], flags["summary"], flags["workload"], flags["arm"])
+    workload, machine = _begin(flags)
+    from hpt.profile.components import profile_components  # noqa: PLC0415 - imports torch
+    from hpt.profile.projection import project_family  # noqa: PLC0415
+
+    cycles = flags["cycles"] or CYCLES
+    times = profile_components(workload, flags["predictor"], total_steps=flags["steps"], cycles=cycles)
+    ratio, jump_cost, whole_cost = worth["steps_ratio"], times.jump_cost_ratio, times.whole_cost_ratio
+    predicted, measured = (None, None) if ratio is None else times.speed_ratio(ratio)
     return {
         "schema_version": PROFILE_SCHEMA_VERSION,
         "kind": "profile",
         "finished_at": utc_now(),
         "workload": dict(workload.description),
         "predictor": flags["predictor"],
-        "machine": describe_machine(device=str(device), threads=torch.get_num_threads()),
-        "parts": parts.to_document(),
+        "machine": machine,
+        "parts": times.to_document(),
         "reduction": {
             "claimed": CLAIMED_REDUCTION,
             "measured_jump_and_probe": None if jump_cost is None else 1.0 - jump_cost,
-            "measured_everything": None if parts.whole_cost_ratio is None else 1.0 - parts.whole_cost_ratio,
+            "measured_everything": None if whole_cost is None else 1.0 - whole_cost,
         },
         "speed": {
             **worth,
             "predicted_wall_ratio": predicted,
             "wall_ratio_at_measured_cost": measured,
-            "nominal_wall_ratio": nominal,
+            "nominal_wall_ratio": times.speed_ratio(times.nominal_steps_ratio)[0],
         },
-        "projection": _projections(workload, parts, flags["tokens_per_step"]),
+        "projection": project_family(workload, times, flags["tokens_per_step"]),
     }
 
 
-def _projections(workload: Any, parts: Any, tokens_per_step: int | None) -> dict[str, Any] | None:
-    """Projected costs of the GPT-2 family; None where the profiled workload is no GPT."""
-    from hpt.compare.projection import Sizes, project  # noqa: PLC0415
-    from hpt.workloads.gpt2 import SIZES  # noqa: PLC0415
-    from hpt.workloads.language import LanguageSetup  # noqa: PLC0415
+def _overhead(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if flags["summary"] is not None or flags["steps_ratio"] is not None:
+        raise UsageError("--overhead measures full steps alone; leave --summary and --steps-ratio out")
+    workload, machine = _begin(flags)
+    from hpt.profile.overhead import measure_overhead  # noqa: PLC0415 - imports torch
 
-    setup = getattr(workload, "setup", None)
-    if not isinstance(setup, LanguageSetup):
-        return None
-    tokens = setup.batch_size * setup.seq_len
-
-    def sizes(shape: Any, tokens: int, seq_len: int) -> Sizes:
-        names = ("layers", "dim", "vocabulary", "context")
-        return Sizes(
-            **{name: getattr(shape, name) for name in names},
-            tokens_per_step=tokens,
-            seq_len=seq_len,
-        )
-
-    measured = sizes(setup.shape, tokens, setup.seq_len)
-    covered = parts.covered_steps / (parts.cycles * parts.cycle_steps)
-    wanted = tokens_per_step or tokens
-    family = {name: size.shape() for name, size in SIZES.items() if name != "gpt2-nano"}
+    found = measure_overhead(
+        workload,
+        flags["predictor"],
+        total_steps=flags["steps"],
+        blocks=flags["cycles"] or BLOCKS,
+        with_transfers=flags["transfers"],
+    )
     return {
-        "is_projection": True,
-        "models": {
-            name: project(
-                measured, sizes(shape, wanted, min(wanted, shape.context)), parts.part_s, covered
-            ).to_document()
-            for name, shape in family.items()
-        },
+        "schema_version": OVERHEAD_SCHEMA_VERSION,
+        "kind": "overhead",
+        "command": ["hpt", *sys.argv[1:]],
+        "what": "time of a full step of the trainer over the plain loop's, median of paired blocks",
+        "workload": flags["workload"],
+        "predictor": flags["predictor"],
+        "threads": machine["threads"],
+        **found.to_document(),
+        "description": dict(workload.description),
+        "measured_at": utc_now(),
+        "machine": machine,
     }
 
 
-def _show(document: Mapping[str, Any], console: Console) -> None:
+def _show_profile(document: Mapping[str, Any], console: Console) -> None:
     parts = document["parts"]
-    console.print(_parts_table(parts))
+    console.print(_components_table(parts))
     cost = parts["cost_ratio"]
     lines = [
         f"plain step {_ms(parts['plain_step_s'])}, trainer's update {_ms(parts['update_s'])}: cost ratio measured "
-        f"{cost['value']:.3f} [{cost['low']:.3f}, {cost['high']:.3f}], predicted from parts "
+        f"{cost['value']:.3f} [{cost['low']:.3f}, {cost['high']:.3f}], predicted from components "
         f"{parts['predicted_cost_ratio']:.3f}",
         _reduction_line(document["reduction"], parts),
         _speed_line(document["speed"]),
@@ -171,9 +202,9 @@ def _show(document: Mapping[str, Any], console: Console) -> None:
         console.print(_projection_table(document["projection"]["models"]))
 
 
-def _parts_table(parts: Mapping[str, Any]) -> Table:
+def _components_table(parts: Mapping[str, Any]) -> Table:
     table = Table(title=f"an update, {parts['cycles']} cycles of {parts['cycle_steps']}, {parts['jumps']} jumps kept")
-    for name, side in (("part", "left"), ("time an update", "right"), ("share", "right")):
+    for name, side in (("component", "left"), ("time an update", "right"), ("share", "right")):
         table.add_column(name, justify="right" if side == "right" else "left")
     total = sum(parts["part_s"].values())
     for name, seconds in parts["part_s"].items():
@@ -204,13 +235,13 @@ def _speed_line(speed: Mapping[str, Any]) -> str:
     measured = speed["wall_ratio"]
     said = "not measured" if measured is None else f"{measured:.3f}x"
     return (
-        f"speed-up predicted from parts at a steps ratio of {speed['steps_ratio']:.3f} ({speed['source']}): "
+        f"speed-up predicted from components at a steps ratio of {speed['steps_ratio']:.3f} ({speed['source']}): "
         f"{speed['predicted_wall_ratio']:.3f}x, measured by compare: {said}; {nominal}"
     )
 
 
 def _projection_table(models: Mapping[str, Any]) -> Table:
-    table = Table(title="PROJECTION from these parts, not measured")
+    table = Table(title="PROJECTION from these components, not measured")
     for name in ("model", "weights", "tokens a step", "plain step", "update", "cost ratio", "covered step"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, found in models.items():
@@ -229,3 +260,24 @@ def _projection_table(models: Mapping[str, Any]) -> Table:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.4f} ms"
+
+
+def _show_overhead(document: Mapping[str, Any], console: Console) -> None:
+    table = Table(title=f"a full step, {document['blocks']} blocks of {document['block_steps']}")
+    for name, side in (("component", "left"), ("time a step", "right"), ("of a plain step", "right")):
+        table.add_column(name, justify="right" if side == "right" else "left")
+    for name, seconds in document["part_s"].items():
+        table.add_row(name, _ms(seconds), f"{seconds / document['plain_step_s']:.2%}")
+    console.print(table)
+    extra, share = document["difference_s"], document["difference_frac"]
+    lines = [
+        f"plain step {_ms(document['plain_step_s'])}, trainer's {_ms(document['trainer_step_s'])}, "
+        f"{document['threads']} thread{'s' if document['threads'] > 1 else ''}",
+        f"the trainer's own time in a full step: {_ms(extra['value'])} [{_ms(extra['low'])}, {_ms(extra['high'])}], "
+        f"{share['value']:.2%} [{share['low']:.2%}, {share['high']:.2%}] of a step",
+    ]
+    if document["transfers"] is not None:
+        reads = document["transfers"]
+        lines.append(f"reads of the device: {reads['full_step']} in a full step, {reads['cycle']} in a whole cycle")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

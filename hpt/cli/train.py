@@ -1,12 +1,13 @@
 """`hpt train`: one run of one workload, kept in a folder, interruptible at any step.
 
-This file reads the flags and decides between a new run and the continuation of an old one; `session` does
+This file reads the flags and decides between a new run and the continuation of an old one; `hpt.run.session` does
 the work and is imported only then, because it brings torch.
 """
 
 import json
 import shlex
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,19 @@ import click
 from rich.console import Console
 
 from hpt.cli.main import debug_option
-from hpt.cli.settings import (
-    DEFAULT_WORKLOAD,
-    DTYPES,
-    EXPORTS,
-    TrainSettings,
-    default_folder,
-    describe_predictors,
-    merge_config,
-)
-from hpt.cli.summary import show_summary
-from hpt.config import PROFILES
+from hpt.cli.train_display import Tally, show_progress, show_summary
+from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
-from hpt.store import DONE, INTERRUPTED, RunFolder, RunRecord
+from hpt.records import Sink
+from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
+from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, EXPORTS, TrainSettings, default_folder, merge_config
 
 FROM_OUT = "<OUT>"  # what --resume stands for when it is given without a folder
 EPILOG = """\b
 Examples:
   hpt train --workload byte-gpt --steps 600 --seed 0 --out runs/first
   hpt train --workload regression --predictor none --steps 200 --json
-  hpt train --config my.toml --profile conservative --dtype bf16 --log csv
+  hpt train --config my.toml --dtype bf16 --log csv
   hpt train --workload my_package.my_module:factory --data corpus/
   hpt train --resume runs/first
 """
@@ -41,19 +35,14 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option(
-    "--workload",
-    metavar="NAME",
-    help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]",
+    "--workload", metavar="NAME", help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]"
 )
-@click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {describe_predictors()}. [default: rssm]")
+@click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {', '.join(PREDICTORS)}. [default: rssm]")
 @click.option("--steps", type=click.IntRange(min=1), help="Net optimizer updates. [default: the workload's own]")
 @click.option(
-    "--seed",
-    type=click.IntRange(min=0, max=2**63 - 1),
-    help="Of weights, batches and the trainer. [default: 0]",
+    "--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, batches and the trainer. [default: 0]"
 )
 @click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags beat it.")
-@click.option("--profile", type=click.Choice(tuple(PROFILES)), help="Preset; beats the file on what it governs.")
 @click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
@@ -98,10 +87,7 @@ def _begun(settings: TrainSettings, out: str | None) -> tuple[RunRecord, RunFold
             f"{folder.path} already holds a run ({status}); "
             f"continue it with hpt train --resume {folder.path}, choose another --out, or delete that folder"
         )
-    from hpt.cli.session import Job, carry_out  # noqa: PLC0415 - imports torch, which takes seconds
-
-    job = Job(settings=settings, values=values, folder=folder, command=["hpt", *sys.argv[1:]])
-    return carry_out(job), folder
+    return _trained(folder, settings=settings, values=values, command=["hpt", *sys.argv[1:]]), folder
 
 
 def _resumed(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunRecord, RunFolder]:
@@ -112,17 +98,21 @@ def _resumed(settings: TrainSettings, out: str | None, resume: str) -> tuple[Run
     if before.status == DONE:
         click.echo(f"the run in {folder.path} is finished; nothing to resume", err=True)
         return before, folder
-    from hpt.cli.session import Job, carry_out  # noqa: PLC0415 - imports torch, which takes seconds
+    known = {"settings": stored, "values": before.config, "command": before.command, "before": before}
+    return _trained(folder, checkpoint=checkpoint, **known), folder
 
-    job = Job(
-        settings=stored,
-        values=before.config,
-        folder=folder,
-        command=before.command,
-        before=before,
-        checkpoint=checkpoint,
-    )
-    return carry_out(job), folder
+
+def _trained(folder: RunFolder, **request: Any) -> RunRecord:
+    """Train, with progress on stderr."""
+    from hpt.run.session import TrainRequest, TrainSession  # noqa: PLC0415 - imports torch, which takes seconds
+
+    def display(session: TrainSession) -> AbstractContextManager[Sink]:
+        def covered() -> int:
+            return session.trainer.summary()["counters"]["steps_covered_by_jumps"]
+
+        return show_progress(Tally(session.steps, session.trainer.num_updates, covered))
+
+    return TrainSession(TrainRequest(folder=folder, **request)).run(display)
 
 
 def _resume_target(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunFolder, Path | None]:

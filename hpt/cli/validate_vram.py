@@ -2,25 +2,25 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.console import Console
 
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.records import jsonable
-from hpt.validate.plan import ARMS, DTYPES, Job
+from hpt.validate.plan import ARMS, DTYPES, ValidationJob, ValidationRequest
 
 EXIT_FINDING = 3
 GIB = 1024**3
 CONTEXT = 1024
 CPU_SEQ_LEN, CPU_BATCH = 64, 1
 WANTED_BATCH = 8
-FILE_WIDTH = 160
 EPILOG = """\b
 Examples:
   hpt validate-vram --model gpt2-nano
@@ -87,10 +87,15 @@ def validate_vram(**flags: Any) -> int:
     if flags["only_estimate"]:
         return _estimate(flags, folder, console)
     request = _request(flags)
+    from hpt.cli.validate_display import ValidationProgress, show  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.run import validate  # noqa: PLC0415 - brings matplotlib
 
-    document = validate(request, folder, console)
-    _print(document, as_json=flags["as_json"])
+    progress = ValidationProgress(console)
+    document = validate(request, folder, progress.begin, progress.line)
+    if flags["as_json"]:
+        click.echo(json.dumps(jsonable(document), allow_nan=False))
+    else:
+        show(document, result_console())
     console.print(f"results: {folder}", highlight=False, markup=False)
     return _exit_code(document, strict=flags["strict"])
 
@@ -99,30 +104,35 @@ def _file_name(model: str) -> str:
     return model.replace(":", "-").replace("/", "-")
 
 
-def _request(flags: dict[str, Any]) -> Any:
-    from hpt.validate.run import Request  # noqa: PLC0415 - brings matplotlib
-
+def _request(flags: dict[str, Any]) -> ValidationRequest:
     arms = tuple(name.strip() for name in flags["arms"].split(",") if name.strip())
     unknown = [name for name in arms if name not in ARMS]
     if unknown or not arms:
         raise UsageError(f"--arms is {flags['arms']!r}; choose from {', '.join(ARMS)}")
     device = _device(flags["device"])
+    length = CPU_SEQ_LEN if device == "cpu" else CONTEXT
+    job = _job(flags, device=device, seq_len=length)
+    wide = flags["seq_len"] or (CONTEXT if _has_sizes(flags["model"]) else None)
+    return ValidationRequest(
+        job=job, arms=arms, drills=flags["drills"], estimate_seq_len=wide, command=["hpt", *sys.argv[1:]]
+    )
+
+
+def _job(flags: dict[str, Any], *, device: str, seq_len: int) -> ValidationJob:
+    """The job of an arm; sizes are for the models that take them, `seq_len` is theirs where none was given."""
     is_known = _has_sizes(flags["model"])
-    batch, length = (CPU_BATCH, CPU_SEQ_LEN if device == "cpu" else CONTEXT) if is_known else (None, None)
-    job = Job(
+    return ValidationJob(
         kind="arm",
         name="",
         model=flags["model"],
         steps=flags["steps"],
-        batch_size=flags["batch_size"] or batch,
-        seq_len=flags["seq_len"] or length,
+        batch_size=flags["batch_size"] or (CPU_BATCH if is_known else None),
+        seq_len=flags["seq_len"] or (seq_len if is_known else None),
         device=device,
         dtype=flags["dtype"],
         seed=flags["seed"],
         threads=flags["threads"],
     )
-    wide = flags["seq_len"] or (CONTEXT if is_known else None)
-    return Request(job=job, arms=arms, drills=flags["drills"], estimate_seq_len=wide, command=["hpt", *sys.argv[1:]])
 
 
 def _device(name: str | None) -> str:
@@ -131,7 +141,7 @@ def _device(name: str | None) -> str:
     Raises:
         DeviceError: it is not.
     """
-    from hpt.cli.session import find_device  # noqa: PLC0415 - imports torch
+    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch
 
     device = find_device(name)
     if device.type not in {"cpu", "cuda"}:
@@ -155,62 +165,31 @@ def _has_sizes(model: str) -> bool:
 
 def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
     """Only the estimate of a CUDA device, and what fits a budget."""
+    from hpt.cli.validate_display import show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
-    from hpt.validate.plan_answer import answer_of  # noqa: PLC0415
-    from hpt.validate.table import show_estimate, show_plans  # noqa: PLC0415
 
-    is_known = _has_sizes(flags["model"])
-    budget = flags["budget_gb"]
-    batch = flags["batch_size"] or CPU_BATCH
-    job = Job(
-        kind="estimate",
-        name="cuda",
-        model=flags["model"],
-        steps=flags["steps"],
-        batch_size=batch if is_known else None,
-        seq_len=flags["seq_len"] or (CONTEXT if is_known else None),
-        device="cpu",
-        dtype=flags["dtype"],
-        seed=flags["seed"],
-    )
+    job = replace(_job(flags, device="cpu", seq_len=CONTEXT), kind="estimate", name="cuda")
     console.print(f"estimating {job.model} on a CUDA device; nothing is measured", highlight=False, markup=False)
-    document: dict[str, Any] = {"schema_version": 1, "kind": "estimate", "estimate": estimate_job(job), "plans": None}
-    if budget is not None:
-        wanted = flags["batch_size"] or WANTED_BATCH
-        plan, tried = plan_job(job, budget * GIB, wanted)
-        document["plans"] = {
-            "budget_bytes": int(budget * GIB),
-            "wanted_batch": wanted,
-            "fits": plan is not None,
-            "chosen": None if plan is None else asdict(plan),
-            "tried": [asdict(one) for one in tried],
-            "answer": answer_of(job, plan, tried),
+    budget, wanted = flags["budget_gb"], flags["batch_size"] or WANTED_BATCH
+    document = jsonable(
+        {
+            "schema_version": 1,
+            "kind": "estimate",
+            "estimate": estimate_job(job),
+            "plans": None if budget is None else plan_job(job, budget * GIB, wanted),
         }
+    )
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "estimate.json", jsonable(document))
+    write_json(folder / "estimate.json", document)
+    estimate, plans = cast("dict[str, Any]", document["estimate"]), cast("dict[str, Any] | None", document["plans"])
     if flags["as_json"]:
-        click.echo(json.dumps(jsonable(document), allow_nan=False))
+        click.echo(json.dumps(document, allow_nan=False))
     else:
-        show_estimate(document["estimate"], _stdout())
-        if document["plans"]:
-            show_plans(document["plans"], _stdout())
-    return EXIT_FINDING if document["plans"] and not document["plans"]["fits"] else EXIT_DONE
-
-
-def _print(document: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(jsonable(document), allow_nan=False))
-        return
-    from hpt.validate.table import show  # noqa: PLC0415
-
-    show(document, _stdout())
-
-
-def _stdout() -> Console:
-    """The terminal at its own width; a file or a pipe gets lines wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+        show_estimate(estimate, result_console())
+        if plans is not None:
+            show_plans(plans, result_console())
+    return EXIT_DONE if plans is None or plans["fits"] else EXIT_FINDING
 
 
 def _exit_code(document: dict[str, Any], *, strict: bool) -> int:

@@ -11,6 +11,7 @@ Recipes are relative: a method starts from its own tuned settings, a control fro
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any
 
 from hpt.compare.cells import Recipe
@@ -23,6 +24,12 @@ DISJOINT_SEEDS = 10_000  # added to a seed, it gives one that no other arm uses
 JUMP_RATIO = 0.67
 FEWER_FRAC = 0.8  # what is left of a run that counts a fifth of its steps as predicted and does not make them
 TAIL = {"ema_decay": 0.99}
+# A fork in the middle of a run says less: its branch without the jump lives on the jumps before it.
+FIRST_JUMP = {"predict": {"window_start_frac": 0.333}, "fork": {"budget_frac": 0.05, "at_fracs": [0.3333]}}
+# Only the last planned update lies in this window, and after it nothing is called: the trainer observes, learns and
+# forecasts as always, and its weights are the plain loop's.
+NO_JUMPS = {"window_start_frac": 1.0 - 1e-6, "window_end_frac": 1.0}
+PREDICTORS_ALONE = ("ema_nesterov", "lookahead", "mlp", "linear", "ridge")
 PLANTED_RATIO = 1.3
 
 
@@ -84,38 +91,38 @@ def _baseline() -> list[Arm]:
 
 
 def _methods() -> list[Arm]:
-    fixed = ("nesterov", "ema_nesterov", "lookahead", "linefit", "rre", "dmd", "coast", "hindsight")
-    learned = ("mlp", "linear", "ridge")
+    def shadow(name: str, what: str, **changed: Any) -> Arm:
+        return Arm(name=name, role="method", what=what, like="hybrid", **changed)
+
     arms = [
-        Arm(name="hybrid", role="method", what="the trainer as it comes (rssm)", config={}, like="hybrid"),
-        Arm(
-            name="hybrid-ema",
-            role="method",
-            what="hybrid, weights averaged at the end",
-            config={},
-            changes=TAIL,
-            like="hybrid",
-        ),
-        Arm(
-            name="schedulefree",
-            role="method",
-            what="Schedule-Free AdamW, where installed",
-            changes={"optimizer": "schedulefree"},
-            like="schedulefree",
-        ),
+        shadow("hybrid", "the trainer as it comes (rssm)", config={}),
+        shadow("unlearned", "hybrid without learned models", config={"learner": {"enabled": False}}),
+        shadow("hybrid-ema", "hybrid, weights averaged at the end", config={}, changes=TAIL),
+        shadow("first-jump", "hybrid from a third of the run on, its first jump forked", config=FIRST_JUMP),
     ]
+    fixed: dict[str, tuple[str, dict[str, Any]]] = {
+        "nesterov": ("fixed preset orthogonal, the default", {"predictor": "nesterov"})
+    }
     for preset in ("ramp", "short", "long"):
         config = {"predictor": "nesterov", "predict": {"preset": preset}}
-        name = f"nesterov-{preset}"
-        arms.append(Arm(name=name, role="method", what=f"fixed preset {preset}", config=config, like=name))
-    for name in (*fixed, *learned):
-        what = "fixed preset orthogonal" if name == "nesterov" else f"predictor {name}"
-        arms.append(Arm(name=name, role="method", what=what, config={"predictor": name}, like=name))
-    return arms
+        fixed[f"nesterov-{preset}"] = (f"fixed preset {preset}", config)
+    fixed |= {name: (f"predictor {name}", {"predictor": name}) for name in PREDICTORS_ALONE}
+    arms += [
+        Arm(name=name, role="method", what=what, config=config, like=name) for name, (what, config) in fixed.items()
+    ]
+    what, changes = "Schedule-Free AdamW, where installed", {"optimizer": "schedulefree"}
+    return [*arms, Arm(name="schedulefree", role="method", what=what, changes=changes, like="schedulefree")]
 
 
 def _controls() -> list[Arm]:
     arms = [
+        Arm(
+            name="never",
+            role="control",
+            what="hybrid, observing and learning, without a jump",
+            config={"predict": NO_JUMPS},
+            like="hybrid",
+        ),
         Arm(name="frozen", role="control", what="jumps that move nothing", config={"predictor": "frozen"}),
         Arm(name="random", role="control", what="jumps in a random direction", config={"predictor": "random"}),
         Arm(name="fewer-steps", role="control", what=f"{FEWER_FRAC:g} T steps, called T", steps_frac=FEWER_FRAC),
@@ -157,7 +164,9 @@ def _calibrations() -> list[Arm]:
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in [*_baseline(), *_methods(), *_controls(), *_calibrations()]}
 CALIBRATIONS = tuple(name for name, arm in ARMS.items() if arm.role == "calibration")
-STANDARD = ("hybrid", "nesterov-short", "fewer-steps", "frozen", "random", "lr-x1.25", "lr-boost")
+SIMPLER = ("nesterov", "unlearned", "never")
+"""What a learned method must beat for learning to pay: the fixed rule, the same without its models, no jump at all."""
+STANDARD = ("hybrid", *SIMPLER, "nesterov-short", "fewer-steps", "frozen", "random", "lr-x1.25", "lr-boost")
 QUICK = ("hybrid", "frozen", "lr-boost")
 
 
@@ -187,6 +196,11 @@ def arms_of(names: str | None, default: tuple[str, ...], *, has_schedulefree: bo
         if not _can_run(name, has_schedulefree):
             raise UsageError(f"--arms names {name}, but the package schedulefree is not installed; install it")
     return [ARMS[name] for name in wanted]
+
+
+def has_schedulefree() -> bool:
+    """The optional package is installed."""
+    return find_spec("schedulefree") is not None
 
 
 def _can_run(name: str, has_schedulefree: bool) -> bool:  # noqa: FBT001 (a fact, not a switch)

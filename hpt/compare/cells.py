@@ -60,15 +60,6 @@ class Recipe:
         if self.shape not in SHAPES:
             raise UsageError(f"recipe's shape is {self.shape!r}; choose from {', '.join(SHAPES)}")
 
-    def to_document(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Inverse of `to_document`."""
-        return cls(**dict(document))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -95,20 +86,16 @@ class Cell:
     dtype: str = "none"
     threads: int = 1
 
-    def to_document(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Inverse of `to_document`."""
-        values: dict[str, Any] = dict(document) | {"recipe": Recipe.from_document(document["recipe"])}
+        """Inverse of `dataclasses.asdict`."""
+        values: dict[str, Any] = {**document, "recipe": Recipe(**document["recipe"])}
         return cls(**values)
 
     @property
     def key(self) -> str:
         """File name without suffix: readable, and unique by a hash of all fields."""
-        text = json.dumps([CELL_SCHEMA_VERSION, self.to_document()], sort_keys=True)
+        text = json.dumps([CELL_SCHEMA_VERSION, asdict(self)], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.workload}-{self.arm}")
         return f"{readable}-n{self.steps}-s{self.seed}-{digest}"
@@ -129,6 +116,8 @@ class CellResult:
         peak_device_bytes: largest sum of CUDA tensors; None without CUDA.
         jump_ratio: mean |jump| over |displacement of the last cycle| of the kept jumps.
         confidence: reliability of the predictor's confidence.
+        scores: of every loss forecaster, {nll_mean, nll_rolling, count}, nats of the loss at the horizon.
+        forks: what jumps were worth, see `hpt.records.ForkRecord`.
         chance_loss: loss of knowing nothing but the targets' frequencies.
         alone: no other cell ran at any moment of this one.
         environment: machine and versions.
@@ -146,6 +135,8 @@ class CellResult:
     jump_ratio: float | None
     confidence: dict[str, Any] | None
     chance_loss: float
+    scores: dict[str, Any] | None = None
+    forks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     alone: bool = False
     environment: dict[str, Any] = field(default_factory=dict[str, Any])
     message: str | None = None
@@ -205,7 +196,7 @@ class CellFolder:
             DiskError: the disk is full, or the place cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        document = {"schema_version": CELL_SCHEMA_VERSION, "cell": cell.to_document(), "result": asdict(result)}
+        document = {"schema_version": CELL_SCHEMA_VERSION, "cell": asdict(cell), "result": asdict(result)}
         write_json(self.file_of(cell), document)
 
     def load(self, cell: Cell) -> CellResult | None:

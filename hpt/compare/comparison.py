@@ -1,4 +1,4 @@
-"""A comparison from plan to verdicts: settings, cells, results by workload and arm.
+"""A comparison from plan to results: settings, cells, measures by workload and arm, and the files written from them.
 
     settings   trials of this comparison, or of an earlier one, or the workload's own
     cells      run where they are missing
@@ -7,138 +7,91 @@
 The folder holds `comparison.json` (what was asked), `cells/`, and what is written from them at the end.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
-from hpt.compare.arms import BASELINE, Arm
-from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
-from hpt.compare.measures import Measures, measure
-from hpt.compare.placement import Baseline
-from hpt.compare.suite import Plan, Task
-from hpt.compare.tuning import UNTUNED, Search, Tuned, TuningCache, loss_of, trial_cell
+from hpt.compare.cells import Cell
+from hpt.compare.readings import read
+from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, ComparisonRequest
+from hpt.compare.runner import Watcher, run_cells
+from hpt.compare.summary import Circumstances, summarize
+from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
+from hpt.compare.tuning import TuningCache, recipes_of, settings_of, tune
+from hpt.machine import utc_now
 
-Settings = dict[tuple[str, str], Tuned]
-RunCells = Callable[[Sequence[Cell]], Mapping[str, str]]
+Show = Callable[[str, int], AbstractContextManager[Watcher]]
+"""Opens a display for so many cells of a kind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What is known of one workload.
+class ComparisonRun:
+    """One part of a comparison in this process: run what is missing, then write what is there.
+
+    Args:
+        request: what is asked.
+        folder: where it is kept.
+        jobs: cells at once.
+        show: opens a display.
+        tuning: folder of tunings when the request names none.
 
     Attributes:
-        task: workload and T.
-        baseline: its cells, None if T itself is not complete for any seed.
-        arms: measures by name; arms without any complete pair are missing.
-        results: the arms' cells by name and the pair's seed.
+        failed: why cells have no result, by key.
+
+    Raises:
+        UsageError: a workload or an arm is unknown.
     """
 
-    task: Task
-    baseline: Baseline | None
-    arms: dict[str, Measures]
-    results: dict[str, dict[int, CellResult]]
+    def __init__(
+        self, request: ComparisonRequest, folder: ComparisonFolder, *, jobs: int, show: Show, tuning: Path
+    ) -> None:
+        self.plan = request.plan()
+        self._request, self._folder, self._jobs, self._show = request, folder, jobs, show
+        self._cache = TuningCache(Path(request.tuning_cache) if request.tuning_cache else tuning)
+        self._settings = settings_of(self.plan, self._cache)
+        self.failed: dict[str, str] = {}
 
+    def run(self) -> bool:
+        """Tune if that was asked, then run all cells; True if it was interrupted."""
+        cells = self._folder.cells
+        try:
+            if self._request.tune:
+                self._settings = tune(self.plan, cells, lambda trials: self._run("tuning trials", trials), self._cache)
+            self._run("cells", self._cells())
+            wanted = self.plan.clocked_cells(recipes_of(self.plan, self._settings), self._request.clock or 0)
+            results = [(cell, cells.load(cell)) for cell in wanted]
+            untimed = [cell for cell, result in results if result is not None and not result.is_timed]
+            if untimed:
+                self._run("timings", untimed, jobs=1, again=True)
+        except KeyboardInterrupt:
+            return True
+        return False
 
-def has_schedulefree() -> bool:
-    """The optional package is installed."""
-    return find_spec("schedulefree") is not None
+    def _cells(self) -> list[Cell]:
+        return self.plan.cells(recipes_of(self.plan, self._settings))
 
+    def _run(self, what: str, cells: Sequence[Cell], *, jobs: int | None = None, again: bool = False) -> dict[str, str]:
+        with self._show(what, len(cells)) as watcher:
+            failed = run_cells(cells, self._folder.cells, jobs=jobs or self._jobs, watcher=watcher, again=again)
+        self.failed |= failed
+        return failed
 
-def settings_of(plan: Plan, cache: TuningCache) -> Settings:
-    """Settings known before any trial: those of earlier tunings, or the workload's own."""
-    return {
-        (task.workload, arm.name): cache.load(plan, task, arm) or UNTUNED
-        for task in plan.tasks
-        for arm in plan.tuned_arms()
-    } | {(task.workload, BASELINE): _baseline_of(plan, task, cache) for task in plan.tasks}
+    def conclude(self, command: list[str], *, figures: bool) -> dict[str, Any]:
+        """Measure what is there, write summary, tables and figures, and return the summary."""
+        readings = read(self.plan, self._settings, self._folder.cells)
+        about = Circumstances(
+            command=command,
+            finished_at=utc_now(),
+            budget=self._request.budget or DEFAULT_BUDGET,
+            jobs=self._jobs,
+            failed=self.failed,
+            complete=all(map(self._folder.cells.has, self._cells())),
+        )
+        summary = summarize(self.plan, self._settings, readings, about)
+        tables = [*tables_of(summary), trials_table(summary)]
+        self._folder.write(summary, to_markdown(tables, sentences_of(summary)), to_csv(summary))
+        if figures and any(reading.arms for reading in readings):
+            from hpt.compare.figures import draw_all  # noqa: PLC0415 - matplotlib takes a second to import
 
-
-def _baseline_of(plan: Plan, task: Task, cache: TuningCache) -> Tuned:
-    arm = next(arm for arm in plan.arms if arm.name == BASELINE)
-    return cache.load(plan, task, arm) or UNTUNED
-
-
-def tune(plan: Plan, folder: CellFolder, run_cells: RunCells, cache: TuningCache) -> Settings:
-    """Settings after trials: all arms and workloads in step, so that rounds fill all jobs.
-
-    Returns:
-        Settings by (workload, arm); a search whose every trial failed leaves the workload's own.
-    """
-    found = settings_of(plan, cache)
-    open_searches = {
-        (task, arm.name): (arm, Search())
-        for task in plan.tasks
-        for arm in plan.tuned_arms()
-        if found[task.workload, arm.name].source == "workload"
-    }
-    while open_searches:
-        rounds = {
-            place: [trial_cell(plan, place[0], arm, recipe) for recipe in search.ask()]
-            for place, (arm, search) in open_searches.items()
-        }
-        run_cells([cell for cells in rounds.values() for cell in cells])
-        for (task, name), cells in rounds.items():
-            arm, search = open_searches[task, name]
-            if cells:
-                search.tell([loss_of(folder.load(cell)) for cell in cells])
-                continue
-            found[task.workload, name] = search.outcome()
-            cache.store(plan, task, arm, found[task.workload, name])
-            del open_searches[task, name]
-    return found
-
-
-def recipes_of(plan: Plan, settings: Settings) -> dict[tuple[str, str], Recipe]:
-    """Tuned recipes by (workload, arm they are used `like`)."""
-    likes = {arm.like for arm in plan.arms}
-    names = [(task.workload, like) for task in plan.tasks for like in likes]
-    return {
-        (workload, like): settings.get((workload, like), settings[workload, BASELINE]).recipe
-        for workload, like in names
-    }
-
-
-def read(plan: Plan, settings: Settings, folder: CellFolder) -> list[Reading]:
-    """Measure everything whose cells are there."""
-    recipes = recipes_of(plan, settings)
-    return [_read_task(plan, task, recipes, folder) for task in plan.tasks]
-
-
-def _read_task(plan: Plan, task: Task, recipes: Mapping[tuple[str, str], Recipe], folder: CellFolder) -> Reading:
-    cells = plan.baseline_cells(task, recipes[task.workload, BASELINE])
-    loaded = {place: folder.load(cell) for place, cell in cells.items()}
-    base = {place: result for place, result in loaded.items() if result is not None}
-    results: dict[str, dict[int, CellResult]] = {}
-    measured: dict[str, Measures] = {}
-    for arm in plan.arms:
-        if arm.name == BASELINE:
-            continue
-        wanted = plan.arm_cells(task, arm, recipes[task.workload, arm.like])
-        found = {seed: folder.load(cell) for seed, cell in wanted.items()}
-        results[arm.name] = {seed: result for seed, result in found.items() if result is not None}
-        measures = _measure(arm, task, base, results[arm.name])
-        if measures is not None:
-            measured[arm.name] = measures
-    results[BASELINE] = {seed: result for (steps, seed), result in base.items() if steps == task.steps}
-    return Reading(task=task, baseline=baseline_of(task, base, plan.seeds), arms=measured, results=results)
-
-
-def baseline_of(task: Task, base: Mapping[tuple[int, int], CellResult], seeds: Sequence[int]) -> Baseline | None:
-    """The baseline on the seeds that have a cell at T; lengths that miss one of these seeds are left out."""
-    present = tuple(seed for seed in seeds if (task.steps, seed) in base)
-    lengths = sorted({steps for steps, _ in base})
-    whole = [steps for steps in lengths if all((steps, seed) in base for seed in present)]
-    if not present:
-        return None
-    at = {steps: tuple(base[steps, seed] for seed in present) for steps in whole}
-    found = Baseline(steps=task.steps, seeds=present, at=at)
-    return found if found.is_usable else None
-
-
-def _measure(
-    arm: Arm, task: Task, base: Mapping[tuple[int, int], CellResult], results: Mapping[int, CellResult]
-) -> Measures | None:
-    baseline = baseline_of(task, base, sorted(results))
-    if baseline is None:
-        return None
-    return measure(arm, baseline, [results[seed] for seed in baseline.seeds])
+            draw_all(summary, self._folder.path / "figures")
+        return summary

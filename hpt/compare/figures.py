@@ -4,6 +4,7 @@ They are drawn from `summary.json` alone, without a display, and carry no date, 
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,23 @@ def draw_all(summary: Mapping[str, Any], folder: Path) -> list[Path]:
     for earlier in folder.glob("*.png"):
         earlier.unlink()
     made = [
-        _draw(_losses(values), folder / f"loss-{_file(name)}.png", f"{name}: training loss against work")
+        _draw(
+            partial(_losses, values=values), folder / f"loss-{_file(name)}.png", f"{name}: training loss against work"
+        )
         for name, values in summary["workloads"].items()
         if values["baseline_curve"]
     ]
     rows = _forest_rows(summary)
     if rows:
         height_inches = max(SIZE_INCHES[1], 0.22 * len(rows) + 1.0)
-        made.append(_draw(_forest(rows), folder / "ratios.png", "work ratio to the baseline, 95 %", height_inches))
+        made.append(
+            _draw(partial(_forest, rows=rows), folder / "ratios.png", "work ratio to the baseline, 95 %", height_inches)
+        )
     tables = _reliability_rows(summary)
     if tables:
-        made.append(_draw(_reliability(tables), folder / "reliability.png", "is the confidence honest?"))
+        made.append(
+            _draw(partial(_reliability, tables=tables), folder / "reliability.png", "is the confidence honest?")
+        )
     return made
 
 
@@ -49,21 +56,18 @@ def _draw(painter: Callable[[Axes], None], path: Path, title: str, height_inches
     return path
 
 
-def _losses(values: Mapping[str, Any]) -> Callable[[Axes], None]:
-    def paint(axes: Axes) -> None:
-        curves = {"baseline": values["baseline_curve"]}
-        curves |= {name: arm["curve"] for name, arm in values["arms"].items() if arm["role"] != "calibration"}
-        for name, rows in curves.items():
-            if rows:
-                work, mean, low, high = zip(*rows, strict=True)
-                (line,) = axes.plot(work, mean, label=name, linewidth=1.2)
-                axes.fill_between(work, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        axes.set_xlabel("full-step equivalents")
-        axes.set_ylabel("training loss, mean and range over seeds")
-        axes.set_yscale("log")
-        axes.legend(fontsize=7)
-
-    return paint
+def _losses(axes: Axes, values: Mapping[str, Any]) -> None:
+    curves = {"baseline": values["baseline_curve"]}
+    curves |= {name: arm["curve"] for name, arm in values["arms"].items() if arm["role"] != "calibration"}
+    for name, rows in curves.items():
+        if rows:
+            work, mean, low, high = zip(*rows, strict=True)
+            (line,) = axes.plot(work, mean, label=name, linewidth=1.2)
+            axes.fill_between(work, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.set_xlabel("full-step equivalents")
+    axes.set_ylabel("training loss, mean and range over seeds")
+    axes.set_yscale("log")
+    axes.legend(fontsize=7)
 
 
 def _forest_rows(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -76,17 +80,14 @@ def _forest_rows(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any
     return rows + [(f"all: {name}", values["work_ratio"]) for name, values in summary["overall"].items()]
 
 
-def _forest(rows: list[tuple[str, Mapping[str, Any]]]) -> Callable[[Axes], None]:
-    def paint(axes: Axes) -> None:
-        for place, (_, ratio) in enumerate(rows):
-            axes.plot(ratio["value"], -place, "s", color="black", markersize=4)
-            if ratio["low"] is not None and ratio["high"] is not None:
-                axes.plot([ratio["low"], ratio["high"]], [-place, -place], color="black", linewidth=1)
-        axes.axvline(1.0, color="grey", linewidth=0.8, linestyle="--")
-        axes.set_yticks([-place for place in range(len(rows))], [name for name, _ in rows], fontsize=7)
-        axes.set_xlabel("baseline's work to the same loss over the arm's (above 1: the arm is faster)")
-
-    return paint
+def _forest(axes: Axes, rows: list[tuple[str, Mapping[str, Any]]]) -> None:
+    for place, (_, ratio) in enumerate(rows):
+        axes.plot(ratio["value"], -place, "s", color="black", markersize=4)
+        if ratio["low"] is not None and ratio["high"] is not None:
+            axes.plot([ratio["low"], ratio["high"]], [-place, -place], color="black", linewidth=1)
+    axes.axvline(1.0, color="grey", linewidth=0.8, linestyle="--")
+    axes.set_yticks([-place for place in range(len(rows))], [name for name, _ in rows], fontsize=7)
+    axes.set_xlabel("baseline's work to the same loss over the arm's (above 1: the arm is faster)")
 
 
 def _reliability_rows(summary: Mapping[str, Any]) -> dict[str, list[Mapping[str, float]]]:
@@ -98,14 +99,11 @@ def _reliability_rows(summary: Mapping[str, Any]) -> dict[str, list[Mapping[str,
     }
 
 
-def _reliability(tables: Mapping[str, list[Mapping[str, float]]]) -> Callable[[Axes], None]:
-    def paint(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
-        for name, rows in tables.items():
-            x, y = [row["mean_confidence"] for row in rows], [row["good_frac"] for row in rows]
-            axes.plot(x, y, "o-", label=name, markersize=4, linewidth=1)
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("share of jumps that were good")
-        axes.legend(fontsize=7)
-
-    return paint
+def _reliability(axes: Axes, tables: Mapping[str, list[Mapping[str, float]]]) -> None:
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
+    for name, rows in tables.items():
+        x, y = [row["mean_confidence"] for row in rows], [row["good_frac"] for row in rows]
+        axes.plot(x, y, "o-", label=name, markersize=4, linewidth=1)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share of jumps that were good")
+    axes.legend(fontsize=7)

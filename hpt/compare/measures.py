@@ -20,7 +20,7 @@ from hpt.compare.arms import Arm
 from hpt.compare.cells import CellResult
 from hpt.compare.placement import Baseline, Placement
 from hpt.compare.ratios import Ratio
-from hpt.compare.statistics import Estimate, estimate
+from hpt.statistics import Estimate, estimate
 
 LARGEST_RISE_FRAC = 0.01  # of the loss, by which an arm may be worse and still not hurt
 

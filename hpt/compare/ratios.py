@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from hpt.compare.statistics import Estimate, estimate
+from hpt.statistics import Estimate, estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Ratio:
         """Upper end of the wider interval; None if a run diverged."""
         return _exp(self.estimate.high)
 
+    @property
+    def words(self) -> str:
+        """'1.12x [1.05, 1.20]', with the direction where it is only a bound."""
+        return ratio_words(self.value, self.low, self.high, self.side or None)
+
     def to_document(self) -> dict[str, Any]:
         """Plain values, not logarithms."""
         ends = ("t_low", "t_high", "boot_low", "boot_high")
@@ -64,3 +69,12 @@ def excess(one: Ratio, other: Ratio) -> Ratio:
 def log_of(ratio: float) -> float:
     """Logarithm of a ratio; minus infinity for that of a diverged run."""
     return math.log(ratio) if ratio > 0.0 else -math.inf
+
+
+def ratio_words(value: float, low: float | None, high: float | None, bound: str | None) -> str:
+    """A ratio and its interval in words, from plain numbers."""
+    sign = {"above": ">=", "below": "<=", None: ""}[bound]
+    if low is None and high is None:
+        return f"{sign}{value:.3f}x (one seed)"
+    ends = ", ".join("-" if end is None else f"{end:.3f}" for end in (low, high))
+    return f"{sign}{value:.3f}x [{ends}]"

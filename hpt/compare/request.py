@@ -5,27 +5,23 @@ done are never run again, whatever is asked.
 """
 
 import dataclasses
-import fcntl
-import json
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hpt.compare.arms import arms_of
+from hpt.compare.arms import arms_of, has_schedulefree
 from hpt.compare.cells import CellFolder
-from hpt.compare.comparison import has_schedulefree
-from hpt.compare.suite import BUDGETS, Plan, tasks_of
-from hpt.errors import UsageError
-from hpt.jsonfiles import disk_errors, make_folder, write_json
+from hpt.compare.suite import BUDGETS, ComparisonPlan, tasks_of
+from hpt.jsonfiles import disk_errors, write_json
+from hpt.run.folder import read_document
 
 REQUEST_SCHEMA_VERSION = 1
 DEFAULT_BUDGET = "standard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ComparisonRequest:
     """The flags that decide what is run; None where one was not given.
 
     Attributes:
@@ -61,7 +57,7 @@ class Request:
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return dataclasses.replace(stored, **given)
 
-    def plan(self) -> Plan:
+    def plan(self) -> ComparisonPlan:
         """Everything that is to be run.
 
         Raises:
@@ -69,7 +65,7 @@ class Request:
         """
         budget = BUDGETS[self.budget or DEFAULT_BUDGET]
         first, count = self.first_seed or 0, self.seeds or budget.num_seeds
-        return Plan(
+        return ComparisonPlan(
             tasks=tuple(tasks_of(self.workloads, budget)),
             arms=tuple(arms_of(self.arms, budget.arms, has_schedulefree=has_schedulefree())),
             seeds=tuple(range(first, first + count)),
@@ -85,7 +81,7 @@ class ComparisonFolder:
     """The files of one comparison.
 
     Args:
-        path: the folder; made by `locked`.
+        path: the folder, which `hpt.run.folder.locked` makes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,22 +94,17 @@ class ComparisonFolder:
         """One began here."""
         return self._request_file.exists()
 
-    def stored(self) -> Request:
+    def stored(self) -> ComparisonRequest:
         """What was asked for.
 
         Raises:
             UsageError: no comparison began here, or its file cannot be read.
         """
-        try:
-            document = json.loads(self._request_file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"{self.path} holds no comparison; begin one without --resume") from error
-        except ValueError as error:
-            raise UsageError(f"{self._request_file} is not JSON ({error}); choose another --out") from error
-        known = {item.name for item in dataclasses.fields(Request)}
-        return Request(**{key: value for key, value in document["request"].items() if key in known})
+        document = read_document(self._request_file, "comparison", REQUEST_SCHEMA_VERSION, ("request",))
+        known = {item.name for item in dataclasses.fields(ComparisonRequest)}
+        return ComparisonRequest(**{key: value for key, value in document["request"].items() if key in known})
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: ComparisonRequest) -> None:
         """Keep what is asked.
 
         Raises:
@@ -121,26 +112,6 @@ class ComparisonFolder:
         """
         document = {"schema_version": REQUEST_SCHEMA_VERSION, "request": dataclasses.asdict(request)}
         write_json(self._request_file, document)
-
-    @contextmanager
-    def locked(self) -> Generator[None]:
-        """Keep a second process out while this one works here.
-
-        Raises:
-            UsageError: another process works here, or the place is taken by a file.
-            DiskError: it cannot be written.
-        """
-        make_folder(self.path)
-        with disk_errors(self.path):
-            file = (self.path / ".lock").open("w")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(
-                    f"{self.path} is in use by another process; wait for it or choose another --out"
-                ) from error
-            yield
 
     def write(self, summary: Mapping[str, Any], markdown: str, table: str) -> None:
         """Write the results.

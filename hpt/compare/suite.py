@@ -111,7 +111,7 @@ def _task(part: str, lengths: Mapping[str, int]) -> Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ComparisonPlan:
     """Everything that a comparison runs.
 
     Attributes:
@@ -172,12 +172,12 @@ class Plan:
         return found
 
     def clocked_cells(self, settings: Mapping[tuple[str, str], Recipe], num_seeds: int) -> list[Cell]:
-        """The cells that wall-clock ratios of methods need: baseline at T and methods, of the first seeds."""
+        """The cells that wall-clock ratios need, of the first seeds: baseline at T, methods, and what shadows one."""
         found: list[Cell] = []
         for task in self.tasks:
             base = self.baseline_cells(task, settings[task.workload, BASELINE])
-            methods = [arm for arm in self.arms if arm.role == "method"]
-            pairs = [self.arm_cells(task, arm, settings[task.workload, arm.like]) for arm in methods]
+            arms = [arm for arm in self.arms if arm.like != BASELINE]
+            pairs = [self.arm_cells(task, arm, settings[task.workload, arm.like]) for arm in arms]
             for seed in self.seeds[:num_seeds]:
                 found += [base[task.steps, seed], *(cells[seed] for cells in pairs)]
         return found

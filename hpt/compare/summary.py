@@ -34,6 +34,9 @@ Values that are not known are null, never 0. Losses are in the workload's own un
             sentence         what may be quoted
             curve            [[full-step equivalents, mean loss, lowest, highest over seeds]], training loss
             reliability      bins of the confidence, summed over seeds, null if the arm has none
+            forecasts        {forecaster: {nll_mean, by_seed, count}}: scores of the loss at the horizon, or null
+            jump_values      {value_mean, forks: [{seed, step, value, value_se, kept_jump, ...}]}: loss saved, or null
+            over             a method's work ratio over each simpler arm, {arm: ratio}: what learning adds; else null
     overall          by arm that was measured on every workload: {role, work_ratio, steps_ratio, judgement, sentence};
                      geometric means over workloads
 """
@@ -44,14 +47,13 @@ from typing import Any
 
 import numpy as np
 
-from hpt.compare.arms import BASELINE, Arm
-from hpt.compare.cells import CellResult
-from hpt.compare.comparison import Reading, Settings
+from hpt.compare.arms import BASELINE, SIMPLER, Arm
+from hpt.compare.claims import Effect, Judgement, corrected, judge, overall, overall_sentence, workload_sentence
 from hpt.compare.placement import Baseline
 from hpt.compare.ratios import Ratio, excess
-from hpt.compare.sentences import overall_sentence, workload_sentence
-from hpt.compare.suite import Plan
-from hpt.compare.verdict import Judgement, Verdict, corrected, judge, overall
+from hpt.compare.readings import TaskReading, forecast_scores, fork_values, reliability, training_curve
+from hpt.compare.suite import ComparisonPlan
+from hpt.compare.tuning import TunedSettings
 from hpt.records import jsonable
 
 SUMMARY_SCHEMA_VERSION = 1
@@ -78,7 +80,9 @@ class Circumstances:
     complete: bool
 
 
-def summarize(plan: Plan, settings: Settings, readings: Sequence[Reading], about: Circumstances) -> dict[str, Any]:
+def summarize(
+    plan: ComparisonPlan, settings: TunedSettings, readings: Sequence[TaskReading], about: Circumstances
+) -> dict[str, Any]:
     """The document; strict JSON values."""
     judgements = {reading.task.workload: _judgements(plan, readings, reading) for reading in readings}
     document = {
@@ -99,7 +103,7 @@ def summarize(plan: Plan, settings: Settings, readings: Sequence[Reading], about
     return jsonable(document)
 
 
-def _settings(plan: Plan, about: Circumstances) -> dict[str, Any]:
+def _settings(plan: ComparisonPlan, about: Circumstances) -> dict[str, Any]:
     return {
         "budget": about.budget,
         "tasks": [asdict(task) for task in plan.tasks],
@@ -114,7 +118,7 @@ def _settings(plan: Plan, about: Circumstances) -> dict[str, Any]:
     }
 
 
-def _machine(readings: Sequence[Reading]) -> dict[str, Any] | None:
+def _machine(readings: Sequence[TaskReading]) -> dict[str, Any] | None:
     results = [one for reading in readings for arm in reading.results.values() for one in arm.values()]
     if not results:
         return None
@@ -122,7 +126,7 @@ def _machine(readings: Sequence[Reading]) -> dict[str, Any] | None:
     return {**results[-1].environment, "commits": sorted(commits)}
 
 
-def _judgements(plan: Plan, readings: Sequence[Reading], reading: Reading) -> dict[str, Judgement]:
+def _judgements(plan: ComparisonPlan, readings: Sequence[TaskReading], reading: TaskReading) -> dict[str, Judgement]:
     found: dict[str, Judgement] = {}
     for name, measures in reading.arms.items():
         by_workload = {other.task.workload: other.arms[name] for other in readings if name in other.arms}
@@ -138,14 +142,28 @@ def _judgements(plan: Plan, readings: Sequence[Reading], reading: Reading) -> di
     return found
 
 
-def _controls(plan: Plan, reading: Reading, name: str) -> dict[str, Ratio]:
+def _controls(plan: ComparisonPlan, reading: TaskReading, name: str) -> dict[str, Ratio]:
     """Work ratios of the controls on the arm's seeds, the arm itself left out."""
-    names = [arm.name for arm in plan.arms if arm.role == "control" and arm.name != name and arm.name in reading.arms]
+    return _others(reading, name, [arm.name for arm in plan.arms if arm.role == "control"])
+
+
+def _others(reading: TaskReading, name: str, others: Sequence[str]) -> dict[str, Ratio]:
+    """Work ratios of other arms that were measured on an arm's seeds."""
     seeds = reading.arms[name].seeds
-    return {other: reading.arms[other].work_ratio for other in names if reading.arms[other].seeds == seeds}
+    found = {other: reading.arms[other] for other in others if other in reading.arms and other != name}
+    return {other: measures.work_ratio for other, measures in found.items() if measures.seeds == seeds}
 
 
-def _workload(plan: Plan, settings: Settings, reading: Reading, judgements: Mapping[str, Judgement]) -> dict[str, Any]:
+def _over_simpler(reading: TaskReading, name: str) -> dict[str, Any] | None:
+    """An arm's work ratio over that of each simpler arm without a diverged run, seed by seed."""
+    ratio = reading.arms[name].work_ratio
+    others = {other: one for other, one in _others(reading, name, SIMPLER).items() if 0.0 not in one.by_seed}
+    return {other: excess(ratio, one).to_document() for other, one in others.items()} or None
+
+
+def _workload(
+    plan: ComparisonPlan, settings: TunedSettings, reading: TaskReading, judgements: Mapping[str, Judgement]
+) -> dict[str, Any]:
     name = reading.task.workload
     known = [one for arm in reading.results.values() for one in arm.values()]
     chance = known[0].chance_loss if known else None
@@ -155,18 +173,18 @@ def _workload(plan: Plan, settings: Settings, reading: Reading, judgements: Mapp
         "chance_loss": chance,
         "problem": _problem(reading),
         "baseline": None if reading.baseline is None else _baseline(reading.baseline, settings, name, chance),
-        "baseline_curve": _curve(reading.results.get(BASELINE, {})),
+        "baseline_curve": training_curve(reading.results.get(BASELINE, {})),
         "arms": {arm.name: _arm(arm, settings, reading, judgements.get(arm.name)) for arm in others},
     }
 
 
-def _problem(reading: Reading) -> str | None:
+def _problem(reading: TaskReading) -> str | None:
     if reading.baseline is not None:
         return None
     return "the baseline diverged at T" if reading.results.get(BASELINE) else "no baseline cell at T is done"
 
 
-def _baseline(baseline: Baseline, settings: Settings, workload: str, chance: float | None) -> dict[str, Any]:
+def _baseline(baseline: Baseline, settings: TunedSettings, workload: str, chance: float | None) -> dict[str, Any]:
     curve = baseline.curve()
     at_full = float(np.mean(baseline.losses[baseline.steps]))
     return {
@@ -188,7 +206,7 @@ def _baseline(baseline: Baseline, settings: Settings, workload: str, chance: flo
     }
 
 
-def _arm(arm: Arm, settings: Settings, reading: Reading, judgement: Judgement | None) -> dict[str, Any]:
+def _arm(arm: Arm, settings: TunedSettings, reading: TaskReading, judgement: Judgement | None) -> dict[str, Any]:
     measures = reading.arms.get(arm.name)
     results = reading.results.get(arm.name, {})
     place = (reading.task.workload, arm.name)
@@ -202,23 +220,27 @@ def _arm(arm: Arm, settings: Settings, reading: Reading, judgement: Judgement | 
         "claim": False,
         "finds_known_ratio": None,
         "sentence": f"{arm.name} on {reading.task.workload}: not measured.",
-        "curve": _curve(results),
-        "reliability": _reliability(results),
+        "curve": training_curve(results),
+        "reliability": reliability(results),
+        "forecasts": forecast_scores(results),
+        "jump_values": fork_values(results),
+        "over": None,
     }
     if measures is None or judgement is None:
         return document
     tuned = settings[reading.task.workload, BASELINE]
-    accelerates = arm.role == "method" and judgement.verdict is Verdict.ACCELERATES
+    accelerates = arm.role == "method" and judgement.verdict is Effect.ACCELERATES
     return document | {
         "measures": measures.to_document(),
         "judgement": judgement.to_document(),
         "claim": accelerates and bool(tuned.bracket_closed) and _learned(reading),
         "finds_known_ratio": _finds(arm, measures.work_ratio),
-        "sentence": workload_sentence(arm, reading.task, measures, judgement, tuned),
+        "over": _over_simpler(reading, arm.name) if arm.role == "method" else None,
+        "sentence": workload_sentence(arm, reading.task, measures, judgement, bracket_closed=tuned.bracket_closed),
     }
 
 
-def _learned(reading: Reading) -> bool:
+def _learned(reading: TaskReading) -> bool:
     """The baseline got below the loss of knowing nothing."""
     losses = [result.loss for result in reading.results[BASELINE].values()]
     chance = next(iter(reading.results[BASELINE].values())).chance_loss
@@ -231,38 +253,10 @@ def _finds(arm: Arm, ratio: Ratio) -> bool | None:
     return ratio.low <= arm.known_ratio <= ratio.high
 
 
-def _curve(results: Mapping[int, CellResult]) -> list[list[float]]:
-    """Training loss over work: mean, lowest and highest over seeds, point by point."""
-    curves = [result.curve for result in results.values() if result.curve]
-    if not curves:
-        return []
-    length = min(len(curve) for curve in curves)
-    points = np.asarray([curve[:length] for curve in curves], dtype=np.float64)
-    work, losses = points[:, :, 0].mean(axis=0), points[:, :, 1]
-    rows = np.stack([work, losses.mean(axis=0), losses.min(axis=0), losses.max(axis=0)], axis=1)
-    return rows.tolist()
-
-
-def _reliability(results: Mapping[int, CellResult]) -> list[dict[str, float]] | None:
-    """Outcomes, mean confidence and share of good outcomes by bin, all seeds together."""
-    tables = [(result.confidence or {}).get("table") for result in results.values()]
-    rows = [row for table in tables for row in table or []]
-    bins: dict[float, list[float]] = {}
-    for row in rows:
-        if row["count"]:
-            total = bins.setdefault(row["low"], [0.0, 0.0, 0.0])
-            total[0] += row["count"]
-            total[1] += row["count"] * row["mean_probability"]
-            total[2] += row["count"] * row["frequency"]
-    return [
-        {"low": low, "count": count, "mean_confidence": confidence / count, "good_frac": good / count}
-        for low, (count, confidence, good) in sorted(bins.items())
-    ] or None
-
-
-def _overall(plan: Plan, settings: Settings, readings: Sequence[Reading]) -> dict[str, Any]:
+def _overall(plan: ComparisonPlan, settings: TunedSettings, readings: Sequence[TaskReading]) -> dict[str, Any]:
     """Arms measured on every workload."""
     found: dict[str, Any] = {}
+    workloads = [reading.task.workload for reading in readings]
     for arm in plan.arms:
         if arm.name == BASELINE or any(arm.name not in reading.arms for reading in readings):
             continue
@@ -276,12 +270,12 @@ def _overall(plan: Plan, settings: Settings, readings: Sequence[Reading]) -> dic
             "work_ratio": work.to_document(),
             "steps_ratio": steps.to_document(),
             "judgement": judgement.to_document(),
-            "sentence": overall_sentence(arm, readings, work, judgement, is_tuned=tuned),
+            "sentence": overall_sentence(arm, workloads, work, judgement, is_tuned=tuned),
         }
     return found
 
 
-def _overall_judgement(plan: Plan, readings: Sequence[Reading], arm: Arm, work: Ratio) -> Judgement:
+def _overall_judgement(plan: ComparisonPlan, readings: Sequence[TaskReading], arm: Arm, work: Ratio) -> Judgement:
     """Against the geometric means of the controls that ran on every workload with the arm's seeds."""
     each = [(reading.arms[arm.name].work_ratio, _controls(plan, reading, arm.name)) for reading in readings]
     everywhere = [one.name for one in plan.arms if all(one.name in controls for _, controls in each)]

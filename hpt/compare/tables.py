@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from tabulate import tabulate
 
-from hpt.compare.sentences import ratio_words
+from hpt.compare.arms import SIMPLER
+from hpt.compare.ratios import ratio_words
 
 HEAD = (
     *("arm", "role", "steps ratio", "work ratio", "wall ratio", "loss change", "at equal gradients"),
@@ -42,7 +43,7 @@ class TextTable:
 def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
     """All tables, the overall one last."""
     found = [_workload_table(name, values) for name, values in summary["workloads"].items()]
-    return [*found, _settings_table(summary), _overall_table(summary)]
+    return [*found, _learning_table(summary), _settings_table(summary), _overall_table(summary)]
 
 
 def _workload_table(name: str, values: Mapping[str, Any]) -> TextTable:
@@ -113,6 +114,26 @@ def memory_cell(found: Mapping[str, Any]) -> str:
         if found[f"peak_{kind}_ratio"] is not None:
             return f"{found[f'peak_{kind}_ratio']:.2f}x {kind}"
     return NOT_MEASURED
+
+
+def _learning_table(summary: Mapping[str, Any]) -> TextTable:
+    """Methods over the simpler arms, the best forecaster, and what forks measured a jump to be worth."""
+    rows: list[tuple[str, ...]] = []
+    for workload, values in summary["workloads"].items():
+        for name, arm in values["arms"].items():
+            over, forecasts, jumps = (arm.get(key) for key in ("over", "forecasts", "jump_values"))
+            if over or forecasts or jumps:
+                ratios = ["-" if over is None or other == name else ratio_cell(over.get(other)) for other in SIMPLER]
+                value = NOT_MEASURED if not jumps else f"{jumps['value_mean']:+.5f} ({len(jumps['forks'])} forks)"
+                rows.append((workload, name, *ratios, _best_forecast(forecasts or {}), value))
+    head = ("workload", "arm", *(f"over {other}" for other in SIMPLER), "best forecast", "value of a jump")
+    return TextTable("what learning adds", head, tuple(rows))
+
+
+def _best_forecast(forecasts: Mapping[str, Any]) -> str:
+    known = {name: score["nll_mean"] for name, score in forecasts.items() if score["nll_mean"] is not None}
+    best = min(known, key=lambda name: known[name]) if known else None
+    return NOT_MEASURED if best is None else f"{best}, {known[best]:.3f} nats"
 
 
 def _tuned_arms(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

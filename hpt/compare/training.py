@@ -6,43 +6,40 @@ are results: they have no final loss and count as the worst.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Generator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.utils.flop_counter import FlopCounterMode
 
-from hpt.compare.cells import Cell, CellResult, Recipe
-from hpt.compare.schedules import schedule
-from hpt.compare.step_flops import step_flops
-from hpt.compare.vault import SealedWorkload, ValidationSealed
-from hpt.config import HybridConfig
-from hpt.errors import PrerequisiteError, TrainingDiverged
+from hpt.compare.cells import Cell, CellResult
+from hpt.compare.held_out import SealedWorkload, ValidationSealed
+from hpt.compare.recipes import WeightAverage, make_optimizer, schedule, trainer_config
+from hpt.errors import TrainingDiverged
 from hpt.machine import describe_machine
 from hpt.memory.peak import peak_device_bytes, peak_host_bytes
-from hpt.records import JumpRecord, Record
+from hpt.records import ForkRecord, JumpRecord, Record
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
+from hpt.workloads.workload import Workload, kept_rng
 
 CURVE_POINTS = 50
 DIVERGED_FACTOR = 10.0  # a final loss this many times that of knowing nothing is a diverged run's, finite or not
+PASSES = 6  # operations of a step a weight and sample, at the least: two forward, four backward
 
 
-class Abandoned(Exception):
-    """Nobody waits for this cell any more."""
+def cell_job(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+    """Run the cell that `arguments` describe, for `hpt.run.processes`; yields its result as plain values."""
+    yield asdict(train_cell(Cell.from_document(arguments)))
 
 
-def train_cell(cell: Cell, is_wanted: Callable[[], bool] = lambda: True) -> CellResult:
+def train_cell(cell: Cell) -> CellResult:
     """Run a cell.
 
-    Args:
-        cell: what to run.
-        is_wanted: asked before every call of the trainer.
-
     Raises:
-        Abandoned: `is_wanted` said no.
         ValidationSealed: something touched the validation set during training.
         HptError: workload, device or settings cannot be used.
     """
@@ -52,7 +49,7 @@ def train_cell(cell: Cell, is_wanted: Callable[[], bool] = lambda: True) -> Cell
     device = torch.device(cell.device)
     data = None if cell.data is None else Path(cell.data)
     run = CellRun(cell, SealedWorkload(load_workload(cell.workload, seed=cell.seed, data=data, device=device)))
-    run.train(is_wanted)
+    run.train()
     return run.result()
 
 
@@ -69,6 +66,7 @@ class CellRun:
         self._trainer = HybridTrainer(self._model, self._optimizer, workload.loss, config, rates, self._note)
         self._average = None if cell.recipe.ema_decay is None else WeightAverage(self._model, cell.recipe.ema_decay)
         self._jump_ratios: list[float] = []
+        self._forks: list[dict[str, Any]] = []
         self._curve: list[tuple[dict[str, float], float]] = []
         self._block: list[float] = []
         self._message: str | None = None
@@ -77,24 +75,24 @@ class CellRun:
     def _note(self, record: Record) -> None:
         if isinstance(record, JumpRecord) and record.verdict == "accepted":
             self._jump_ratios.append(record.norm_ratio)
+        elif isinstance(record, ForkRecord):
+            self._forks.append(asdict(record))
 
-    def train(self, is_wanted: Callable[[], bool]) -> None:
+    def train(self) -> None:
         """Train to the planned number of net updates, or to divergence."""
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
         try:
-            self._loop(is_wanted)
+            self._loop()
         except TrainingDiverged as error:
             self._message = " ".join(str(error).split())
         self._trainer.finish()
         self._synchronize()
         self._train_s, self._cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
 
-    def _loop(self, is_wanted: Callable[[], bool]) -> None:
+    def _loop(self) -> None:
         trainer, workload, steps = self._trainer, self._workload, self._cell.steps
         marks = [round(steps * (point + 1) / CURVE_POINTS) for point in range(CURVE_POINTS)]
         while trainer.num_updates < steps:
-            if not is_wanted():
-                raise Abandoned
             before = trainer.num_updates
             outcome = trainer.step(workload.batch(trainer.num_calls))
             if not math.isfinite(outcome.loss):
@@ -162,6 +160,8 @@ class CellRun:
             peak_device_bytes=peaks[1],
             jump_ratio=sum(ratios) / len(ratios) if ratios else None,
             confidence=summary["confidence"],
+            scores=summary["predictor"].get("scores"),
+            forks=self._forks,
             chance_loss=self._workload.chance_loss,
             environment=describe_machine(device=str(device), threads=torch.get_num_threads()),
             message=self._message,
@@ -174,71 +174,17 @@ def charged(counters: dict[str, float], flops: int) -> dict[str, float]:
     return counters | {"step_flops": flops, "full_step_equivalents": work}
 
 
-def trainer_config(cell: Cell, clip_norm: float | None) -> HybridConfig:
-    """The trainer's settings for a cell; a clipping limit in the recipe beats the workload's.
+def step_flops(workload: Workload, model: nn.Module, batch: Any) -> int:
+    """Floating-point operations of one full step on a batch: what orthogonal factors are charged against.
 
-    Raises:
-        ConfigError: a setting of the recipe is unknown or out of range.
+    Counted by torch while forward and backward run once: matrix products, convolutions and attention, two operations a
+    multiply-add. What is done number by number is not in it, so a factor's share is rather over- than understated. The
+    model's gradients are added to, its weights and torch's generators stay as they were.
+
+    Returns:
+        The count, and at least six for every trained weight: not all operations of a user's model are known to torch.
     """
-    values = cell.recipe.config
-    update = {"clip_norm": clip_norm, **values.get("update", {})}
-    precision = {"autocast": cell.dtype, **values.get("precision", {})}
-    fixed: dict[str, Any] = {"total_steps": cell.steps, "seed": cell.seed, "update": update, "precision": precision}
-    return HybridConfig.from_dict({**values, **fixed})
-
-
-def make_optimizer(recipe: Recipe, workload: SealedWorkload, model: nn.Module, steps: int) -> Optimizer:
-    """The workload's optimizer with the recipe's learning rate and memory, or Schedule-Free AdamW in its place.
-
-    Raises:
-        PrerequisiteError: schedulefree is not installed.
-    """
-    optimizer = workload.build_optimizer(model)
-    for group in optimizer.param_groups:
-        group["lr"] *= recipe.lr_factor
-        if recipe.memory is not None and "betas" in group:
-            group["betas"] = (group["betas"][0], recipe.memory)
-        elif recipe.memory is not None and "momentum" in group:
-            group["momentum"] = recipe.memory
-    return optimizer if recipe.optimizer == "workload" else _schedule_free(optimizer, steps)
-
-
-def _schedule_free(optimizer: Optimizer, steps: int) -> Optimizer:
-    """Schedule-Free AdamW (Defazio et al., arXiv:2405.15682) over the same groups; it needs no schedule."""
-    try:
-        import schedulefree  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise PrerequisiteError("the schedulefree arm needs the package schedulefree; install it") from error
-    from hpt.workloads.schedule import warmup_steps  # noqa: PLC0415
-
-    names = ("params", "lr", "betas", "weight_decay")
-    groups = [{name: group[name] for name in names if name in group} for group in optimizer.param_groups]
-    other = schedulefree.AdamWScheduleFree(groups, lr=groups[0]["lr"], warmup_steps=warmup_steps(steps))
-    other.train()
-    return other
-
-
-class WeightAverage:
-    """Exponential moving average of the weights over updates; buffers are not averaged.
-
-    Args:
-        model: whose trained weights are followed.
-        decay: of the average, per update.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._average = [parameter.detach().clone() for parameter in self._parameters]
-        self._decay = decay
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take in the weights after an update."""
-        for average, parameter in zip(self._average, self._parameters, strict=True):
-            average.lerp_(parameter, 1.0 - self._decay)
-
-    @torch.no_grad()
-    def install(self) -> None:
-        """Put the average into the model."""
-        for parameter, average in zip(self._parameters, self._average, strict=True):
-            parameter.copy_(average)
+    with kept_rng(workload.device), FlopCounterMode(display=False) as counter:
+        workload.loss(model, batch).backward()
+    least = PASSES * sum(one.numel() for one in model.parameters() if one.requires_grad)
+    return max(counter.get_total_flops(), least)

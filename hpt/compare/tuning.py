@@ -9,14 +9,14 @@ worst. The outcome is cached by everything that decides it.
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from hpt.compare.arms import DISJOINT_SEEDS, Arm
-from hpt.compare.cells import Cell, CellResult, Recipe
-from hpt.compare.suite import Plan, Task
+from hpt.compare.arms import BASELINE, DISJOINT_SEEDS, Arm
+from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
+from hpt.compare.suite import ComparisonPlan, Task
 from hpt.jsonfiles import write_json
 
 TUNING_SCHEMA_VERSION = 1
@@ -46,19 +46,11 @@ class Tuned:
 
     def to_document(self) -> dict[str, Any]:
         """Plain values; the trainer settings, which are the arm's, are left out."""
-        recipe = {key: value for key, value in self.recipe.to_document().items() if key in SEARCHED}
-        return {**asdict(self), "recipe": recipe}
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Inverse of `to_document`."""
-        values: dict[str, Any] = dict(document) | {"recipe": Recipe(**document["recipe"])}
-        return cls(**values)
+        return {**asdict(self), "recipe": {name: getattr(self.recipe, name) for name in SEARCHED}}
 
 
 SEARCHED = ("lr_factor", "shape", "memory")
 UNTUNED = Tuned(recipe=Recipe(), source="workload")
-
 
 _Key = tuple[float, str, float | None]
 
@@ -71,8 +63,10 @@ def _at(lr_factor: float) -> Recipe:
     return Recipe(lr_factor=lr_factor)
 
 
-def _finite(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None
+TunedSettings = dict[tuple[str, str], Tuned]
+"""By workload and arm."""
+RunCells = Callable[[Sequence[Cell]], Mapping[str, str]]
+"""Brings cells to completion; returns why any failed, by key."""
 
 
 class Search:
@@ -130,14 +124,15 @@ class Search:
         best_rate = min(rates, key=lambda rate: rates[rate])
         best = min(self._order, key=lambda recipe: self._losses[_key(recipe)])
         trials = [
-            {name: getattr(recipe, name) for name in SEARCHED} | {"loss": _finite(self._losses[_key(recipe)])}
+            {name: getattr(recipe, name) for name in SEARCHED}
+            | {"loss": self._losses[_key(recipe)] if math.isfinite(self._losses[_key(recipe)]) else None}
             for recipe in self._order
         ]
         closed = best_rate not in (min(rates), max(rates)) and math.isfinite(rates[best_rate])
         return Tuned(recipe=best, source="tuned", bracket_closed=closed, trials=trials)
 
 
-def trial_cell(plan: Plan, task: Task, arm: Arm, recipe: Recipe) -> Cell:
+def trial_cell(plan: ComparisonPlan, task: Task, arm: Arm, recipe: Recipe) -> Cell:
     """The cell of a trial."""
     cell = plan.cell(task, arm, TUNING_SEED, task.steps, arm.recipe(recipe))
     return replace(cell, arm=f"{arm.name}-trial", seed=TUNING_SEED)
@@ -158,22 +153,23 @@ class TuningCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def _file_of(self, plan: Plan, task: Task, arm: Arm, num_trials: int) -> Path:
+    def _file_of(self, plan: ComparisonPlan, task: Task, arm: Arm, num_trials: int) -> Path:
         """Named after the first trial, which holds all that decides the search but the number of trials."""
         first = trial_cell(plan, task, arm, Recipe())
-        text = json.dumps([TUNING_SCHEMA_VERSION, num_trials, first.to_document()], sort_keys=True)
+        text = json.dumps([TUNING_SCHEMA_VERSION, num_trials, asdict(first)], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         return self._folder / f"{first.key.rpartition('-n')[0]}-n{task.steps}-{digest}.json"
 
-    def load(self, plan: Plan, task: Task, arm: Arm, num_trials: int = NUM_TRIALS) -> Tuned | None:
+    def load(self, plan: ComparisonPlan, task: Task, arm: Arm, num_trials: int = NUM_TRIALS) -> Tuned | None:
         """An earlier outcome, None if there is none."""
         path = self._file_of(plan, task, arm, num_trials)
         if not path.exists():
             return None
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return replace(Tuned.from_document(document["tuned"]), source="cached")
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["tuned"]
+        found: dict[str, Any] = {**document, "recipe": Recipe(**document["recipe"]), "source": "cached"}
+        return Tuned(**found)
 
-    def store(self, plan: Plan, task: Task, arm: Arm, tuned: Tuned, num_trials: int = NUM_TRIALS) -> None:
+    def store(self, plan: ComparisonPlan, task: Task, arm: Arm, tuned: Tuned, num_trials: int = NUM_TRIALS) -> None:
         """Keep an outcome.
 
         Raises:
@@ -182,3 +178,50 @@ class TuningCache:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._file_of(plan, task, arm, num_trials)
         write_json(path, {"schema_version": TUNING_SCHEMA_VERSION, "tuned": tuned.to_document()})
+
+
+def settings_of(plan: ComparisonPlan, cache: TuningCache) -> TunedSettings:
+    """Settings known before any trial: those of earlier tunings, or the workload's own."""
+    arms = [arm for arm in plan.arms if arm.is_tuned or arm.name == BASELINE]
+    places = [(task, arm) for task in plan.tasks for arm in arms]
+    return {(task.workload, arm.name): cache.load(plan, task, arm) or UNTUNED for task, arm in places}
+
+
+def tune(plan: ComparisonPlan, folder: CellFolder, run_cells: RunCells, cache: TuningCache) -> TunedSettings:
+    """Settings after trials: all arms and workloads in step, so that rounds fill all jobs.
+
+    Returns:
+        Settings by (workload, arm); a search whose every trial failed leaves the workload's own.
+    """
+    found = settings_of(plan, cache)
+    open_searches = {
+        (task, arm.name): (arm, Search())
+        for task in plan.tasks
+        for arm in plan.tuned_arms()
+        if found[task.workload, arm.name].source == "workload"
+    }
+    while open_searches:
+        rounds = {
+            place: [trial_cell(plan, place[0], arm, recipe) for recipe in search.ask()]
+            for place, (arm, search) in open_searches.items()
+        }
+        run_cells([cell for cells in rounds.values() for cell in cells])
+        for (task, name), cells in rounds.items():
+            arm, search = open_searches[task, name]
+            if cells:
+                search.tell([loss_of(folder.load(cell)) for cell in cells])
+                continue
+            found[task.workload, name] = search.outcome()
+            cache.store(plan, task, arm, found[task.workload, name])
+            del open_searches[task, name]
+    return found
+
+
+def recipes_of(plan: ComparisonPlan, settings: TunedSettings) -> dict[tuple[str, str], Recipe]:
+    """Tuned recipes by (workload, arm they are used `like`)."""
+    likes = {arm.like for arm in plan.arms}
+    names = [(task.workload, like) for task in plan.tasks for like in likes]
+    return {
+        (workload, like): settings.get((workload, like), settings[workload, BASELINE]).recipe
+        for workload, like in names
+    }

@@ -1,6 +1,6 @@
 """The outer step: at the end of a cycle, move the weights along their trend, look, and keep or undo.
 
-    end_cycle       displacement of K full steps into the trend; inner products come back
+    (end_cycle      displacement of K full steps into the trend: see `trajectory`)
     jump            probe -> weight delta within the trust region -> probe -> keep, or undo a blow-up
     undo            the state at the end of the cycle, also later, when the steps after a kept jump speak against it
     begin_cycle     the next displacement counts from the present weights
@@ -118,10 +118,6 @@ class OuterStep:
         self._max_ratio = max_ratio
         self._optimizer_state = optimizer_state
         self._offload = Offload()
-
-    def end_cycle(self, step: int, num_steps: int, progress: float | None, lr_frac: float) -> CycleStats:
-        """See `Trajectory.end_cycle`."""
-        return self.trajectory.end_cycle(step, num_steps, progress, lr_frac)
 
     def begin_cycle(self) -> None:
         """The next displacement counts from the present weights."""

@@ -86,21 +86,57 @@ class Trajectory:
         return sum(tensor.nbytes for tensor in (*self._start, *self._trend))
 
     @torch.no_grad()
-    def end_cycle(self, step: int, num_steps: int, progress: float | None, lr_frac: float) -> CycleStats:
-        """Take the displacement of the cycle that just ended into the trend; return all inner products.
-
-        The cycle's start is kept until `begin_cycle`, because a jump may still need d.
-        """
-        self.num_cycles += 1
+    def measure(self) -> list[torch.Tensor]:
+        """Inner products (3, 3) of displacement, trend and weights as they are now, a chunk of parameters each."""
         grams: list[torch.Tensor] = []
         for places in self._chunks:
-            start = joined([self._start[index] for index in places])
-            dtype = compute_dtype(start.dtype)
-            theta = joined([self.parameters[index].detach() for index in places]).to(start.device, dtype)
-            d = theta - start
+            theta, d = self._weights_and_displacement(places)
+            grams.append(gram_of([d, joined([self._trend[index] for index in places]).to(d.dtype), theta]))
+        return grams
+
+    def _weights_and_displacement(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both of one chunk, as rows where the copies lie, in single precision at least."""
+        start = joined([self._start[index] for index in places])
+        dtype = compute_dtype(start.dtype)
+        theta = joined([self.parameters[index].detach() for index in places]).to(start.device, dtype)
+        return theta, theta - start
+
+    @torch.no_grad()
+    def end_cycle(
+        self,
+        step: int,
+        num_steps: int,
+        progress: float | None,
+        lr_frac: float,
+        grams: FloatArray | None = None,
+    ) -> CycleStats:
+        """Take the displacement of the cycle that just ended into the trend; return all inner products.
+
+        The cycle's start is kept until `begin_cycle`, because a jump may still need d. A displacement that is not
+        finite is not taken in.
+
+        Args:
+            step: net optimizer updates so far; `num_steps` of them in this cycle.
+            num_steps: see `step`.
+            progress: step over planned steps, None if unknown.
+            lr_frac: learning rate over the largest so far.
+            grams: what `measure` gave, brought to the host by the caller; None: that is done here.
+        """
+        grams = to_host(self.measure()) if grams is None else grams
+        self.num_cycles += 1
+        stats = self._stats(step, num_steps, progress, lr_frac, grams)
+        if not math.isfinite(stats.displacement_norm):
+            self.num_cycles -= 1
+            return stats
+        for places in self._chunks:
             trend = [self._trend[index] for index in places]
-            grams.append(gram_of([d, joined(trend).to(dtype), theta]))
-            lerp_(trend, [part.to(trend[0].dtype) for part in _split_like(d, trend)], 1.0 - self.scale)
+            pieces = _split_like(self._weights_and_displacement(places)[1], trend)
+            lerp_(trend, [piece.to(trend[0].dtype) for piece in pieces], 1.0 - self.scale)
+        return stats
+
+    def _stats(
+        self, step: int, num_steps: int, progress: float | None, lr_frac: float, grams: FloatArray
+    ) -> CycleStats:
         return CycleStats(
             cycle=self.num_cycles,
             step=step,
@@ -108,7 +144,7 @@ class Trajectory:
             progress=progress,
             lr_frac=lr_frac,
             scale=self.scale,
-            **self._by_group(to_host(grams)),
+            **self._by_group(grams),
         )
 
     def _by_group(self, grams: FloatArray) -> dict[str, FloatArray]:

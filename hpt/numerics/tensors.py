@@ -55,8 +55,9 @@ def moved(parameters: Sequence[torch.Tensor], before: Sequence[torch.Tensor]) ->
         pieces = (tensor.detach().reshape(-1).split(PIECE_NUMBERS) for tensor in (parameter, earlier))
         for mine, other in zip(*pieces, strict=True):
             wide = mine.to(compute_dtype(mine.dtype))
-            norms.append(torch.linalg.vector_norm(wide - other.to(wide.device, wide.dtype)).cpu())
-    return float(torch.linalg.vector_norm(torch.stack(norms).double()))
+            norms.append(torch.linalg.vector_norm(wide - other.to(wide.device, wide.dtype)))
+    device = norms[0].device  # one transfer, also where the parameters lie on several devices
+    return float(torch.linalg.vector_norm(torch.stack([norm.to(device) for norm in norms]).double()))
 
 
 @torch.no_grad()

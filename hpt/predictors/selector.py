@@ -115,7 +115,7 @@ class LearnedSelector(Stateful):
         self._horizon = self.far
         self._stride = max(FORECAST_INTERVAL_STEPS, config.cycle_steps // FORECASTS_PER_CYCLE)
         self._encoder = FeatureEncoder(num_groups, config.cycle_steps)
-        self._bandit = ArmBandit(self.arms, base_arm) if getattr(config.learner, "bandit", False) else None
+        self._bandit = ArmBandit(self.arms, base_arm) if config.learner.bandit else None
         self._planner = ActionPlanner(config.cycle_steps, config.predict.max_jump_ratio)
         self._tick = 0
         self._features: Vector | None = None

@@ -23,7 +23,7 @@ from hpt.records import JumpRecord
 from hpt.trainer import forks, recovery
 from hpt.trainer.components import Components
 from hpt.trainer.ledger import FORWARD_SHARE
-from hpt.trainer.pending import losses_since_jump, read, stand
+from hpt.trainer.pending import losses_since_jump, read_with, stand
 
 PROBE_GRACE = 2.0  # full-step equivalents that may be spent before the run is long enough for a share of it
 
@@ -47,7 +47,8 @@ def _verdict_falls_against_jump(c: Components) -> bool:
 
 
 def _end_cycle(c: Components, batches: list[Any]) -> None:
-    steps = read(c)
+    steps, grams = read_with(c, c.outer.trajectory.measure())
+    c.ledger.lap("trajectory")
     if not steps.is_finite:
         recovery.undo_cycle(c, "loss or gradient was not finite in the cycle")
         return
@@ -63,7 +64,7 @@ def _end_cycle(c: Components, batches: list[Any]) -> None:
         c.controller.forced_full()
         return
     lr_frac = c.history.lr_frac(c.full.lr)
-    stats = c.outer.end_cycle(c.controller.step, c.config.cycle_steps, c.progress, lr_frac)
+    stats = c.outer.trajectory.end_cycle(c.controller.step, c.config.cycle_steps, c.progress, lr_frac, grams)
     c.ledger.lap("trajectory")
     if not math.isfinite(stats.displacement_norm):
         recovery.roll_back(c, "weights are not finite at the end of a cycle")

@@ -106,7 +106,7 @@ def _replay(c: Components, fork: Fork) -> list[list[float]]:
         elif outcome.fault is not None:
             break
     c.full.forget()
-    return c.readings.drain()
+    return c.readings.drain()[0]
 
 
 def _tell(c: Components, fork: Fork, result: ForkValue, *, kept: bool) -> None:

@@ -157,6 +157,8 @@ class HybridTrainer:
 
     def _full(self, batch: Any, phase: Phase) -> tuple[bool, Callable[[], float], Callable[[], float] | None]:
         """WARMUP, FULL, CORRECT: one micro-batch, and what follows from an update."""
+        if not self._c.reads_at_once and not self._c.is_baseline and self.num_calls == 0:
+            self._c.outer.take_snapshot()  # what turns out not finite a cycle later is undone, in the first cycle too
         outcome = recovery.run_with_retries(self._c, batch)
         if outcome.updated:
             self._updated(outcome, phase)

@@ -1,5 +1,9 @@
 """The steps of the cycle under way: reading them, and letting them stand."""
 
+from collections.abc import Sequence
+
+import torch
+
 from hpt.control.correct import settled
 from hpt.history import FloatArray, StepStats
 from hpt.jump.stats import CycleStats
@@ -11,8 +15,14 @@ KEPT_RECOVERY = 1.2  # a kept jump lifts a shrunken horizon by a fifth
 
 def read(c: Components) -> StepStats:
     """All pending steps, with one transfer for those that were not read yet."""
-    c.history.fill(c.readings.drain())
-    return c.history.pending()
+    return read_with(c, ())[0]
+
+
+def read_with(c: Components, others: Sequence[torch.Tensor]) -> tuple[StepStats, FloatArray]:
+    """The same, and other tensors of one shape in the same transfer, (m, ...)."""
+    rows, arrays = c.readings.drain(others)
+    c.history.fill(rows)
+    return c.history.pending(), arrays
 
 
 def losses_since_jump(c: Components) -> FloatArray:
@@ -56,5 +66,5 @@ def _conclude_jump(c: Components, losses: FloatArray) -> None:
     c.state.horizon_factor = min(1.0, c.state.horizon_factor * KEPT_RECOVERY)
     if watched.features is not None:
         residual = (settled(losses) - watched.uncorrected_mean) / watched.far.scale
-        c.corrector.observe(watched.features, residual, watched.step, watched.horizon, was_jump=True)
+        c.corrector.observe(watched.features, residual)
     c.predictor.judge(outcome)

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from hpt.jump.gram import to_host
+from hpt.jump.stats import FloatArray
+
 Row = list[float] | torch.Tensor
 
 
@@ -41,15 +44,29 @@ class StepReadings:
         """Forget them: the steps were undone."""
         self._rows = []
 
-    def drain(self) -> list[list[float]]:
-        """Loss, gradient norm and group norms, (n, 2 + G), of every row so far, with one transfer; then forget them."""
+    def drain(self, others: Sequence[torch.Tensor] = ()) -> tuple[list[list[float]], FloatArray]:
+        """Every row so far, and other tensors wanted of the device now, with one transfer; then forget the rows.
+
+        Args:
+            others: tensors of one shape.
+
+        Returns:
+            Loss, gradient norm and group norms (n, 2 + G), and the other tensors (m, ...).
+        """
         rows, self._rows = self._rows, []
+        on_device = [row for row in rows if isinstance(row, torch.Tensor)]
+        if not on_device or not others or any(one.device != on_device[0].device for one in others):
+            read = torch.stack(on_device).tolist() if on_device else rows
+            return self._converted(read), to_host(others) if others else np.zeros(0)
+        flat = torch.cat([*on_device, *(one.reshape(-1) for one in others)]).tolist()
+        size = len(on_device[0])
+        read = [flat[first : first + size] for first in range(0, size * len(rows), size)]
+        return self._converted(read), np.array(flat[size * len(rows) :]).reshape(len(others), *others[0].shape)
+
+    def _converted(self, rows: Sequence[Row]) -> list[list[float]]:
         if not rows:
             return []
-        on_host = isinstance(rows[0], list)
-        raw = np.array(
-            rows if on_host else torch.stack([row for row in rows if isinstance(row, torch.Tensor)]).tolist()
-        )
+        raw = np.array(rows)
         losses, squares = raw[:, : self._num_losses], np.square(raw[:, self._num_losses : -1])
         # Sums run from left to right, so that one step read by itself gives the same bits.
         loss = losses.cumsum(axis=1)[:, -1] / self._num_losses

@@ -5,7 +5,8 @@ allocate on first use is in the baseline of all, and not in the growth of one.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -19,38 +20,33 @@ from hpt.memory.probe import (
     read_memory,
     used_host_bytes,
 )
-from hpt.records import EventRecord, JumpRecord, MemoryRecord, Phase
-from hpt.trainer.hybrid import HybridTrainer
+from hpt.records import EventRecord, JumpRecord, MemoryRecord, Phase, jsonable
 from hpt.trainer.precision import Precision
-from hpt.trainer.trajectory import OwnDirection
-from hpt.validate.forced import Forced, config_of, model_of, plain_values, workload_of
-from hpt.validate.out_of_place import jump_out_of_place
-from hpt.validate.plan import DRILL_MODEL, NO_CLEANUP, OUT_OF_PLACE, WARMUP_STEPS, Job
+from hpt.validate.forced import Forced, config_of, held_bytes, model_of, plain_values, workload_of
+from hpt.validate.plan import DRILL_MODEL, NO_CLEANUP, OUT_OF_PLACE, PLAIN, WARMUP_STEPS, ValidationJob
 
-Emit = Callable[[dict[str, Any]], None]
 READS = 200
+READINGS = ("allocated_bytes", "reserved_bytes", "process_bytes", "device_bytes")
 
 
-def run_arm(job: Job, emit: Emit) -> None:
-    """Run it; `emit` gets a "start", a "step" after every call, and an "end"."""
+def run_arm(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+    """Run it; yields a "start", a "step" after every call, and an "end"."""
+    job = ValidationJob.from_document(arguments)
     device = torch.device(job.device)
     _warm_up(job)
     meter = PeakMeter(device)
-    baseline = read_memory(device)
-    emit(
-        {
-            "kind": "start",
-            "baseline_bytes": _in_use(device),
-            "baseline": _fields(baseline),
-            "peak_method": meter.method,
-            "sources": describe_sources(device),
-            "limit_bytes": limit_bytes(device),
-            "host_limit_bytes": host_limit_bytes(),
-            "threads": torch.get_num_threads(),
-            "device_name": torch.cuda.get_device_name(device) if is_gpu(device) else None,
-        }
-    )
-    arm = _HybridArm(job, meter) if job.is_hybrid else _PlainArm(job, device)
+    yield {
+        "kind": "start",
+        "baseline_bytes": held_bytes(device),
+        "baseline": _reading(device),
+        "peak_method": meter.method,
+        "sources": describe_sources(device),
+        "limit_bytes": limit_bytes(device),
+        "host_limit_bytes": host_limit_bytes(),
+        "threads": torch.get_num_threads(),
+        "device_name": torch.cuda.get_device_name(device) if is_gpu(device) else None,
+    }
+    arm = _PlainArm(job, device) if job.name == PLAIN else _HybridArm(job, meter)
     began = time.perf_counter()
     call = 0
     while arm.num_updates < job.steps:
@@ -59,7 +55,7 @@ def run_arm(job: Job, emit: Emit) -> None:
         called = time.perf_counter()
         phase, loss = arm.step()
         wall_s = time.perf_counter() - called
-        emit(
+        yield jsonable(
             {
                 "kind": "step",
                 "call": call,
@@ -69,29 +65,23 @@ def run_arm(job: Job, emit: Emit) -> None:
                 "peak_bytes": meter.stop(),
                 "host_used_bytes": used_host_bytes(),
                 "wall_s": wall_s,
-                **_fields(read_memory(device)),
+                **_reading(device),
             }
         )
-    emit({"kind": "end", "wall_s": time.perf_counter() - began, **arm.account()})
+    yield jsonable({"kind": "end", "wall_s": time.perf_counter() - began, **arm.account()})
 
 
-def _fields(reading: Any) -> dict[str, int | None]:
-    names = ("allocated_bytes", "reserved_bytes", "process_bytes", "device_bytes")
-    return {name: getattr(reading, name) for name in names}
-
-
-def _in_use(device: torch.device) -> int | None:
-    """What peaks are measured against before the model exists."""
+def _reading(device: torch.device) -> dict[str, int | None]:
     reading = read_memory(device)
-    return reading.allocated_bytes if is_gpu(device) else reading.process_bytes
+    return {name: getattr(reading, name) for name in READINGS}
 
 
-def _warm_up(job: Job) -> None:
+def _warm_up(job: ValidationJob) -> None:
     """All phases on the tiny model, the learner's first updates included: libraries, kernels, allocators."""
     if job.threads is not None:
         torch.set_num_threads(job.threads)
-    tiny = Job(
-        kind="arm", name="hybrid", model=DRILL_MODEL, steps=40, batch_size=1, seq_len=8, device=job.device, seed=0
+    tiny = ValidationJob(
+        kind="arm", name="hybrid", model=DRILL_MODEL, steps=40, batch_size=1, seq_len=8, device=job.device
     )
     Forced(tiny).run(tiny.steps)
 
@@ -99,7 +89,7 @@ def _warm_up(job: Job) -> None:
 class _PlainArm:
     """The loop a user writes by hand, with the same clipping, schedule and precision."""
 
-    def __init__(self, job: Job, device: torch.device) -> None:
+    def __init__(self, job: ValidationJob, device: torch.device) -> None:
         workload = self._workload = workload_of(job, device)
         self._model = model_of(workload, job.dtype)
         self._optimizer = workload.build_optimizer(self._model)
@@ -124,18 +114,29 @@ class _PlainArm:
 
     def account(self) -> dict[str, Any]:
         """Bytes of what the arm holds."""
-        return {"items": _held(self._model, self._optimizer)}
+        return {"items": _items(self._model, self._optimizer)}
 
 
 class _HybridArm:
-    """The trainer on its forced cycle."""
+    """The trainer on its forced cycle; every jump is watched, and made out of place if that is the arm."""
 
-    def __init__(self, job: Job, meter: PeakMeter) -> None:
-        changes = {"memory": {"cleanup_interval": 0}} if job.name == NO_CLEANUP else {}
-        self._forced = Forced(job, changes)
-        if job.name == OUT_OF_PLACE:
-            jump_out_of_place(self._forced.trainer)
-        self._jump_extra_bytes = _watch_jumps(self._forced.trainer, meter)
+    def __init__(self, job: ValidationJob, meter: PeakMeter) -> None:
+        self._forced = Forced(job, {"memory": {"cleanup_interval": 0}} if job.name == NO_CLEANUP else {})
+        self._device, self._meter = torch.device(job.device), meter
+        self._out_of_place = job.name == OUT_OF_PLACE
+        self._jump_extra_bytes: list[int] = []
+        self._forced.trainer.outer.around_move = self._around_move
+
+    @contextmanager
+    def _around_move(self) -> Generator[None]:
+        """Note the most memory that a jump takes above what was held before it."""
+        held = held_bytes(self._device)
+        self._meter.split()
+        with new_tensors(self._forced.trainer.outer.trajectory.parameters) if self._out_of_place else nullcontext():
+            yield
+        peak = self._meter.split()
+        if held is not None and peak is not None:
+            self._jump_extra_bytes.append(max(0, peak - held))
 
     @property
     def num_updates(self) -> int:
@@ -150,22 +151,21 @@ class _HybridArm:
     def account(self) -> dict[str, Any]:
         """Bytes of what the arm holds, what the layers did and what they cost."""
         forced, trainer = self._forced, self._forced.trainer
-        parts = trainer._parts  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        snapshot = parts.moving.snapshot
+        memory, snapshot = trainer.memory, trainer.outer.snapshot
         began = time.perf_counter()
         for _ in range(READS):
-            parts.memory.read()
+            memory.read()
         read_s = (time.perf_counter() - began) / READS
         summary = trainer.summary()
         num_records = sum(isinstance(one, MemoryRecord) for one in forced.records)
-        held = {"trajectory": parts.trajectory.nbytes, "snapshot": 0 if snapshot is None else snapshot.nbytes}
+        held = {"trajectory": trainer.outer.trajectory.nbytes, "snapshot": 0 if snapshot is None else snapshot.nbytes}
         return {
-            "items": _held(forced.model, forced.optimizer) | held,
-            "placement": _placement(parts),
+            "items": _items(forced.model, forced.optimizer) | held,
+            "placement": dict.fromkeys(held, "host" if is_gpu(self._device) else str(self._device)),
             "jump_extra_bytes": max(self._jump_extra_bytes, default=None),
-            "num_copies": parts.memory.copies.num_copies,
-            "num_cleanups": parts.memory.cleaner.num_cleanups,
-            "freed_bytes": parts.memory.cleaner.freed_bytes,
+            "num_copies": memory.copies.num_copies,
+            "num_cleanups": memory.cleaner.num_cleanups,
+            "freed_bytes": memory.cleaner.freed_bytes,
             "phases": summary["phases"],
             "counters": summary["counters"],
             "seconds": summary["seconds"],
@@ -178,33 +178,21 @@ class _HybridArm:
         }
 
 
-def _watch_jumps(trainer: HybridTrainer, meter: PeakMeter) -> list[int]:
-    """The most memory that each later application of a jump takes above what was held before it, bytes."""
-    trajectory = trainer._parts.trajectory  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    device, apply = trainer._parts.device, trajectory.apply  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    found: list[int] = []
+@contextmanager
+def new_tensors(parameters: Sequence[torch.nn.Parameter]) -> Generator[None]:
+    """The test double that jumps out of place: every parameter is replaced by a new tensor, then the old ones go.
 
-    def watched(
-        coefficients: Mapping[str, float], own: OwnDirection | None = None, group_factors: Sequence[float] = ()
-    ) -> None:
-        held = _in_use(device)
-        meter.split()
-        apply(coefficients, own, group_factors)
-        peak = meter.split()
-        if held is not None and peak is not None:
-            found.append(max(0, peak - held))
-
-    trajectory.apply = watched
-    return found
+    This is how the system hpt re-implements was built (a new model per jump), and what layer 1 prevents: while a jump
+    is made all weights exist twice. There is no switch for it.
+    """
+    old = [parameter.data for parameter in parameters]
+    for parameter in parameters:
+        parameter.data = parameter.data.clone(memory_format=torch.preserve_format)
+    yield
+    del old
 
 
-def _placement(parts: Any) -> dict[str, str]:
-    """Where trajectory and snapshot live."""
-    where = "host" if parts.device.type == "cuda" else str(parts.device)
-    return {"trajectory": where, "snapshot": where}
-
-
-def _held(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
+def _items(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
     """Bytes of parameters, gradients and optimizer state, shared ones once."""
     parameters = list(model.parameters())
     grads = [one.grad for one in parameters if one.grad is not None]

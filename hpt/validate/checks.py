@@ -1,12 +1,13 @@
 """The verdicts: each check has a name, a threshold, evidence and one word. What did not run has failed."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpt.validate import plan
-from hpt.validate.results import Outcome, growth, peak_bytes
+from hpt.validate.results import ValidationResult, growth, peak_bytes
 
 PASSED, NOT_PASSED, INCONCLUSIVE, REPORTED = "passed", "failed", "inconclusive", "reported"
 MB = 1e6
@@ -17,8 +18,9 @@ MAX_GROWTH_MB = {"cpu": 1.0, "cuda": 0.05}
 MAX_INTERVAL_MB = 2.0
 MAX_PROBE_FRAC = 0.005
 SAME_LOSS = 1e-3  # relative; the arms do the same sums in another order
+UNREAD = "a peak could not be read"
 HYBRIDS = (plan.HYBRID, plan.OUT_OF_PLACE, plan.NO_CLEANUP)
-Outcomes = Mapping[str, Outcome]
+Results = Mapping[str, ValidationResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,15 @@ class Check:
         return asdict(self)
 
 
-def check_all(arms: Outcomes, drills: Outcomes, estimates: Outcomes, device_type: str) -> list[Check]:
+def verdict_of(checks: list[Check]) -> str:
+    """Failed if any check failed, inconclusive if any was, else passed; nothing checked has failed."""
+    verdicts = {check.verdict for check in checks}
+    if NOT_PASSED in verdicts or not verdicts:
+        return NOT_PASSED
+    return INCONCLUSIVE if INCONCLUSIVE in verdicts else PASSED
+
+
+def check_all(arms: Results, drills: Results, estimates: Results, device_type: str) -> list[Check]:
     """Every check that the asked arms, drills and estimates allow, in the order of the report."""
     checks = [*_ran({**arms, **drills, **estimates})]
     done = {name: arm for name, arm in arms.items() if arm.is_done}
@@ -46,7 +56,7 @@ def check_all(arms: Outcomes, drills: Outcomes, estimates: Outcomes, device_type
     return checks
 
 
-def _comparisons(done: Outcomes, estimates: Outcomes, device_type: str) -> Iterator[Check]:
+def _comparisons(done: Results, estimates: Results, device_type: str) -> Iterator[Check]:
     plain, hybrid = done.get(plan.PLAIN), done.get(plan.HYBRID)
     if hybrid is not None:
         yield _copies(hybrid)
@@ -68,96 +78,82 @@ def _comparisons(done: Outcomes, estimates: Outcomes, device_type: str) -> Itera
         yield _estimated_ratio(cuda)
 
 
-def _judge(*, passed: bool) -> str:
-    return PASSED if passed else NOT_PASSED
+def _judged(name: str, threshold: str, value: float | None, evidence: str, *, passed: bool) -> Check:
+    return Check(name, PASSED if passed else NOT_PASSED, threshold, value, evidence)
 
 
-def _ran(outcomes: Outcomes) -> Iterator[Check]:
+def _ran(outcomes: Results) -> Iterator[Check]:
     failed = [
         f"{one.name}: {one.message or 'no message'} (exit {one.exit_code})"
         for one in outcomes.values()
         if not one.is_done
     ]
     evidence = "; ".join(failed) or f"{len(outcomes)} of {len(outcomes)} ran to their end"
-    yield Check(
-        "everything ran", _judge(passed=not failed and bool(outcomes)), "no failure", float(len(failed)), evidence
-    )
+    passed = not failed and bool(outcomes)
+    yield _judged("everything ran", "no failure", float(len(failed)), evidence, passed=passed)
 
 
-def _forced_cycle(arm: Outcome) -> Check:
-    phases = {name: count for name, count in arm.end["phases"].items() if count}
-    counters = arm.end["counters"]
-    kept = counters["jumps_accepted"] - counters["jumps_rolled_back"]
-    rolled = counters["jumps_rolled_back"]
-    passed = len(phases) == 4 and kept >= plan.MIN_KEPT_JUMPS and rolled >= 1
-    return Check(
+def _forced_cycle(arm: ValidationResult) -> Check:
+    num_phases = sum(count > 0 for count in arm.end["phases"].values())
+    rolled = arm.end["counters"]["jumps_rolled_back"]
+    kept = arm.end["counters"]["jumps_accepted"] - rolled
+    return _judged(
         f"forced cycle: {arm.name}",
-        _judge(passed=passed),
         f"4 phases, at least {plan.MIN_KEPT_JUMPS} kept jumps and the planned rollback",
         float(kept),
-        f"{len(phases)} phases, {kept} jumps kept, {rolled} rolled back",
+        f"{num_phases} phases, {kept} jumps kept, {rolled} rolled back",
+        passed=num_phases == 4 and kept >= plan.MIN_KEPT_JUMPS and rolled >= 1,
     )
 
 
-def _same_training(plain: Outcome, hybrid: Outcome) -> Check:
+def _same_training(plain: ValidationResult, hybrid: ValidationResult) -> Check:
     """Until the first jump both arms are the same run."""
-    before = hybrid.steps[: _first_jump(hybrid)]
+    before = list(itertools.takewhile(lambda step: step["phase"] != "PREDICT", hybrid.steps))
     pairs = [(one["loss"], other["loss"]) for one, other in zip(plain.steps, before, strict=False)]
     worst = max((abs(one - other) / abs(one) for one, other in pairs), default=math.nan)
-    return Check(
+    return _judged(
         "same training before the first jump",
-        _judge(passed=worst <= SAME_LOSS),
         f"losses within {SAME_LOSS:g}, relative",
         worst if math.isfinite(worst) else None,
         f"{len(pairs)} losses differ by at most {worst:.1e}",
+        passed=worst <= SAME_LOSS,
     )
 
 
-def _first_jump(arm: Outcome) -> int:
-    jumps = [index for index, step in enumerate(arm.steps) if step["phase"] == "PREDICT"]
-    return jumps[0] if jumps else len(arm.steps)
-
-
-def _ratio(plain: Outcome, hybrid: Outcome, device_type: str) -> Check:
-    below, above = peak_bytes(plain), peak_bytes(hybrid)
+def _ratio(plain: ValidationResult, hybrid: ValidationResult, device_type: str) -> Check:
+    name, below, above = "peak over plain", peak_bytes(plain), peak_bytes(hybrid)
     if not below or above is None:
-        return Check("peak over plain", NOT_PASSED, "a peak was read in both arms", None, "a peak could not be read")
-    ratio = above / below
-    evidence = f"{above / MB:.1f} MB over {below / MB:.1f} MB"
+        return Check(name, NOT_PASSED, "a peak was read in both arms", None, UNREAD)
+    ratio, evidence = above / below, f"{_mb(above)} over {_mb(below)}"
     if device_type == "cpu":
-        return Check("peak over plain", REPORTED, "none on a CPU: there is nowhere to offload to", ratio, evidence)
-    return Check("peak over plain", _judge(passed=ratio <= MAX_PEAK_RATIO), f"<= {MAX_PEAK_RATIO}", ratio, evidence)
+        return Check(name, REPORTED, "none on a CPU: there is nowhere to offload to", ratio, evidence)
+    return _judged(name, f"<= {MAX_PEAK_RATIO}", ratio, evidence, passed=ratio <= MAX_PEAK_RATIO)
 
 
-def _itemised(plain: Outcome, hybrid: Outcome) -> Check:
+def _itemised(plain: ValidationResult, hybrid: ValidationResult) -> Check:
     below, above, items = peak_bytes(plain), peak_bytes(hybrid), hybrid.end["items"]
     name, threshold = "peak is plain + trajectory + snapshot", f"within {MAX_ITEMISED_GAP:.0%}"
     if not below or above is None:
-        return Check(name, NOT_PASSED, threshold, None, "a peak could not be read")
-    expected = below + items["trajectory"] + items["snapshot"]
-    gap = above / expected - 1.0
-    evidence = (
-        f"{above / MB:.1f} MB against {below / MB:.1f} + {items['trajectory'] / MB:.1f} + "
-        f"{items['snapshot'] / MB:.1f} = {expected / MB:.1f} MB, {gap:+.1%}"
-    )
-    return Check(name, _judge(passed=abs(gap) <= MAX_ITEMISED_GAP), threshold, gap, evidence)
+        return Check(name, NOT_PASSED, threshold, None, UNREAD)
+    parts = (below, items["trajectory"], items["snapshot"])
+    gap = above / sum(parts) - 1.0
+    itemised = " + ".join(f"{part / MB:.1f}" for part in parts)
+    evidence = f"{_mb(above)} against {itemised} = {_mb(sum(parts))}, {gap:+.1%}"
+    return _judged(name, threshold, gap, evidence, passed=abs(gap) <= MAX_ITEMISED_GAP)
 
 
-def _host_copies(hybrid: Outcome) -> Check:
-    items = hybrid.end["items"]
-    held = items["trajectory"] + items["snapshot"]
-    where = hybrid.end["placement"]["trajectory"]
-    return Check(
-        "pinned host memory", REPORTED, "none", held / MB, f"trajectory and snapshot on the {where}: {held / MB:.1f} MB"
-    )
+def _host_copies(hybrid: ValidationResult) -> Check:
+    held = hybrid.end["items"]["trajectory"] + hybrid.end["items"]["snapshot"]
+    evidence = f"trajectory and snapshot on the {hybrid.end['placement']['trajectory']}: {_mb(held)}"
+    return Check("pinned host memory", REPORTED, "none", held / MB, evidence)
 
 
-def _copies(hybrid: Outcome) -> Check:
+def _copies(hybrid: ValidationResult) -> Check:
     count = hybrid.end["num_copies"]
-    return Check("copies", _judge(passed=count == 0), "0 parameters moved", float(count), f"{count} storage changes")
+    return _judged("copies", "0 parameters moved", float(count), f"{count} storage changes", passed=count == 0)
 
 
-def _growth(hybrid: Outcome, device_type: str) -> Check:
+def _growth(hybrid: ValidationResult, device_type: str) -> Check:
     slope, limit = growth(hybrid), MAX_GROWTH_MB[device_type]
     threshold = f"upper 95 % bound <= {limit} MB/step, interval at most {MAX_INTERVAL_MB} MB/step wide"
     if slope is None:
@@ -166,35 +162,34 @@ def _growth(hybrid: Outcome, device_type: str) -> Check:
     evidence = f"{slope.per_step / MB:+.4f} MB/step [{low:+.4f}, {high:+.4f}] over {slope.num_steps} FULL steps"
     if high - low > MAX_INTERVAL_MB:
         return Check("growth", INCONCLUSIVE, threshold, high, evidence)
-    return Check("growth", _judge(passed=high <= limit), threshold, high, evidence)
+    return _judged("growth", threshold, high, evidence, passed=high <= limit)
 
 
-def _layer_1(hybrid: Outcome, double: Outcome) -> Check:
+def _layer_1(hybrid: ValidationResult, double: ValidationResult) -> Check:
     """In-place jumps need less than the double's, which the counter must have seen."""
     extra, extra_double = hybrid.end["jump_extra_bytes"], double.end["jump_extra_bytes"]
     seen = double.end["num_copies"]
     saved = None if extra is None or extra_double is None else extra_double - extra
     seconds = [arm.end["seconds"]["part"].get("jump", 0.0) for arm in (hybrid, double)]
-    return Check(
+    return _judged(
         "layer 1 saves",
-        _judge(passed=seen > 0 and saved is not None and saved > 0),
         "> 0, and the out-of-place double is counted",
         None if saved is None else saved / MB,
         f"a jump takes {_mb(extra)} in place, {_mb(extra_double)} out of place ({seen} copies counted); "
         f"all jumps {seconds[0]:.3f} s against {seconds[1]:.3f} s",
+        passed=seen > 0 and saved is not None and saved > 0,
     )
 
 
-def _layer_2(hybrid: Outcome, without: Outcome) -> Check:
-    peaks = [peak_bytes(arm) for arm in (hybrid, without)]
-    saved = None if None in peaks else (peaks[1] or 0) - (peaks[0] or 0)
+def _layer_2(hybrid: ValidationResult, without: ValidationResult) -> Check:
+    below, above = peak_bytes(hybrid), peak_bytes(without)
     return Check(
         "layer 2 saves in the arms",
         REPORTED,
         "none: it acts when memory lies idle, see the drill",
-        None if saved is None else saved / MB,
-        f"{hybrid.end['num_cleanups']} clean-ups gave back {_mb(hybrid.end['freed_bytes'])}; peak {_mb(peaks[0])} "
-        f"with, {_mb(peaks[1])} without",
+        None if below is None or above is None else (above - below) / MB,
+        f"{hybrid.end['num_cleanups']} clean-ups gave back {_mb(hybrid.end['freed_bytes'])}; peak {_mb(below)} "
+        f"with, {_mb(above)} without",
     )
 
 
@@ -202,47 +197,47 @@ def _mb(count: int | None) -> str:
     return "not read" if count is None else f"{count / MB:.1f} MB"
 
 
-def _probe_cost(hybrid: Outcome) -> Check:
+def _probe_cost(hybrid: ValidationResult) -> Check:
     share = hybrid.end["probe_s"] / hybrid.end["trainer_wall_s"]
-    return Check(
+    return _judged(
         "cost of watching memory",
-        _judge(passed=share <= MAX_PROBE_FRAC),
         f"<= {MAX_PROBE_FRAC:.1%} of the time",
         share,
         f"{hybrid.end['probe_s'] * 1e3:.2f} ms of {hybrid.end['trainer_wall_s']:.2f} s, one reading "
         f"{hybrid.end['read_s'] * 1e6:.0f} us",
+        passed=share <= MAX_PROBE_FRAC,
     )
 
 
-def _estimate(plain: Outcome, estimate: Outcome) -> Check:
+def _estimate(plain: ValidationResult, estimate: ValidationResult) -> Check:
     measured, expected = peak_bytes(plain), estimate.end["plain_peak_bytes"]
     name, threshold = "estimate against measurement", f"within {MAX_ESTIMATE_GAP:.0%}"
     if not measured:
         return Check(name, NOT_PASSED, threshold, None, "the peak of the plain arm could not be read")
     gap = expected / measured - 1.0
-    evidence = f"plain: {expected / MB:.1f} MB estimated, {measured / MB:.1f} MB measured, {gap:+.1%}"
-    return Check(name, _judge(passed=abs(gap) <= MAX_ESTIMATE_GAP), threshold, gap, evidence)
+    evidence = f"plain: {_mb(expected)} estimated, {_mb(measured)} measured, {gap:+.1%}"
+    return _judged(name, threshold, gap, evidence, passed=abs(gap) <= MAX_ESTIMATE_GAP)
 
 
-def _estimated_ratio(estimate: Outcome) -> Check:
-    ratio = estimate.end["ratio"]
-    kept = sum((estimate.end["host_pinned_bytes"] or {}).values())
-    return Check(
+def _estimated_ratio(estimate: ValidationResult) -> Check:
+    end = estimate.end
+    kept = sum((end["host_pinned_bytes"] or {}).values())
+    return _judged(
         "estimated peak over plain on a CUDA device",
-        _judge(passed=ratio <= MAX_PEAK_RATIO),
         f"<= {MAX_PEAK_RATIO}",
-        ratio,
-        f"{estimate.end['hybrid_peak_bytes'] / MB:.1f} MB over {estimate.end['plain_peak_bytes'] / MB:.1f} MB at batch "
-        f"{estimate.end['batch_size']}, sequence {estimate.end['seq_len']}; {kept / MB:.1f} MB pinned on the host",
+        end["ratio"],
+        f"{_mb(end['hybrid_peak_bytes'])} over {_mb(end['plain_peak_bytes'])} at batch {end['batch_size']}, "
+        f"sequence {end['seq_len']}; {_mb(kept)} pinned on the host",
+        passed=end["ratio"] <= MAX_PEAK_RATIO,
     )
 
 
-def _drill(one: Outcome) -> Check:
-    end = one.end
-    return Check(
+def _drill(one: ValidationResult) -> Check:
+    saved = one.end["saved_bytes"]
+    return _judged(
         f"drill: {one.name}",
-        _judge(passed=bool(end["passed"])),
         plan.DRILLS[one.name],
-        None if end["saved_bytes"] is None else end["saved_bytes"] / MB,
-        end["evidence"],
+        None if saved is None else saved / MB,
+        one.end["evidence"],
+        passed=bool(one.end["passed"]),
     )

@@ -5,9 +5,9 @@ snapshot are pinned on the host by default, and what is left on the device of PR
 parameter at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import Any
 
@@ -15,19 +15,29 @@ import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from hpt.config import TrajectoryConfig
 from hpt.memory.estimate import LIMITS, FittingPlan, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like, plan_for
 from hpt.trainer.precision import Precision
-from hpt.validate.forced import config_of, model_of, workload_of
-from hpt.validate.plan import DTYPES, Job
+from hpt.validate.forced import config_of, model_of, results_of, workload_of
+from hpt.validate.plan import DTYPES, ValidationJob
 from hpt.workloads.workload import Workload
 
 CPU = torch.device("cpu")
-COPIES = 1 + len(TrajectoryConfig().scales)  # where the cycle began, and one average a time scale
+COPIES = 2  # where the cycle began, and the trend
+GIB = 1024**3
+SAYS = {
+    "fp32": "in fp32",
+    "bf16": "with bf16 autocast (weights and moments stay fp32)",
+    "bf16-weights": "with weights, gradients and moments in bf16, which changes the arithmetic of the update",
+}
 Peaks = dict[str, PhasePeak]
 
 
-def estimate_job(job: Job) -> dict[str, Any]:
+def run_estimates(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+    """The estimates that a job names, each with its result or the error that it met."""
+    return results_of(arguments, estimate_job)
+
+
+def estimate_job(job: ValidationJob) -> dict[str, Any]:
     """The job's estimate as plain values; `job.name` is the kind of device, "host", "cuda" or "cuda-here"."""
     for_cuda = job.name != "host"
     if job.name == "cuda" and job.context is not None:
@@ -50,36 +60,56 @@ def estimate_job(job: Job) -> dict[str, Any]:
     }
 
 
-def plan_job(job: Job, budget_bytes: float, wanted_batch: int) -> tuple[FittingPlan | None, list[FittingPlan]]:
-    """What fits a CUDA device of `budget_bytes`, and all that was tried."""
+def plan_job(job: ValidationJob, budget_bytes: float, wanted_batch: int) -> dict[str, Any]:
+    """What fits a CUDA device of `budget_bytes`, all that was tried, and the answer in a sentence."""
 
     @cache
     def peak_of(dtype: str, placement: str, batch: int) -> int:
-        return _worst(job, dtype, placement, batch)
+        peaks = phase_peaks(_resized(job, dtype, batch), for_cuda=True, on_device=placement == "device")
+        return max(one.peak_bytes for one in peaks.values())
 
     def static_of(dtype: str, placement: str) -> int:
         return static_bytes(job, dtype, on_device=placement == "device")
 
-    return plan_for(DTYPES, peak_of, static_of, budget_bytes, wanted_batch)
+    chosen, tried = plan_for(DTYPES, peak_of, static_of, budget_bytes, wanted_batch)
+    return {
+        "budget_bytes": int(budget_bytes),
+        "wanted_batch": wanted_batch,
+        "fits": chosen is not None,
+        "chosen": None if chosen is None else asdict(chosen),
+        "tried": [asdict(one) for one in tried],
+        "answer": _answer(job, chosen, tried),
+    }
 
 
-def _worst(job: Job, dtype: str, placement: str, batch: int) -> int:
-    peaks = phase_peaks(_resized(job, dtype, batch), for_cuda=True, on_device=placement == "device")
-    return max(one.peak_bytes for one in peaks.values())
+def _answer(job: ValidationJob, chosen: FittingPlan | None, tried: list[FittingPlan]) -> str:
+    if chosen is None:
+        least = min(one.least_budget_bytes for one in tried)
+        return (
+            f"{job.model} does not fit, in no way that was tried; the smallest device for it is {least / GIB:.1f} GiB"
+        )
+    refused = sorted({one.dtype for one in tried if not one.fits and one.dtype != chosen.dtype})
+    ruled_out = f"; {' and '.join(refused)} do not fit" if refused else ""
+    return (
+        f"{job.model} fits at sequence {job.seq_len}: {SAYS[chosen.dtype]}, "
+        f"trajectory and snapshot on the {chosen.placement}, "
+        f"{chosen.batch_size} windows at a time in {chosen.accumulation_steps} micro-batches, "
+        f"estimated peak {chosen.peak_bytes / GIB:.2f} GiB{ruled_out}"
+    )
 
 
-def _resized(job: Job, dtype: str, batch: int) -> Job:
+def _resized(job: ValidationJob, dtype: str, batch: int) -> ValidationJob:
     return replace(job, dtype=dtype, batch_size=batch)
 
 
-def _num_trained(job: Job) -> tuple[int, int]:
+def _num_trained(job: ValidationJob) -> tuple[int, int]:
     """Trained parameters, and bytes of one of them."""
     model, _, _ = _on_meta(job)
     trained = [one for one in model.parameters() if one.requires_grad]
     return sum(one.numel() for one in trained), trained[0].element_size()
 
 
-def _on_meta(job: Job) -> tuple[torch.nn.Module, Workload, Any]:
+def _on_meta(job: ValidationJob) -> tuple[torch.nn.Module, Workload, Any]:
     """The model without memory, its workload and a batch; a workload that cannot do without gets real memory."""
     try:
         with torch.device("meta"):
@@ -90,20 +120,20 @@ def _on_meta(job: Job) -> tuple[torch.nn.Module, Workload, Any]:
         return model_of(workload, job.dtype), workload, workload.batch(0)
 
 
-def kept_bytes(job: Job) -> dict[str, int]:
+def kept_bytes(job: ValidationJob) -> dict[str, int]:
     """Bytes of the trajectory (never below fp32) and of a snapshot: weights and AdamW's two moments."""
     count, size = _num_trained(job)
     return {"trajectory": COPIES * max(4, size) * count, "snapshot": 3 * size * count}
 
 
-def static_bytes(job: Job, dtype: str, *, on_device: bool) -> int:
+def static_bytes(job: ValidationJob, dtype: str, *, on_device: bool) -> int:
     """Weights, gradients and AdamW's moments, and the copies if they are on the device."""
     job = _resized(job, dtype, 1)
     count, size = _num_trained(job)
     return 4 * size * count + (sum(kept_bytes(job).values()) if on_device else 0)
 
 
-def phase_peaks(job: Job, *, for_cuda: bool, on_device: bool) -> Peaks:
+def phase_peaks(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Peaks:
     """Peaks of FULL (CORRECT and WARMUP are the same step), CYCLE (its end) and PREDICT.
 
     Args:
@@ -114,7 +144,7 @@ def phase_peaks(job: Job, *, for_cuda: bool, on_device: bool) -> Peaks:
     return estimate_peaks(lambda: _prepare(job, for_cuda=for_cuda, on_device=on_device), for_cuda=for_cuda)
 
 
-def _prepare(job: Job, *, for_cuda: bool, on_device: bool) -> Prepared:
+def _prepare(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Prepared:
     with unset_fake_temporarily():
         meta, workload, data = _on_meta(job)
     model, batch = as_fakes(meta), tree_map_only(torch.Tensor, fake_like, data)

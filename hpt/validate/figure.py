@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hpt.jsonfiles import disk_errors
 from hpt.validate.plan import HYBRID
-from hpt.validate.results import Outcome, in_use
+from hpt.validate.results import ValidationResult, in_use
 
 COLUMNS = (
     *("arm", "call", "step", "phase", "loss", "allocated_bytes", "reserved_bytes", "process_bytes"),
@@ -20,7 +20,7 @@ SHADES = {"WARMUP": "#eeeeee", "FULL": "#ffffff", "PREDICT": "#c44e52", "CORRECT
 MIB = 1024**2
 
 
-def write_csv(path: Path, arms: Mapping[str, Outcome]) -> None:
+def write_csv(path: Path, arms: Mapping[str, ValidationResult]) -> None:
     """A row a call; a value that was not read is empty.
 
     Raises:
@@ -33,7 +33,7 @@ def write_csv(path: Path, arms: Mapping[str, Outcome]) -> None:
             rows.writerows({**step, "arm": name} for step in arm.steps)
 
 
-def write_figure(path: Path, arms: Mapping[str, Outcome], title: str) -> None:
+def write_figure(path: Path, arms: Mapping[str, ValidationResult], title: str) -> None:
     """In use (line) and peak (thin line) of each arm over its calls.
 
     Raises:

@@ -6,16 +6,18 @@ trainer must undo that jump and the steps since.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import torch
 
 from hpt.config import HybridConfig
 from hpt.errors import UsageError
-from hpt.records import JumpRecord, Phase, Record
+from hpt.memory.probe import is_gpu, read_memory
+from hpt.records import JumpRecord, Phase, Record, jsonable
 from hpt.trainer.hybrid import HybridTrainer
-from hpt.validate.plan import ROLLED_BACK_JUMP, Job, forced_cycle
+from hpt.validate.plan import ROLLED_BACK_JUMP, ValidationJob, forced_cycle
 from hpt.workloads.gpt2 import SIZES, GPT2Text
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
@@ -24,7 +26,7 @@ BUMP = 100.0  # far above any band a forecast may have
 AUTOCAST = {"fp32": "none", "bf16": "bf16", "bf16-weights": "none"}
 
 
-def workload_of(job: Job, device: torch.device) -> Workload:
+def workload_of(job: ValidationJob, device: torch.device) -> Workload:
     """The job's model and data.
 
     Raises:
@@ -57,7 +59,7 @@ class Forced:
 
     def __init__(
         self,
-        job: Job,
+        job: ValidationJob,
         changes: Mapping[str, Any] | None = None,
         *,
         rolls_back: bool = True,
@@ -101,7 +103,7 @@ class Forced:
         return [str(getattr(one, "message", "")) for one in self.records if getattr(one, "name", None) == name]
 
 
-def config_of(job: Job, workload: Workload, changes: Mapping[str, Any]) -> HybridConfig:
+def config_of(job: ValidationJob, workload: Workload, changes: Mapping[str, Any]) -> HybridConfig:
     """The forced cycle with the job's precision and the workload's clipping, then the changes."""
     values = forced_cycle(job.steps, job.seed)
     values["precision"] = {"autocast": AUTOCAST[job.dtype]}
@@ -121,3 +123,39 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 def plain_values(record: Record) -> dict[str, Any]:
     """A record as plain values with its kind."""
     return {"kind": record.kind, **dataclasses.asdict(record)}
+
+
+def held_bytes(device: torch.device) -> int | None:
+    """What peaks are measured against: the tensors on a GPU, else the resident set."""
+    reading = read_memory(device)
+    return reading.allocated_bytes if is_gpu(device) else reading.process_bytes
+
+
+def results_of(
+    arguments: Mapping[str, Any], make: Callable[[ValidationJob], dict[str, Any]]
+) -> Generator[dict[str, Any]]:
+    """One result after the other for the names of a job; an error in one is its result, and the others follow."""
+    job = ValidationJob.from_document(arguments)
+    for name in job.names:
+        result, message = None, ""
+        try:
+            result = jsonable(make(dataclasses.replace(job, name=name)))
+        except Exception as error:  # noqa: BLE001 (whatever it is belongs to this one)
+            traceback.print_exc()
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+        yield {"kind": "result", "name": name, "result": result, "message": message}
+
+
+def drill_report(
+    layer: int | None,
+    on: Mapping[str, Any],
+    off: Mapping[str, Any],
+    *,
+    passed: bool,
+    evidence: str,
+    saved_bytes: int | None = None,
+    cost_s: float | None = None,
+) -> dict[str, Any]:
+    """What a drill found: accounts of the runs with and without the layer or option, and the verdict."""
+    found = {"layer": layer, "passed": passed, "on": on, "off": off}
+    return found | {"saved_bytes": saved_bytes, "cost_s": cost_s, "evidence": evidence}

@@ -1,16 +1,17 @@
 """Drills of the trainer's memory options: each saves something measured, and changes nothing it must not change."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from hpt.memory.cleanup import free_idle
 from hpt.memory.peak import PeakMeter
-from hpt.memory.probe import is_gpu, read_memory
+from hpt.memory.probe import is_gpu
 from hpt.records import Phase
-from hpt.validate.forced import Forced, workload_of
-from hpt.validate.plan import Job
+from hpt.validate.forced import Forced, drill_report, held_bytes, workload_of
+from hpt.validate.plan import ValidationJob
 from hpt.workloads.language import LanguageWorkload
 
 PARTS = 4
@@ -18,12 +19,11 @@ SAME_LOSS = 1e-3  # relative; sums in another order, then a few updates apart
 JUMPED_LOSS = 0.05  # relative, of the last losses when jumps differ in their last bits
 
 
-def _run(make: Callable[[], Forced], job: Job) -> dict[str, Any]:
+def _run(make: Callable[[], Forced], job: ValidationJob) -> dict[str, Any]:
     """Train to the end: losses, and the peak by phase above what the process held before the model was made."""
     device = torch.device(job.device)
     free_idle(device, collect=True)
-    reading = read_memory(device)
-    before = (reading.allocated_bytes if is_gpu(device) else reading.process_bytes) or 0
+    before = held_bytes(device) or 0
     forced, meter = make(), PeakMeter(device)
     losses: list[tuple[str, float]] = []
     peaks: dict[str, int] = {}
@@ -32,11 +32,10 @@ def _run(make: Callable[[], Forced], job: Job) -> dict[str, Any]:
         meter.start()
         losses.append((phase, forced.step()))
         peaks[phase] = max(peaks.get(phase, 0), (meter.stop() or 0) - before)
-    trajectory = forced.trainer._parts.trajectory  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return {"losses": losses, "peaks": peaks, "trajectory_bytes": trajectory.nbytes}
+    return {"losses": losses, "peaks": peaks, "trajectory_bytes": forced.trainer.outer.trajectory.nbytes}
 
 
-def _pair(job: Job, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _pair(job: ValidationJob, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run with the option and the one without; the latter first, so that first-use costs fall on it."""
     off = _run(lambda: Forced(job, rolls_back=False), job)
     return _run(lambda: Forced(job, changes, rolls_back=False), job), off
@@ -50,35 +49,23 @@ def _trained(run: Mapping[str, Any]) -> list[float]:
 def _report(
     on: Mapping[str, Any], off: Mapping[str, Any], *, passed: bool, saved: int, evidence: str
 ) -> dict[str, Any]:
-    return {
-        "layer": None,
-        "passed": passed,
-        "on": {"peak_by_phase": on["peaks"], "final_loss": on["losses"][-1][1]},
-        "off": {"peak_by_phase": off["peaks"], "final_loss": off["losses"][-1][1]},
-        "saved_bytes": saved,
-        "cost_s": None,
-        "evidence": evidence,
-    }
+    accounts = [{"peak_by_phase": run["peaks"], "final_loss": run["losses"][-1][1]} for run in (on, off)]
+    return drill_report(None, *accounts, passed=passed, saved_bytes=saved, evidence=evidence)
 
 
-class _Quarters:
-    """The workload's batches, cut into PARTS micro-batches each."""
-
-    def __init__(self, workload: LanguageWorkload) -> None:
-        self._whole = workload.batch
-
-    def __call__(self, index: int) -> torch.Tensor:
-        """Micro-batch `index`, a quarter of the batch it belongs to."""
-        return self._whole(index // PARTS).chunk(PARTS)[index % PARTS].contiguous()
+def _saved_in_predict(on: Mapping[str, Any], off: Mapping[str, Any]) -> int:
+    """Bytes by which the peak of PREDICT is lower with the option."""
+    return off["peaks"].get("PREDICT", 0) - on["peaks"].get("PREDICT", 0)
 
 
-def accumulation(job: Job) -> dict[str, Any]:
+def accumulation(job: ValidationJob) -> dict[str, Any]:
     """A batch in PARTS micro-batches: the same update from less memory."""
-    whole = Job.from_document(job.to_document() | {"batch_size": PARTS * (job.batch_size or 1), "steps": 8})
+    whole = replace(job, batch_size=PARTS * (job.batch_size or 1), steps=8)
     off = _run(lambda: Forced(whole, rolls_back=False), whole)
     workload = workload_of(whole, torch.device(whole.device))
     assert isinstance(workload, LanguageWorkload), "drills run on text models"
-    workload.batch = _Quarters(workload)
+    whole_batch = workload.batch
+    workload.batch = lambda index: whole_batch(index // PARTS).chunk(PARTS)[index % PARTS].contiguous()
     changes = {"update": {"accumulation_steps": PARTS}}
     on = _run(lambda: Forced(whole, changes, rolls_back=False, workload=workload), whole)
     updates = [loss for _, loss in on["losses"]][PARTS - 1 :: PARTS]
@@ -94,9 +81,9 @@ def accumulation(job: Job) -> dict[str, Any]:
     )
 
 
-def bf16_trajectory(job: Job) -> dict[str, Any]:
+def bf16_trajectory(job: ValidationJob) -> dict[str, Any]:
     """Copies in bf16: half the bytes."""
-    on, off = _pair(job, {"trajectory": {"placement": "bf16"}})
+    on, off = _pair(job, {"trajectory": {"format": "bf16"}})
     sizes = [on["trajectory_bytes"], off["trajectory_bytes"]]
     last, wanted = on["losses"][-1][1], off["losses"][-1][1]
     gap = abs(last - wanted) / abs(wanted)
@@ -109,11 +96,11 @@ def bf16_trajectory(job: Job) -> dict[str, Any]:
     )
 
 
-def bf16_predict(job: Job) -> dict[str, Any]:
+def bf16_predict(job: ValidationJob) -> dict[str, Any]:
     """Probes in bf16: the full steps do not change as long as the jumps are the same."""
     on, off = _pair(job, {"precision": {"predict": "bf16"}})
     same, probes = _trained(on) == _trained(off), on["losses"] != off["losses"]
-    saved = off["peaks"].get("PREDICT", 0) - on["peaks"].get("PREDICT", 0)
+    saved = _saved_in_predict(on, off)
     return _report(
         on,
         off,
@@ -124,11 +111,11 @@ def bf16_predict(job: Job) -> dict[str, Any]:
     )
 
 
-def optimizer_offload(job: Job) -> dict[str, Any]:
+def optimizer_offload(job: ValidationJob) -> dict[str, Any]:
     """The optimizer's state away while a jump is probed: bit for bit the same run."""
     on, off = _pair(job, {"memory": {"offload_optimizer": True}})
     same = on["losses"] == off["losses"]
-    saved = off["peaks"].get("PREDICT", 0) - on["peaks"].get("PREDICT", 0)
+    saved = _saved_in_predict(on, off)
     gpu = is_gpu(job.device)
     jumped = any(phase == Phase.PREDICT.value for phase, _ in on["losses"])
     return _report(
@@ -145,7 +132,7 @@ def optimizer_offload(job: Job) -> dict[str, Any]:
     )
 
 
-OPTION_DRILLS: dict[str, Callable[[Job], dict[str, Any]]] = {
+OPTION_DRILLS: dict[str, Callable[[ValidationJob], dict[str, Any]]] = {
     "accumulation": accumulation,
     "bf16-trajectory": bf16_trajectory,
     "bf16-predict": bf16_predict,

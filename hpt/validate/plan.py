@@ -1,10 +1,10 @@
-"""What a validation consists of: the arms, the forced cycle they run, and the drills.
+"""What a validation consists of: the arms, the forced cycle they run, the drills, and a process for each.
 
-Nothing here imports torch; a job crosses to its own process as one JSON object.
+Nothing here imports torch; a job crosses to its own process as plain values.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 PLAIN, HYBRID, OUT_OF_PLACE, NO_CLEANUP = "plain", "hybrid", "out-of-place", "no-cleanup"
@@ -27,15 +27,27 @@ DRILLS: dict[str, str] = {
     "optimizer-offload": "option: optimizer state away during PREDICT",
 }
 DRILL_MODEL = "gpt2-nano"
+DRILL_STEPS = 28  # three cycles, the first jump and its verdict
+DRILL_SEQ_LEN = 16
 DTYPES = ("fp32", "bf16", "bf16-weights")
 WARMUP_STEPS, FULL_STEPS, CORRECT_STEPS = 5, 8, 3
 MIN_KEPT_JUMPS = 3
 ROLLED_BACK_JUMP = 2  # the second kept jump is the one that is undone
 CLEANUP_INTERVAL = 10
+# On the host malloc maps every block from 1 MiB up by itself and uses one arena. Freed tensors then leave the resident
+# set at once, so that a peak is made of live tensors and repeats to a fraction of a percent; left alone, malloc keeps
+# freed blocks in an order that depends on chance. The price is page faults: steps take longer than without.
+EXACT_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(1024**2)}
+# Drills are judged by what happened and by large differences: blocks of the tiny model's size may be used again.
+QUICK_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(8 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ValidationJob:
     """One process's work.
 
     Attributes:
@@ -70,9 +82,22 @@ class Job:
         return self.name.split(",")
 
     @property
-    def is_hybrid(self) -> bool:
-        """The arm runs the trainer."""
-        return self.name != PLAIN
+    def is_on_host(self) -> bool:
+        """Host memory is what it measures."""
+        return self.device == "cpu"
+
+    @property
+    def measures(self) -> str:
+        """What the numbers of this validation are, said first of all."""
+        what = "host memory, not VRAM; a GPU's is estimated" if self.is_on_host else f"memory of {self.device}"
+        return f"hpt validate-vram {self.model}: measuring {what}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that its process needs from its start."""
+        malloc = QUICK_MALLOC if self.kind == "drill" else EXACT_MALLOC
+        threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
+        return threads | (malloc if self.is_on_host else {})
 
     def to_document(self) -> dict[str, Any]:
         """Plain values."""
@@ -82,6 +107,36 @@ class Job:
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Inverse of `to_document`."""
         return cls(**document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationRequest:
+    """What was asked for.
+
+    Attributes:
+        job: model, sizes, device and seed of the arms.
+        arms: names, in order.
+        drills: "nano" (on the tiny model), "full" (on the model itself) or "none".
+        estimate_seq_len: tokens of the CUDA estimate, None for the workload's own.
+        command: the command line, for the record.
+    """
+
+    job: ValidationJob
+    arms: tuple[str, ...]
+    drills: str
+    estimate_seq_len: int | None
+    command: list[str] = field(default_factory=list[str])
+
+    def jobs(self) -> list[ValidationJob]:
+        """Every process, in order: estimates first, since they tell whether the rest can fit."""
+        here = "host" if self.job.is_on_host else "cuda-here"
+        jobs = [replace(self.job, kind="estimate", name=f"{here},cuda", context=self.estimate_seq_len)]
+        jobs += [replace(self.job, kind="arm", name=name) for name in self.arms]
+        if self.drills != "none":
+            small = {"model": DRILL_MODEL, "batch_size": 1, "seq_len": DRILL_SEQ_LEN}
+            changes: dict[str, Any] = {} if self.drills == "full" else small
+            jobs.append(replace(self.job, kind="drill", name=",".join(DRILLS), steps=DRILL_STEPS, **changes))
+        return jobs
 
 
 def forced_cycle(steps: int, seed: int) -> dict[str, Any]:

@@ -1,151 +1,164 @@
 """A whole validation: every job in its process, the checks over what came back, and the files that keep it.
 
     OUT/run.json  arms, drills, estimates, checks, verdict     OUT/memory.png  OUT/steps.csv
-    OUT/arm-*.jsonl, drill-*.jsonl, estimate-*.jsonl           each process's own words
+    OUT/arm-*.jsonl, drills.jsonl, estimates.jsonl             what each process sent
+    OUT/errors/                                                what a failed one printed
 
 `run.json` says "running" until the end; a validation that was cut off goes on with the jobs it had not finished.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from hpt.errors import UsageError
-from hpt.jsonfiles import disk_errors, write_json
+from hpt.errors import OutOfMemory, UsageError
+from hpt.jsonfiles import disk_errors, read_lines, write_json, write_text
 from hpt.machine import describe_machine, utc_now
 from hpt.records import jsonable
+from hpt.run.folder import LineLog, locked, read_document
+from hpt.run.processes import ChildJob, JobEnd, run_jobs
 from hpt.validate import plan
-from hpt.validate.checks import INCONCLUSIVE, NOT_PASSED, PASSED, Check, check_all
+from hpt.validate.checks import check_all, verdict_of
 from hpt.validate.figure import write_csv, write_figure
-from hpt.validate.plan import Job
-from hpt.validate.processes import EXACT_MALLOC, run_job
-from hpt.validate.results import Outcome, growth, peak_bytes, peaks_by_phase, step_s
-from hpt.validate.watch import Watch
+from hpt.validate.plan import ValidationJob, ValidationRequest
+from hpt.validate.results import DONE, FAILED, ValidationResult, growth, peak_bytes, peaks_by_phase, step_s
 
 SCHEMA_VERSION = 1
 RUN_FILE, CSV_FILE, FIGURE_FILE = "run.json", "steps.csv", "memory.png"
-DRILL_STEPS = 28  # three cycles, the first jump and its verdict
-DRILL_SEQ_LEN = 16
+TARGETS = {
+    "arm": "hpt.validate.arm:run_arm",
+    "drill": "hpt.validate.drills:run_drills",
+    "estimate": "hpt.validate.estimating:run_estimates",
+}
+Kinds = dict[str, dict[str, ValidationResult]]
+"""Results by name, by kind of job."""
+OnBegin = Callable[[ValidationJob, int, int], None]
+"""Told of a job, its place from 1 and the number of jobs when it begins."""
+OnLine = Callable[[ValidationJob, Mapping[str, Any]], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked for.
-
-    Attributes:
-        job: model, sizes, device and seed of the arms.
-        arms: names, in order.
-        drills: "nano" (on the tiny model), "full" (on the model itself) or "none".
-        estimate_seq_len: tokens of the CUDA estimate, None for the workload's own.
-        command: the command line, for the record.
-    """
-
-    job: Job
-    arms: tuple[str, ...]
-    drills: str
-    estimate_seq_len: int | None
-    command: list[str] = field(default_factory=list[str])
-
-    def jobs(self) -> list[Job]:
-        """Every process, in order: estimates first, since they tell whether the rest can fit."""
-        here = "host" if self.job.device == "cpu" else "cuda-here"
-        jobs = [replace(self.job, kind="estimate", name=f"{here},cuda", context=self.estimate_seq_len)]
-        jobs += [replace(self.job, kind="arm", name=name) for name in self.arms]
-        return jobs if self.drills == "none" else [*jobs, self._drill_job()]
-
-    def _drill_job(self) -> Job:
-        names = ",".join(plan.DRILLS)
-        if self.drills == "full":
-            return replace(self.job, kind="drill", name=names, steps=DRILL_STEPS)
-        tiny = {"model": plan.DRILL_MODEL, "batch_size": 1, "seq_len": DRILL_SEQ_LEN}
-        return replace(self.job, kind="drill", name=names, steps=DRILL_STEPS, **tiny)
-
-
-def validate(request: Request, folder: Path, console: Console) -> dict[str, Any]:
+def validate(request: ValidationRequest, folder: Path, on_begin: OnBegin, on_line: OnLine) -> dict[str, Any]:
     """Carry out all jobs, judge, write the files, and return the document of run.json.
 
     Raises:
-        UsageError: the folder holds a finished validation.
+        UsageError: the folder holds a finished validation or something else, or another process works there.
         DiskError: the folder cannot be written.
+        KeyboardInterrupt: Ctrl-C; jobs that were finished are kept.
     """
-    _prepare(folder)
-    document = _first_document(request)
-    console.print(document["measures"], highlight=False, markup=False)
-    write_json(folder / RUN_FILE, document)
-    outcomes = _run_all(request, folder, Watch(console))
-    arms, drills, estimates = outcomes["arm"], outcomes["drill"], outcomes["estimate"]
-    checks = check_all(arms, drills, estimates, _device_type(request.job))
-    document |= {
-        "status": "done",
-        "finished_at": utc_now(),
-        "sources": next((list(arm.start["sources"]) for arm in arms.values() if arm.start), []),
-        "peak_method": next((arm.start["peak_method"] for arm in arms.values() if arm.start), None),
-        "environment": document["environment"] | _machine_of(arms),
-        "arms": _summaries(arms),
-        "drills": {name: dict(one.end) or {"failed": one.message} for name, one in drills.items()},
-        "estimates": {name: dict(one.end) for name, one in estimates.items()},
-        "checks": [check.to_document() for check in checks],
-        "verdict": verdict_of(checks),
-        "num_out_of_memory": sum(arm.exit_code == 7 for arm in arms.values()),
-    }
-    write_json(folder / RUN_FILE, jsonable(document))
-    write_csv(folder / CSV_FILE, arms)
-    write_figure(folder / FIGURE_FILE, arms, f"{request.job.model}: {document['measured']}")
+    _refuse_finished(folder)
+    with locked(folder):
+        document = _first_document(request)
+        write_json(folder / RUN_FILE, document)
+        kinds: Kinds = {kind: {} for kind in TARGETS}
+        jobs = request.jobs()
+        for position, job in enumerate(jobs, start=1):
+            on_begin(job, position, len(jobs))
+            kinds[job.kind] |= {one.name: one for one in run_job(job, folder, on_line)}
+        document |= _judged(document, kinds, request.job)
+        write_json(folder / RUN_FILE, jsonable(document))
+        write_csv(folder / CSV_FILE, kinds["arm"])
+        write_figure(folder / FIGURE_FILE, kinds["arm"], f"{request.job.model}: {document['measured']}")
     return document
 
 
-def _machine_of(arms: Mapping[str, Outcome]) -> dict[str, Any]:
-    """What only a process that trained can tell: threads in use, name of the GPU."""
-    start = next((arm.start for arm in arms.values() if arm.start), {})
-    return {name: start.get(name) for name in ("threads", "device_name", "limit_bytes", "host_limit_bytes")}
+def _refuse_finished(folder: Path) -> None:
+    if (folder / RUN_FILE).exists():
+        status = read_document(folder / RUN_FILE, "validation", SCHEMA_VERSION, ("kind", "status"))["status"]
+        if status != "running":
+            raise UsageError(
+                f"{folder} already holds a validation ({status}); choose another --out, or delete that folder"
+            )
 
 
-def verdict_of(checks: list[Check]) -> str:
-    """Failed if any check failed, inconclusive if any was, else passed; nothing checked has failed."""
-    verdicts = {check.verdict for check in checks}
-    if NOT_PASSED in verdicts or not verdicts:
-        return NOT_PASSED
-    return INCONCLUSIVE if INCONCLUSIVE in verdicts else PASSED
+def run_job(job: ValidationJob, folder: Path, on_line: OnLine) -> list[ValidationResult]:
+    """Run one job, or take it over from `folder` if it was finished there under the same settings.
 
+    Returns one result for an arm, one for each name of a drill or estimate job.
 
-def _prepare(folder: Path) -> None:
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    Raises:
+        DiskError: the folder cannot be written.
+    """
+    stem = f"arm-{job.name}" if job.kind == "arm" else f"{job.kind}s"
+    lines, finished = folder / f"{stem}.jsonl", folder / f"{stem}.done.json"
+    if _was_finished(job, finished):
+        return _results(job, list(read_lines(lines)), 0, "")
+    log = LineLog(lines, lambda _index, _line: False)
+
+    def keep(_: ChildJob, line: dict[str, Any]) -> None:
+        log.append(json.dumps(line, allow_nan=False))
+        on_line(job, line)
+
+    child = ChildJob(key=stem, target=TARGETS[job.kind], arguments=job.to_document(), environment=job.environment)
     try:
-        status = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, KeyError):
-        return
-    if status != "running":
-        raise UsageError(f"{folder} already holds a validation ({status}); choose another --out, or delete that folder")
+        (end,) = run_jobs([child], on_document=keep)
+    finally:
+        log.close()
+    results = _results(job, end.documents, end.exit_code, end.error or "it ended without a result")
+    if all(one.is_done for one in results):
+        write_json(finished, job.to_document())
+    else:
+        _keep_words(folder / "errors" / f"{stem}.txt", end)
+    return results
 
 
-def _device_type(job: Job) -> str:
-    return "cpu" if job.device == "cpu" else "cuda"
+def _keep_words(path: Path, end: JobEnd) -> None:
+    with disk_errors(path):
+        path.parent.mkdir(exist_ok=True)
+    write_text(path, end.words)
 
 
-def _first_document(request: Request) -> dict[str, Any]:
-    job = request.job
-    on_host = _device_type(job) == "cpu"
-    measured = "host memory (there is no GPU in this run)" if on_host else f"memory of {job.device}"
-    measures = (
-        f"hpt validate-vram {job.model}: measuring host memory, not VRAM; a GPU's is estimated"
-        if on_host
-        else f"hpt validate-vram {job.model}: measuring memory of {job.device}"
+def _was_finished(job: ValidationJob, path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")) == job.to_document())
+    except (OSError, ValueError):
+        return False
+
+
+def _results(job: ValidationJob, lines: Sequence[dict[str, Any]], code: int, why: str) -> list[ValidationResult]:
+    """What the lines of a process say; a result that is missing has failed for the reason that its process had."""
+    if job.kind == "arm":
+        return [_arm(job.name, lines, code, why)]
+    found = {one["name"]: one for one in lines}
+    return [_result(name, found.get(name), code, why) for name in job.names]
+
+
+def _arm(name: str, lines: Sequence[dict[str, Any]], code: int, why: str) -> ValidationResult:
+    by_kind = {one["kind"]: one for one in lines}
+    is_done = code == 0 and "end" in by_kind
+    return ValidationResult(
+        name=name,
+        status=DONE if is_done else FAILED,
+        exit_code=code,
+        message="" if is_done else why,
+        start=by_kind.get("start", {}),
+        steps=[one for one in lines if one["kind"] == "step"],
+        end=by_kind.get("end", {}),
     )
+
+
+def _result(name: str, line: Mapping[str, Any] | None, code: int, why: str) -> ValidationResult:
+    if line is None or line["result"] is None:
+        return ValidationResult(
+            name=name, status=FAILED, exit_code=code, message=why if line is None else line["message"]
+        )
+    return ValidationResult(name=name, status=DONE, exit_code=0, end=line["result"])
+
+
+def _first_document(request: ValidationRequest) -> dict[str, Any]:
+    """run.json before anything ran."""
+    job, on_host = request.job, request.job.is_on_host
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "validate-vram",
         "status": "running",
         "command": request.command,
-        "measures": measures,
-        "measured": measured,
+        "measures": job.measures,
+        "measured": "host memory (there is no GPU in this run)" if on_host else f"memory of {job.device}",
         "settings": job.to_document() | {"arms": list(request.arms), "drills": request.drills},
         "forced_cycle": plan.forced_cycle(job.steps, job.seed),
-        "allocator": EXACT_MALLOC if on_host else {},
+        "allocator": plan.EXACT_MALLOC if on_host else {},
         "environment": describe_machine(device=job.device, threads=job.threads or 0),
         "started_at": utc_now(),
         "finished_at": None,
@@ -157,24 +170,31 @@ def _first_document(request: Request) -> dict[str, Any]:
     }
 
 
-def _run_all(request: Request, folder: Path, watch: Watch) -> dict[str, dict[str, Outcome]]:
-    outcomes: dict[str, dict[str, Outcome]] = {"arm": {}, "drill": {}, "estimate": {}}
-    jobs = request.jobs()
-    for position, job in enumerate(jobs, start=1):
-        watch.begin(job, position, len(jobs))
-        for outcome in run_job(job, folder, watch):
-            outcomes[job.kind][outcome.name] = outcome
-    return outcomes
+def _judged(document: Mapping[str, Any], kinds: Kinds, job: ValidationJob) -> dict[str, Any]:
+    """What is known of a validation when all its jobs have ended."""
+    arms, drills, estimates = kinds["arm"], kinds["drill"], kinds["estimate"]
+    checks = check_all(arms, drills, estimates, "cpu" if job.is_on_host else "cuda")
+    start = next((arm.start for arm in arms.values() if arm.start), {})
+    # only a process that trained can tell these
+    machine = {name: start.get(name) for name in ("threads", "device_name", "limit_bytes", "host_limit_bytes")}
+    plain_bytes = peak_bytes(arms[plan.PLAIN]) if plan.PLAIN in arms else None
+    return {
+        "status": "done",
+        "finished_at": utc_now(),
+        "sources": list(start.get("sources", [])),
+        "peak_method": start.get("peak_method"),
+        "environment": document["environment"] | machine,
+        "arms": {name: _summary(arm, plain_bytes) for name, arm in arms.items()},
+        "drills": {name: dict(one.end) or {"failed": one.message} for name, one in drills.items()},
+        "estimates": {name: dict(one.end) for name, one in estimates.items()},
+        "checks": [check.to_document() for check in checks],
+        "verdict": verdict_of(checks),
+        "num_out_of_memory": sum(arm.exit_code == OutOfMemory.exit_code for arm in arms.values()),
+    }
 
 
-def _summaries(arms: Mapping[str, Outcome]) -> dict[str, Any]:
-    below = peak_bytes(arms[plan.PLAIN]) if plan.PLAIN in arms else None
-    return {name: _summary(arm, below) for name, arm in arms.items()}
-
-
-def _summary(arm: Outcome, plain_bytes: int | None) -> dict[str, Any]:
+def _summary(arm: ValidationResult, plain_bytes: int | None) -> dict[str, Any]:
     peak, slope = peak_bytes(arm), growth(arm)
-    end = {key: value for key, value in arm.end.items() if key not in {"kind", "events", "jumps"}}
     return {
         "status": arm.status,
         "message": arm.message or None,
@@ -185,7 +205,7 @@ def _summary(arm: Outcome, plain_bytes: int | None) -> dict[str, Any]:
         "growth": None if slope is None else asdict(slope),
         "num_calls": len(arm.steps),
         "step_s": step_s(arm),
-        "num_copies": arm.end.get("num_copies"),
-        "num_cleanups": arm.end.get("num_cleanups"),
-        **{key: value for key, value in end.items() if key not in {"num_copies", "num_cleanups"}},
+        "num_copies": None,
+        "num_cleanups": None,
+        **{key: value for key, value in arm.end.items() if key not in {"kind", "events", "jumps"}},
     }

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt.bench.baselines import load_baseline, load_run, save_baseline
-from hpt.bench.measurement import read_measurements
+from hpt.bench.measurement import load_baseline, load_run, read_measurements, save_baseline
 from hpt.errors import UsageError
 
 

@@ -1,14 +1,10 @@
-"""The statistics of a comparison: errors of known size, coverage, and Holm's family."""
-
-import math
+"""The statistics of a comparison: errors of known size, and coverage."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from references.timings import drawn
 
-from hpt.bench.bootstrap import difference, holm
+from hpt.bench.bootstrap import difference
 
 
 def test_the_ratio_is_that_of_the_medians() -> None:
@@ -67,20 +63,3 @@ def test_an_effect_is_judged_beyond_the_least_effect() -> None:
     assert difference(old, new, 0).p_beyond(0.03) < 0.001
     assert difference(new, old, 0).p_beyond(0.03) < 0.001
     assert difference(old, new, 0).p_beyond(0.2) > 0.5
-
-
-def test_holm_is_the_textbook_example() -> None:
-    """Holm 1979: 0.01, 0.04, 0.03, 0.005 of four."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_adjusts_upwards_and_keeps_the_order(p_values: list[float]) -> None:
-    """Never below the raw p, never above Bonferroni's, and in the same order."""
-    adjusted = holm(p_values)
-    for raw, one in zip(p_values, adjusted, strict=True):
-        assert raw <= one <= max(raw, min(1.0, len(p_values) * raw)) + 1e-12
-    ordered = [one for _, one in sorted(zip(p_values, adjusted, strict=True))]
-    assert ordered == sorted(ordered)
-    assert holm([]) == []
-    assert not any(math.isnan(one) for one in adjusted)

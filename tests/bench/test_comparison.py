@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from references.timings import drawn, measured
 
-from hpt.bench.comparison import Comparison, Verdict, compare
+from hpt.bench.comparison import BenchComparison, SpeedVerdict, compare
 from hpt.bench.measurement import Measurement
 from hpt.errors import NothingMeasured
 
@@ -18,14 +18,14 @@ def run(**ratios: float) -> dict[str, Measurement]:
     return {f"g/{name}": measured(f"g/{name}", drawn(draw, ratio)) for name, ratio in ratios.items()}
 
 
-def verdicts(comparison: Comparison) -> dict[str, Verdict]:
+def verdicts(comparison: BenchComparison) -> dict[str, SpeedVerdict]:
     return {row.name: row.verdict for row in comparison.rows}
 
 
 def test_slower_faster_and_same_are_told_apart() -> None:
     """15 % up is a regression, 15 % down an improvement, nothing is the same."""
     found = compare(run(a=1, b=1, c=1), run(a=1.15, b=0.85, c=1.001))
-    assert verdicts(found) == {"g/a": Verdict.REGRESSED, "g/b": Verdict.IMPROVED, "g/c": Verdict.SAME}
+    assert verdicts(found) == {"g/a": SpeedVerdict.REGRESSED, "g/b": SpeedVerdict.IMPROVED, "g/c": SpeedVerdict.SAME}
     assert [row.name for row in found.alarms] == ["g/a", "g/b"]
     assert found.rows[0].ratio == pytest.approx(1.15, rel=0.03)
 
@@ -34,7 +34,7 @@ def test_noise_is_called_noise() -> None:
     """An interval that holds 1 and reaches beyond the least effect tells nothing."""
     draw = np.random.default_rng(0)
     wild = [{"g/a": measured("g/a", drawn(draw, between=0.2))} for _ in range(2)]
-    assert verdicts(compare(*wild)) == {"g/a": Verdict.WITHIN_NOISE}
+    assert verdicts(compare(*wild)) == {"g/a": SpeedVerdict.WITHIN_NOISE}
 
 
 def test_a_small_but_clear_difference_is_inconclusive() -> None:
@@ -43,7 +43,7 @@ def test_a_small_but_clear_difference_is_inconclusive() -> None:
     old = {"g/a": measured("g/a", drawn(draw, k=8, between=0.01))}
     new = {"g/a": measured("g/a", drawn(draw, 1.04, k=8, between=0.01))}
     (row,) = compare(old, new).rows
-    assert row.verdict == Verdict.INCONCLUSIVE
+    assert row.verdict == SpeedVerdict.INCONCLUSIVE
     assert row.low is not None
     assert row.low > 1
     assert row.note
@@ -52,7 +52,7 @@ def test_a_small_but_clear_difference_is_inconclusive() -> None:
 def test_one_process_is_inconclusive() -> None:
     """Whatever it says."""
     found = compare({"g/a": measured("g/a", [[1, 1, 1]])}, {"g/a": measured("g/a", [[2, 2], [2, 2]])})
-    assert verdicts(found) == {"g/a": Verdict.INCONCLUSIVE}
+    assert verdicts(found) == {"g/a": SpeedVerdict.INCONCLUSIVE}
     assert found.rows[0].low is None
 
 
@@ -64,7 +64,7 @@ def test_a_slower_machine_is_not_a_regression() -> None:
     old = {**run(a=1), "control": measured("control", drawn(draw, n=1))}
     new = {"g/a": measured("g/a", times, drift), "control": measured("control", [[one] for one in drift])}
     found = compare(old, new, gate_frac=0.05)
-    assert verdicts(found) == {"g/a": Verdict.INCONCLUSIVE}
+    assert verdicts(found) == {"g/a": SpeedVerdict.INCONCLUSIVE}
     assert "control" in found.rows[0].note
     assert not found.past_gate
     assert found.control is not None
@@ -76,7 +76,7 @@ def test_a_faster_machine_hides_no_regression_as_an_improvement() -> None:
     """Code 15 % slower on a machine 30 % faster: times fall, so nothing is claimed."""
     draw = np.random.default_rng(3)
     new = {"g/a": measured("g/a", drawn(draw, 1.15 * 0.7), [0.7] * 6)}
-    assert verdicts(compare(run(a=1), new)) == {"g/a": Verdict.INCONCLUSIVE}
+    assert verdicts(compare(run(a=1), new)) == {"g/a": SpeedVerdict.INCONCLUSIVE}
 
 
 def test_without_a_control_the_times_decide() -> None:
@@ -84,7 +84,7 @@ def test_without_a_control_the_times_decide() -> None:
     draw = np.random.default_rng(4)
     new = {"g/a": measured("g/a", drawn(draw, 1.2), [None] * 6)}
     found = compare(run(a=1), new)
-    assert verdicts(found) == {"g/a": Verdict.REGRESSED}
+    assert verdicts(found) == {"g/a": SpeedVerdict.REGRESSED}
     assert found.control is None
     assert found.rows[0].control_ratio is None
 
@@ -101,7 +101,7 @@ def test_the_gate_is_passed_only_provably() -> None:
 def test_what_is_past_the_gate_has_regressed() -> None:
     """Also where the gate is narrower than the least effect."""
     found = compare(run(a=1), run(a=1.03), gate_frac=0.002)
-    assert {row.verdict for row in found.past_gate} <= {Verdict.REGRESSED}
+    assert {row.verdict for row in found.past_gate} <= {SpeedVerdict.REGRESSED}
 
 
 def test_false_alarms_are_bounded_over_the_family() -> None:

@@ -9,13 +9,13 @@ import pytest
 from references.brief_run import NAME, located
 
 from hpt.bench.driver import ScenarioFailed, Stopped, measure
-from hpt.bench.plan import Settings
+from hpt.bench.plan import BenchSettings
 from hpt.bench.scenario import Preset
 
-SETTINGS = Settings(mode=NAME)
+SETTINGS = BenchSettings(mode=NAME)
 
 
-def go(name: str, result: Path, settings: Settings = SETTINGS, timeout_s: float = 60) -> None:
+def go(name: str, result: Path, settings: BenchSettings = SETTINGS, timeout_s: float = 60) -> None:
     measure(located(name), settings, result, is_stopped=lambda: False, timeout_s=timeout_s)
 
 
@@ -47,7 +47,7 @@ def test_workers_get_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("SECRET", "x")
-    settings = Settings(mode=NAME, threads=3, preset=Preset.REFERENCE, affinity="0")
+    settings = BenchSettings(mode=NAME, threads=3, preset=Preset.REFERENCE, affinity="0")
     go("CURIOUS", tmp_path / "r.json", settings)
     benchmark = pyperf.BenchmarkSuite.load(str(tmp_path / "r.json")).get_benchmark("light/curious")
     assert benchmark.get_metadata()["hpt_imports_torch"] == 0
@@ -70,7 +70,7 @@ def test_a_scenario_that_does_not_work_is_not_timed(tmp_path: Path, name: str, r
 def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
     """With all its processes."""
     with pytest.raises(ScenarioFailed, match="not finished after 1 s"):
-        go("SLOW", tmp_path / "r.json", Settings(mode="rigorous"), timeout_s=1)
+        go("SLOW", tmp_path / "r.json", BenchSettings(mode="rigorous"), timeout_s=1)
     assert children() == []
 
 
@@ -82,6 +82,8 @@ def test_stopping_ends_all_processes(tmp_path: Path) -> None:
         return any("--pipe" in one for one in children()) or time.monotonic() > began + 20  # a worker is at work
 
     with pytest.raises(Stopped):
-        measure(located("SLOW"), Settings(mode="rigorous"), tmp_path / "r.json", is_stopped=is_stopped, timeout_s=60)
+        measure(
+            located("SLOW"), BenchSettings(mode="rigorous"), tmp_path / "r.json", is_stopped=is_stopped, timeout_s=60
+        )
     assert children() == []
     assert list(tmp_path.iterdir()) == []

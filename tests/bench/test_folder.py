@@ -11,7 +11,7 @@ from references.brief_run import NAME, NAMES, light, located, measure_all
 
 from hpt.bench.folder import BenchFolder
 from hpt.bench.measurement import read_measurements
-from hpt.bench.plan import Settings
+from hpt.bench.plan import BenchSettings
 from hpt.bench.scenario import Preset
 from hpt.errors import DiskError, UsageError
 from hpt.machine import cpu_model
@@ -65,7 +65,7 @@ def test_machine_record_and_table_lie_beside_it(finished: Path) -> None:
 def test_a_second_call_keeps_what_is_finished(finished: Path) -> None:
     """Nothing is measured again."""
     before = (finished / "scenarios" / "light.sort_1.json").read_bytes()
-    outcome, seen = measure_all(BenchFolder(finished, Settings(mode=NAME)), light())
+    outcome, seen = measure_all(BenchFolder(finished, BenchSettings(mode=NAME)), light())
     assert {state for _, state in seen} == {"kept"}
     assert len(outcome.rows) == 3
     assert (finished / "scenarios" / "light.sort_1.json").read_bytes() == before
@@ -73,7 +73,7 @@ def test_a_second_call_keeps_what_is_finished(finished: Path) -> None:
 
 def test_a_failure_is_kept_with_its_traceback_and_the_rest_goes_on(tmp_path: Path) -> None:
     """The unit that failed is named in the record, and its processes' last words are in a file."""
-    outcome, seen = measure_all(BenchFolder(tmp_path, Settings(mode=NAME)), [located("IDLE"), located("SORT")])
+    outcome, seen = measure_all(BenchFolder(tmp_path, BenchSettings(mode=NAME)), [located("IDLE"), located("SORT")])
     assert [row.name for row in outcome.rows] == ["light/sort_1"]
     assert "self-check failed" in outcome.failures["light/idle"]
     assert ("light/sort_1", "finished") in seen
@@ -84,13 +84,13 @@ def test_a_failure_is_kept_with_its_traceback_and_the_rest_goes_on(tmp_path: Pat
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        (Settings(mode="rigorous"), "mode"),
-        (Settings(mode=NAME, preset=Preset.REFERENCE), "preset"),
-        (Settings(mode=NAME, threads=2), "threads"),
-        (Settings(mode=NAME, affinity="0"), "affinity"),
+        (BenchSettings(mode="rigorous"), "mode"),
+        (BenchSettings(mode=NAME, preset=Preset.REFERENCE), "preset"),
+        (BenchSettings(mode=NAME, threads=2), "threads"),
+        (BenchSettings(mode=NAME, affinity="0"), "affinity"),
     ],
 )
-def test_other_settings_do_not_go_into_the_same_folder(finished: Path, settings: Settings, word: str) -> None:
+def test_other_settings_do_not_go_into_the_same_folder(finished: Path, settings: BenchSettings, word: str) -> None:
     """The message names the setting and the remedy."""
     with pytest.raises(UsageError, match=f"{word}.*choose another --out"):
         BenchFolder(finished, settings)
@@ -102,12 +102,12 @@ def test_another_commit_does_not_go_into_the_same_folder(finished: Path, tmp_pat
     document["machine"]["commit"] = "0" * 40
     (tmp_path / "machine.json").write_text(json.dumps(document))
     with pytest.raises(UsageError, match="commit"):
-        BenchFolder(tmp_path, Settings(mode=NAME))
+        BenchFolder(tmp_path, BenchSettings(mode=NAME))
 
 
 def test_scenarios_are_stored_in_the_order_of_their_numbers(finished: Path, tmp_path: Path) -> None:
     """5 before 10, whatever the file system says."""
-    folder = BenchFolder(tmp_path, Settings(mode=NAME))
+    folder = BenchFolder(tmp_path, BenchSettings(mode=NAME))
     for n in (10, 5, 1):
         text = (finished / "scenarios" / "light.sort_1.json").read_text().replace("light/sort_1", f"light/sort_{n}")
         (tmp_path / "scenarios" / f"light.sort_{n}.json").write_text(text)
@@ -120,7 +120,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     """Rather than overwritten."""
     (tmp_path / "machine.json").write_text(text)
     with pytest.raises(UsageError, match="cannot be read"):
-        BenchFolder(tmp_path, Settings(mode=NAME))
+        BenchFolder(tmp_path, BenchSettings(mode=NAME))
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
     for path in (tmp_path / "taken", tmp_path / "taken" / "below"):
         with pytest.raises(UsageError, match="is a file"):
-            BenchFolder(path, Settings(mode=NAME))
+            BenchFolder(path, BenchSettings(mode=NAME))
 
 
 def test_a_full_disk_is_said_and_ends_the_run(tmp_path: Path) -> None:
     """A worker that finds no space is no broken scenario: exit code 6, and what was finished stays."""
-    folder = BenchFolder(tmp_path, Settings(mode=NAME))
+    folder = BenchFolder(tmp_path, BenchSettings(mode=NAME))
     with pytest.raises(DiskError, match="no space left") as caught:
         measure_all(folder, [located("SORT"), located("FULL_DISK"), located("IDLE")])
     assert caught.value.exit_code == 6

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references.timings import measured
 
-from hpt.bench.scaling import scalings
-from hpt.bench.summary import Summary, low_variance, summarise, to_csv
+from hpt.bench.summary import BenchRow, low_variance, scalings, summarise, to_csv
 
 times = st.floats(1e-9, 10.0)
 
@@ -62,7 +61,7 @@ def test_the_table_as_csv_has_the_same_numbers() -> None:
     assert read["marks"] == "; ".join(row.marks)
 
 
-def rows_on(intercept: float, slope: float, sizes: tuple[int, ...], unit: str = "step") -> list[Summary]:
+def rows_on(intercept: float, slope: float, sizes: tuple[int, ...], unit: str = "step") -> list[BenchRow]:
     return [
         summarise(measured(f"g/{size}", [[intercept + slope * size]] * 2, num_units=size, unit=unit)) for size in sizes
     ]

@@ -127,11 +127,9 @@ def test_a_finished_run_is_neither_overwritten_nor_repeated(folder: Path, capsys
 
 
 def test_flags_reach_the_trainer(folder: Path) -> None:
-    """--dtype, --profile and --threads are in the stored settings and configuration."""
-    assert train("--dtype", "bf16", "--profile", "conservative", "--predictor", "none") == 0
+    """--dtype and --threads are in the stored settings and configuration."""
+    assert train("--dtype", "bf16", "--predictor", "none") == 0
     record = stored()
     assert record["config"]["precision"]["autocast"] == "bf16"
-    assert record["config"]["profile"] == "conservative"
-    assert record["config"]["warmup_steps"] == 300
     assert record["environment"]["threads"] == 1
     assert record["settings"]["dtype"] == "bf16"

@@ -12,7 +12,7 @@ from references.known_results import OFFSETS, SEEDS, SLOPE, T, baseline, loss_of
 from hpt.compare.arms import ARMS
 from hpt.compare.measures import measure
 from hpt.compare.ratios import excess
-from hpt.compare.statistics import estimate
+from hpt.statistics import estimate
 
 HYBRID = ARMS["hybrid"]
 

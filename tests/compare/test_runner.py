@@ -7,7 +7,7 @@ import pytest
 
 from hpt.compare.arms import ARMS
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
-from hpt.compare.runner import Progress, Runner
+from hpt.compare.runner import Progress, run_cells
 
 
 def cells(count: int = 2, steps: int = 320) -> list[Cell]:
@@ -28,7 +28,7 @@ def outcome(result: CellResult | None) -> tuple[object, ...]:
 
 def run(path: Path, wanted: list[Cell], jobs: int = 1) -> tuple[CellFolder, dict[str, str], list[Progress]]:
     folder, seen = CellFolder(path), list[Progress]()
-    failed = Runner(folder, jobs, seen.append).run(wanted)
+    failed = run_cells(wanted, folder, jobs=jobs, watcher=seen.append)
     return folder, failed, seen
 
 
@@ -82,7 +82,7 @@ def test_running_again_renews_times_and_nothing_else(tmp_path: Path) -> None:
     wanted = cells(1)
     folder, _, _ = run(tmp_path, wanted, jobs=2)
     before = [outcome(folder.load(cell)) for cell in wanted]
-    assert Runner(folder, 1).run(wanted, again=True) == {}
+    assert run_cells(wanted, folder, again=True) == {}
     assert [outcome(folder.load(cell)) for cell in wanted] == before
     assert all(result.alone for _, result in folder.all())
 
@@ -94,7 +94,7 @@ def test_another_loss_the_second_time_is_a_failure(tmp_path: Path) -> None:
     result = folder.load(cell)
     assert result is not None
     folder.store(cell, replace(result, final_loss=123.0))
-    failed = Runner(folder, 1).run([cell], again=True)
+    failed = run_cells([cell], folder, again=True)
     assert "second run" in failed[cell.key]
     kept = folder.load(cell)
     assert kept is not None

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from hpt.compare.cells import Cell, Recipe
-from hpt.compare.step_flops import step_flops
-from hpt.compare.training import train_cell
+from hpt.compare.training import step_flops, train_cell
 from hpt.workloads.mlp import TeacherMLP
 from hpt.workloads.regression import Regression
 

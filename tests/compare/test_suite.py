@@ -4,7 +4,7 @@ import pytest
 
 from hpt.compare.arms import ARMS, BASELINE, STANDARD, arms_of
 from hpt.compare.cells import Recipe
-from hpt.compare.suite import BUDGETS, Plan, Task, tasks_of
+from hpt.compare.suite import BUDGETS, ComparisonPlan, Task, tasks_of
 from hpt.errors import UsageError
 from hpt.predictors.registry import PREDICTORS
 
@@ -70,7 +70,7 @@ def test_budgets_run_baselines_on_both_sides_of_t(budget: object) -> None:
 def test_cells_are_paired_by_seed() -> None:
     """Same seeds for baseline and methods at T, disjoint ones for calibrations, tuned settings for their arm alone."""
     arms = tuple(ARMS[name] for name in (BASELINE, "hybrid", "lr-x1.25", "planted"))
-    plan = Plan(tasks=(Task("mlp", 100),), arms=arms, seeds=(0, 1), length_fracs=(0.7, 1.0, 1.3))
+    plan = ComparisonPlan(tasks=(Task("mlp", 100),), arms=arms, seeds=(0, 1), length_fracs=(0.7, 1.0, 1.3))
     settings = {("mlp", BASELINE): Recipe(lr_factor=2.0), ("mlp", "hybrid"): Recipe(lr_factor=0.5)}
     cells = plan.cells(settings)
     found = {(cell.arm, cell.steps, cell.seed): cell.recipe.lr_factor for cell in cells}
@@ -80,3 +80,23 @@ def test_cells_are_paired_by_seed() -> None:
     planted = {("planted", 130, seed): 2.0 for seed in (10_000, 10_001)}
     assert found == lengths | methods | controls | planted
     assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_times_are_wanted_of_the_baseline_of_methods_and_of_the_arm_that_never_jumps() -> None:
+    """The last one's wall-clock ratio is the trainer's own time; other controls are not timed."""
+    arms = tuple(ARMS[name] for name in (BASELINE, "hybrid", "never", "frozen"))
+    plan = ComparisonPlan(tasks=(Task("mlp", 100),), arms=arms, seeds=(0, 1), length_fracs=(0.7, 1.0))
+    settings = {("mlp", BASELINE): Recipe(), ("mlp", "hybrid"): Recipe(lr_factor=0.5)}
+    cells = plan.clocked_cells(settings, 1)
+    assert [(cell.arm, cell.steps, cell.seed) for cell in cells] == [
+        (BASELINE, 100, 0),
+        ("hybrid", 100, 0),
+        ("never", 100, 0),
+    ]
+    assert [cell.recipe.lr_factor for cell in cells] == [1.0, 0.5, 0.5]
+
+
+def test_what_learning_must_beat_is_in_every_standard_comparison() -> None:
+    """The fixed rule, the same trainer without its models, and no jump at all."""
+    for name in ("standard", "full"):
+        assert {"hybrid", "nesterov", "unlearned", "never"} <= set(BUDGETS[name].arms)

@@ -13,14 +13,14 @@ from references.known_results import LENGTHS, SEEDS, T, loss_of, make_result
 
 from hpt.compare.arms import ARMS, BASELINE
 from hpt.compare.cells import CellFolder, Recipe
-from hpt.compare.comparison import Settings, read, recipes_of
 from hpt.compare.figures import draw_all
-from hpt.compare.suite import Plan, Task
+from hpt.compare.readings import read
+from hpt.compare.suite import ComparisonPlan, Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown
-from hpt.compare.tuning import UNTUNED, Tuned
+from hpt.compare.tuning import UNTUNED, Tuned, TunedSettings, recipes_of
 
-TRUE = {"hybrid": 1.3, "lr-boost": 1.1, "frozen": 0.99, "self": 1.0}
+TRUE = {"hybrid": 1.3, "unlearned": 1.25, "lr-boost": 1.1, "frozen": 0.99, "self": 1.0}
 TASKS = (Task("mlp", T), Task("cnn", T))
 ABOUT = Circumstances(
     command=["hpt", "compare"],
@@ -30,17 +30,27 @@ ABOUT = Circumstances(
     failed={},
     complete=True,
 )
-PLAN = Plan(
+PLAN = ComparisonPlan(
     tasks=TASKS,
     arms=tuple(ARMS[name] for name in (BASELINE, *TRUE)),
     seeds=SEEDS,
     length_fracs=tuple(steps / T for steps in LENGTHS),
 )
 CLOSED = Tuned(recipe=Recipe(), source="tuned", bracket_closed=True)
+SCORES = {"rssm": {"nll_mean": 0.5, "count": 3}, "constant": {"nll_mean": 0.4, "count": 3}}
+FORK = {
+    "step": 200,
+    "num_steps": 100,
+    "immediate": 0.0,
+    "value": 0.003,
+    "value_se": 0.001,
+    "kept_jump": True,
+    "arm": "d",
+}
 TABLE = [{"low": 0.5, "count": 4, "mean_probability": 0.6, "frequency": 0.75}]
 
 
-def settings(tuned: Tuned = CLOSED) -> Settings:
+def settings(tuned: Tuned = CLOSED) -> TunedSettings:
     return {(task.workload, name): tuned for task in TASKS for name in (BASELINE, "hybrid")}
 
 
@@ -53,7 +63,9 @@ def fill(folder: CellFolder, arms: dict[str, float]) -> None:
             folder.store(cell, make_result(loss_of(steps, seed), steps))
         for name, ratio in arms.items():
             for seed, cell in PLAN.arm_cells(task, ARMS[name], recipes[task.workload, ARMS[name].like]).items():
-                folder.store(cell, make_result(loss_of(ratio * T, seed) + noise[seed], T, confidence={"table": TABLE}))
+                learned = {"scores": SCORES, "forks": [FORK]} if name == "hybrid" else {}
+                result = make_result(loss_of(ratio * T, seed) + noise[seed], T, confidence={"table": TABLE}, **learned)
+                folder.store(cell, result)
 
 
 def summary_of(folder: CellFolder, tuned: Tuned = CLOSED) -> dict[str, Any]:
@@ -141,10 +153,38 @@ def test_reliability_is_summed_over_seeds(summary: dict[str, Any]) -> None:
     assert row == pytest.approx({"low": 0.5, "count": 16, "mean_confidence": 0.6, "good_frac": 0.75})
 
 
+def test_what_learning_adds_is_told(summary: dict[str, Any]) -> None:
+    """The ratio over the same arm without its models, seed by seed; scores and forks of all seeds together."""
+    arms = summary["workloads"]["mlp"]["arms"]
+    assert set(arms["hybrid"]["over"]) == {"unlearned"}
+    assert arms["hybrid"]["over"]["unlearned"]["value"] == pytest.approx(1.3 / 1.25)
+    assert arms["hybrid"]["forecasts"]["constant"]["nll_mean"] == pytest.approx(0.4)
+    assert arms["hybrid"]["forecasts"]["rssm"]["count"] == 3 * len(SEEDS)
+    assert arms["hybrid"]["jump_values"]["value_mean"] == pytest.approx(0.003)
+    assert [fork["seed"] for fork in arms["hybrid"]["jump_values"]["forks"]] == list(SEEDS)
+    assert (arms["unlearned"]["over"], arms["lr-boost"]["over"], arms["lr-boost"]["forecasts"]) == (None, None, None)
+
+
+def test_the_learning_table_names_the_best_forecaster(summary: dict[str, Any]) -> None:
+    """The least negative log-likelihood, and what was not measured is said to be so."""
+    table = next(one for one in tables_of(summary) if one.title == "what learning adds")
+    row = next(row for row in table.rows if row[:2] == ("mlp", "hybrid"))
+    assert dict(zip(table.head, row, strict=True)) == {
+        "workload": "mlp",
+        "arm": "hybrid",
+        "over nesterov": "not measured",
+        "over unlearned": row[3],
+        "over never": "not measured",
+        "best forecast": "constant, 0.400 nats",
+        "value of a jump": "+0.00300 (4 forks)",
+    }
+    assert row[3].startswith("1.040x [")
+
+
 def test_reading_results_needs_no_torch() -> None:
     """Reports import these modules."""
     code = (
-        "import sys, hpt.compare.summary, hpt.compare.tables, hpt.compare.figures, hpt.cli.compare; "
+        "import sys, hpt.compare.comparison, hpt.compare.tables, hpt.compare.figures, hpt.cli.compare; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

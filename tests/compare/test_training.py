@@ -3,14 +3,14 @@
 import dataclasses
 import math
 
-import pytest
 import torch
 
 from hpt.compare.arms import ARMS
 from hpt.compare.cells import Cell, CellResult, Recipe
-from hpt.compare.plain_loop import PlainLoop
-from hpt.compare.training import Abandoned, WeightAverage, train_cell
+from hpt.compare.recipes import WeightAverage
+from hpt.compare.training import train_cell
 from hpt.workloads.cnn import TemplateCNN
+from hpt.workloads.plain_loop import PlainLoop
 from hpt.workloads.regression import Regression
 
 CPU = torch.device("cpu")
@@ -63,8 +63,8 @@ def test_a_loss_far_above_chance_is_divergence_even_if_finite() -> None:
 
 def test_learning_rate_and_memory_of_the_recipe_reach_the_optimizer() -> None:
     """Momentum of SGD, beta2 of Adam; the peak is multiplied."""
-    from hpt.compare.training import make_optimizer
-    from hpt.compare.vault import SealedWorkload
+    from hpt.compare.held_out import SealedWorkload
+    from hpt.compare.recipes import make_optimizer
 
     for workload in (Regression(seed=0, device=CPU), TemplateCNN(seed=0, device=CPU)):
         sealed = SealedWorkload(workload)
@@ -73,14 +73,6 @@ def test_learning_rate_and_memory_of_the_recipe_reach_the_optimizer() -> None:
         after = make_optimizer(Recipe(lr_factor=2.0, memory=0.9), sealed, model, STEPS).param_groups[0]
         assert after["lr"] == 2.0 * before["lr"]
         assert after["betas"] == (before["betas"][0], 0.9) if "betas" in after else after["momentum"] == 0.9
-
-
-def test_a_cell_that_nobody_waits_for_stops() -> None:
-    """At its next call."""
-    cell = Cell(workload="regression", arm="test", seed=0, steps=STEPS, recipe=Recipe())
-    calls = iter([True, True, False])
-    with pytest.raises(Abandoned):
-        train_cell(cell, lambda: next(calls))
 
 
 def test_average_of_weights_by_hand() -> None:
@@ -102,3 +94,33 @@ def test_read_out_changes_the_loss_and_not_the_run() -> None:
     plain, averaged = run(Recipe()), run(Recipe(ema_decay=0.9))
     assert plain.curve == averaged.curve
     assert plain.final_loss != averaged.final_loss
+
+
+def test_the_arm_that_never_jumps_is_the_baseline() -> None:
+    """It observes, learns and forecasts, and ends in the same weights at the same work, to the last bit."""
+    recipe = ARMS["never"].recipe(Recipe())
+    never = run(dataclasses.replace(recipe, config=recipe.config | {"full_steps": 15}), "mlp", 150)
+    plain = run(Recipe(), "mlp", 150)
+    assert (never.final_loss, never.curve) == (plain.final_loss, plain.curve)
+    assert (never.counters["jumps_accepted"], never.full_step_equivalents) == (0, 150)
+    assert never.scores is not None
+    assert plain.scores is None
+
+
+def test_what_jumps_are_worth_is_kept_with_a_cell() -> None:
+    """The arm that forks its first jump has one measured value."""
+    recipe = ARMS["first-jump"].recipe(Recipe())
+    short = {"full_steps": 15, "gate": "always", "fork": {**recipe.config["fork"], "steps": 30}}
+    found = run(dataclasses.replace(recipe, config=recipe.config | short), "mlp", 600)
+    (fork,) = found.forks
+    assert fork["step"] >= 200
+    assert math.isfinite(fork["value"])
+
+
+def test_without_learning_all_forecasters_are_the_constant() -> None:
+    """The control of the forecasts: models that never learned have nothing to add."""
+    recipe = ARMS["unlearned"].recipe(Recipe())
+    found = run(dataclasses.replace(recipe, config=recipe.config | {"full_steps": 15}), "mlp", 320)
+    assert found.scores is not None
+    assert found.scores["constant"]["count"] > 0
+    assert found.scores["rssm"]["nll_mean"] == found.scores["constant"]["nll_mean"]

@@ -9,7 +9,7 @@ import pytest
 
 from hpt.compare.arms import ARMS
 from hpt.compare.cells import Recipe
-from hpt.compare.suite import Plan, Task
+from hpt.compare.suite import ComparisonPlan, Task
 from hpt.compare.tuning import NUM_TRIALS, Search, Tuned, TuningCache, trial_cell
 
 Loss = Callable[[Recipe], float]
@@ -70,11 +70,11 @@ def test_diverged_trials_count_as_the_worst() -> None:
     assert None in [trial["loss"] for trial in found.trials]
 
 
-def plan(**changes: Any) -> Plan:
+def plan(**changes: Any) -> ComparisonPlan:
     values: dict[str, Any] = {"tasks": (Task("mlp", 100),), "arms": (ARMS["baseline"],), "seeds": (0, 1)}
     values["length_fracs"] = (0.7, 1.0)
     values.update(changes)
-    return Plan(**values)
+    return ComparisonPlan(**values)
 
 
 def test_outcomes_are_cached_by_all_that_decides_them(tmp_path: Path) -> None:

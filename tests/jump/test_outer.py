@@ -36,7 +36,7 @@ class Walk:
         for cycle in range(4):
             for parameter in parameters:
                 parameter.data.add_(torch.randn(parameter.shape, generator=generator))
-            self.stats: CycleStats = self.outer.end_cycle(cycle + 1, 1, None, 1.0)
+            self.stats: CycleStats = self.outer.trajectory.end_cycle(cycle + 1, 1, None, 1.0)
             if cycle < 3:
                 self.outer.begin_cycle()
         self.outer.take_snapshot()
@@ -139,7 +139,7 @@ def test_a_later_undo_goes_back_to_the_end_of_the_cycle() -> None:
     walk.outer.undo()
     assert torch.equal(walk.weights(), before)
     walk.model.bias.data.add_(0.5)
-    stats = walk.outer.end_cycle(5, 1, None, 1.0)
+    stats = walk.outer.trajectory.end_cycle(5, 1, None, 1.0)
     assert stats.displacement_norm == pytest.approx(0.5 * 9**0.5, rel=1e-5)
 
 

@@ -76,10 +76,12 @@ def test_gpt2_nano_agrees_with_torch_run_for_real(on_device: bool) -> None:
     from torch.distributed._tools.mem_tracker import MemTracker
 
     from hpt.validate.estimating import kept_bytes, phase_peaks
-    from hpt.validate.plan import Job
+    from hpt.validate.plan import ValidationJob
     from hpt.workloads.gpt2 import GPT2Text
 
-    job = Job(kind="estimate", name="host", model="gpt2-nano", steps=3, batch_size=1, seq_len=32, device="cpu")
+    job = ValidationJob(
+        kind="estimate", name="host", model="gpt2-nano", steps=3, batch_size=1, seq_len=32, device="cpu"
+    )
     peaks = phase_peaks(job, for_cuda=False, on_device=on_device)
     workload = GPT2Text("gpt2-nano", seed=0, data=None, device=torch.device("cpu"), batch_size=1, seq_len=32)
     model, batch = workload.build_model(), workload.batch(0)

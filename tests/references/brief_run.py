@@ -7,7 +7,7 @@ from references import light_scenarios
 from hpt.bench.discovery import Located
 from hpt.bench.folder import BenchFolder
 from hpt.bench.plan import Mode
-from hpt.bench.session import Outcome, carry_out
+from hpt.bench.session import BenchResult, carry_out
 
 NAME = "fast"
 BRIEF = Mode(processes=2, values=2, warmups=1, min_time_s=0.005)
@@ -24,7 +24,7 @@ def light() -> list[Located]:
     return [Located(f"{LIGHT}:SCENARIOS", one) for one in light_scenarios.SCENARIOS]
 
 
-def measure_all(folder: BenchFolder, chosen: list[Located]) -> tuple[Outcome, list[tuple[str, str]]]:
+def measure_all(folder: BenchFolder, chosen: list[Located]) -> tuple[BenchResult, list[tuple[str, str]]]:
     seen: list[tuple[str, str]] = []
     outcome = carry_out(chosen, {}, folder, watch=lambda *one: seen.append(one), is_stopped=lambda: False, timeout_s=60)
     return outcome, seen
@@ -32,7 +32,7 @@ def measure_all(folder: BenchFolder, chosen: list[Located]) -> tuple[Outcome, li
 
 def measured_in(path: Path) -> None:
     """A run of three scenarios of 1, 2 and 4 units of work, 2 processes of 2 values each."""
-    from hpt.bench.plan import Settings
+    from hpt.bench.plan import BenchSettings
 
-    outcome, _ = measure_all(BenchFolder(path, Settings(mode=NAME)), light())
+    outcome, _ = measure_all(BenchFolder(path, BenchSettings(mode=NAME)), light())
     assert outcome.failures == {}

@@ -253,6 +253,7 @@ KILLED = """
 import os, random, signal, sys, time
 import torch
 from hpt.trainer import checkpoint_file
+from hpt.trainer import checkpoint_file
 from hpt.trainer.checkpoint_file import CheckpointFolder
 torch.set_num_threads(1)
 chance, folder, first = random.Random(5), CheckpointFolder(sys.argv[1], keep=2), 1

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from hpt.validate import plan
-from hpt.validate.checks import check_all
-from hpt.validate.results import DONE, FAILED, Outcome
-from hpt.validate.run import verdict_of
+from hpt.validate.checks import check_all, verdict_of
+from hpt.validate.results import DONE, FAILED, ValidationResult
 
 MB = 1_000_000
 BASELINE = 300 * MB
@@ -30,7 +29,7 @@ def _step(call: int, phase: str, use: float, peak: float, loss: float = 1.0) -> 
     }
 
 
-def _arm(name: str, peak: float, copies: int = 0, extra: float = 0.0) -> Outcome:
+def _arm(name: str, peak: float, copies: int = 0, extra: float = 0.0) -> ValidationResult:
     phases = ["WARMUP"] * 8 + (["FULL"] * 16 + ["PREDICT"] + ["CORRECT"] * 3 + ["FULL"] * 22)
     jitter = (0.0, 0.01, -0.01)
     steps = [_step(index + 1, phase, 50 + jitter[index % 3], peak) for index, phase in enumerate(phases)]
@@ -48,10 +47,10 @@ def _arm(name: str, peak: float, copies: int = 0, extra: float = 0.0) -> Outcome
         "probe_s": 0.01,
         "read_s": 1e-5,
     }
-    return Outcome(name, DONE, 0, start={"baseline_bytes": BASELINE}, steps=steps, end=end)
+    return ValidationResult(name, DONE, 0, start={"baseline_bytes": BASELINE}, steps=steps, end=end)
 
 
-def _good() -> dict[str, dict[str, Outcome]]:
+def _good() -> dict[str, dict[str, ValidationResult]]:
     arms = {
         plan.PLAIN: _arm(plan.PLAIN, 60),
         plan.HYBRID: _arm(plan.HYBRID, 101),
@@ -70,12 +69,15 @@ def _good() -> dict[str, dict[str, Outcome]]:
     }
     return {
         "arms": arms,
-        "drills": {"record": Outcome("record", DONE, 0, end=drill)},
-        "estimates": {"host": Outcome("host", DONE, 0, end=host), "cuda": Outcome("cuda", DONE, 0, end=cuda)},
+        "drills": {"record": ValidationResult("record", DONE, 0, end=drill)},
+        "estimates": {
+            "host": ValidationResult("host", DONE, 0, end=host),
+            "cuda": ValidationResult("cuda", DONE, 0, end=cuda),
+        },
     }
 
 
-def _verdicts(results: dict[str, dict[str, Outcome]], device: str = "cpu") -> dict[str, str]:
+def _verdicts(results: dict[str, dict[str, ValidationResult]], device: str = "cpu") -> dict[str, str]:
     return {check.name: check.verdict for check in check_all(**results, device_type=device)}
 
 
@@ -88,11 +90,11 @@ def test_good_results_pass_everything() -> None:
     assert verdict_of(check_all(**_good(), device_type="cpu")) == "passed"
 
 
-def _changed(arm: Outcome, **end: Any) -> Outcome:
+def _changed(arm: ValidationResult, **end: Any) -> ValidationResult:
     return replace(arm, end={**arm.end, **end})
 
 
-def _steps(arm: Outcome, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Outcome:
+def _steps(arm: ValidationResult, change: Callable[[dict[str, Any]], dict[str, Any]]) -> ValidationResult:
     return replace(arm, steps=[change(dict(step)) for step in arm.steps])
 
 
@@ -108,7 +110,7 @@ def _unread(step: dict[str, Any]) -> dict[str, Any]:
     return step | {"peak_bytes": None, "process_bytes": None}
 
 
-BAD: list[tuple[str, str, str, Callable[[Outcome], Outcome]]] = [
+BAD: list[tuple[str, str, str, Callable[[ValidationResult], ValidationResult]]] = [
     ("everything ran", "failed", plan.NO_CLEANUP, lambda arm: replace(arm, status=FAILED, exit_code=7, message="no")),
     ("copies", "failed", plan.HYBRID, lambda arm: _changed(arm, num_copies=1)),
     ("growth", "failed", plan.HYBRID, lambda arm: _steps(arm, _grows)),
@@ -156,7 +158,9 @@ BAD: list[tuple[str, str, str, Callable[[Outcome], Outcome]]] = [
 
 
 @pytest.mark.parametrize(("check", "verdict", "arm", "change"), BAD)
-def test_each_defect_has_its_verdict(check: str, verdict: str, arm: str, change: Callable[[Outcome], Outcome]) -> None:
+def test_each_defect_has_its_verdict(
+    check: str, verdict: str, arm: str, change: Callable[[ValidationResult], ValidationResult]
+) -> None:
     """One result is spoilt; the check that is there for it says so, and the whole is not passed."""
     results = _good()
     results["arms"][arm] = change(results["arms"][arm])
@@ -183,7 +187,7 @@ def test_a_failed_drill_and_a_drill_that_did_not_run_fail() -> None:
         results["drills"]["record"], end={"passed": False, "saved_bytes": 1, "evidence": ""}
     )
     assert _verdicts(results)["drill: record"] == "failed"
-    results["drills"]["record"] = Outcome("record", FAILED, -9, "ended by signal 9")
+    results["drills"]["record"] = ValidationResult("record", FAILED, -9, "ended by signal 9")
     assert _verdicts(results)["everything ran"] == "failed"
 
 

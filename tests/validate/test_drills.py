@@ -6,11 +6,11 @@ import pytest
 
 from hpt.validate import drills
 from hpt.validate.drills import run_drill
-from hpt.validate.plan import DRILLS, Job
+from hpt.validate.plan import DRILLS, ValidationJob
 
 
-def _job(name: str, steps: int = 12) -> Job:
-    return Job(
+def _job(name: str, steps: int = 12) -> ValidationJob:
+    return ValidationJob(
         kind="drill", name=name, model="gpt2-nano", steps=steps, batch_size=1, seq_len=4, device="cpu", threads=1
     )
 
@@ -22,14 +22,14 @@ def test_every_planned_drill_exists() -> None:
 
 def test_degrading_passes_and_its_absence_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the ladder doing nothing, the drill fails."""
-    assert run_drill(_job("degrade"))["passed"]
+    assert run_drill(_job("degrade", 28))["passed"]
     from hpt.trainer.degradation import Degradation
 
     def nothing(self: Any) -> str:
         return ""
 
     monkeypatch.setattr(Degradation, "step_down", nothing)
-    assert not run_drill(_job("degrade"))["passed"]
+    assert not run_drill(_job("degrade", 28))["passed"]
 
 
 def test_recovery_passes_and_its_absence_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,143 @@
+"""How far a benchmark run is, on stderr, and its tables: times, cost per unit of work, scaling, noise."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from hpt.bench.folder import BenchFolder
+from hpt.bench.plan import describe_mode
+from hpt.bench.session import BenchResult
+from hpt.bench.summary import ADVICE, LOW_VARIANCE_FRAC, BenchRow, low_variance, scalings
+from hpt.cli.console import duration
+
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"))
+
+
+class BenchProgress:
+    """Shows what `hpt.bench.session` tells.
+
+    Args:
+        num_scenarios: that were asked for.
+        console: of stderr.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, num_scenarios: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.num_done = 0
+        self._num_scenarios, self._console, self._clock = num_scenarios, console, clock
+        self._num_measured, self._began_s = 0, clock()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+            self._bar = Progress(*columns, console=console)
+            self._task = self._bar.add_task("", total=num_scenarios, facts="")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the end, at the speed of the scenarios measured so far; None before the first."""
+        if not self._num_measured:
+            return None
+        return (self._clock() - self._began_s) / self._num_measured * (self._num_scenarios - self.num_done)
+
+    def watch(self, name: str, state: str) -> None:
+        """Take note of what became of a scenario, and show it."""
+        if state in {"finished", "kept"} or state.startswith("failed"):
+            self.num_done = min(self.num_done + 1, self._num_scenarios)
+            self._num_measured += state != "kept"
+        self._show(name, state)
+
+    def _show(self, name: str, state: str) -> None:
+        facts = f"{name} {state}  {duration(self.left_s)} left"
+        if self._bar is None:
+            if state != "measuring":
+                self._console.print(f"{self.num_done}/{self._num_scenarios}  {facts}", highlight=False, soft_wrap=True)
+            return
+        self._bar.update(self._task, completed=self.num_done, facts=facts)
+
+
+def show_outcome(outcome: BenchResult, folder: BenchFolder, console: Console) -> None:
+    """Print everything about a run."""
+    if outcome.rows:
+        console.print(outcome_table(outcome, describe_mode(folder.settings)))
+        for line in remarks(outcome.rows):
+            console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"Files: {folder.path}", highlight=False, soft_wrap=True)
+
+
+def outcome_table(outcome: BenchResult, title: str) -> Table:
+    """One row a scenario."""
+    table = Table(title=title)
+    table.add_column("scenario", no_wrap=True)
+    for name in ("median", "mean", "std", "5 %", "95 %", "values", "CV", "per unit of work"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("stability", no_wrap=True)
+    for row in outcome.rows:
+        times = (row.median_s, row.mean_s, row.std_s, row.p5_s, row.p95_s)
+        table.add_row(
+            row.name,
+            *(time_text(one) for one in times),
+            str(row.num_values),
+            f"{row.cv_frac:.1%}",
+            f"{time_text(row.unit_cost_s)} / {row.unit}",
+            ", ".join(row.marks) or "ok",
+        )
+    for name in outcome.failures:
+        table.add_row(name, *["-"] * 8, "failed")
+    return table
+
+
+def remarks(rows: tuple[BenchRow, ...]) -> list[str]:
+    """Scaling, what units consist of, and noise, in sentences."""
+    lines = [*_scaling_lines(rows), *_parts_lines(rows)]
+    share = low_variance(rows)
+    more = f"; not {', '.join(share['above'])}" if share["above"] else ""
+    lines.append(
+        f"{share['num_below']} of {share['num_scenarios']} scenarios vary by less than {LOW_VARIANCE_FRAC:.0%}{more}"
+    )
+    marked = {mark for row in rows for mark in row.marks}
+    return lines + [f"{mark}: {advice}" for mark, advice in ADVICE.items() if mark in marked]
+
+
+def _scaling_lines(rows: tuple[BenchRow, ...]) -> list[str]:
+    return [
+        f"{one.group}: {time_text(one.slope_s)} per {one.unit}, and {time_text(one.intercept_s)} a call besides "
+        f"(line through {one.num_sizes} scenarios, R2 {one.r_squared:.5f})"
+        for one in scalings(rows)
+    ]
+
+
+def _parts_lines(rows: tuple[BenchRow, ...]) -> list[str]:
+    """What a unit of work consists of and costs: by the slope, once, where a group has one, else by scenario."""
+    slopes = {(one.group, one.unit): one.slope_s for one in scalings(rows)}
+    lines: dict[str, None] = {}
+    for row in rows:
+        group = row.name.partition("/")[0]
+        slope_s = slopes.get((group, row.unit))
+        name, cost_s = (row.name, row.unit_cost_s) if slope_s is None else (group, slope_s)
+        for part, count in row.per_unit.items():
+            lines[f"{name}: {count:g} {part}s per {row.unit}, {time_text(cost_s / count)} per {part}"] = None
+    return list(lines)
+
+
+def time_text(seconds: float) -> str:
+    """Three significant digits in the unit that fits: '12.3 us'."""
+    if seconds == 0:
+        return "0 s"
+    rounded = float(f"{seconds:.3g}")
+    size, unit = next((one for one in _UNITS if abs(rounded) >= one[0]), _UNITS[-1])
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded / size)) + 1e-9))
+    return f"{rounded / size:.{digits}f} {unit}"

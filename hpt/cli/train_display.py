@@ -1,0 +1,187 @@
+"""How a run is doing, a live line on a terminal and a line every tenth elsewhere, and what it came to.
+
+The live line is redrawn by the records that pass, at most four times a second, and not by a thread, which
+would compete with the training for the machine's cores.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from hpt.cli.console import duration
+from hpt.records import Phase, Record, Sink, StepRecord
+from hpt.run.folder import RunRecord
+
+REDRAW_S = 0.25
+PLAIN_LINES = 10
+SHORT_S = 60.0  # below this, fractions of a second matter
+SHOWN_COUNTERS = (
+    *("optimizer_updates", "forwards", "backwards", "jumps_proposed", "jumps_accepted", "jumps_rejected"),
+    *("jumps_rolled_back", "steps_covered_by_jumps", "forks", "full_step_equivalents"),
+)
+
+
+class Tally:
+    """The numbers worth showing, gathered from records.
+
+    Args:
+        total_steps: planned net updates.
+        first_step: net updates before this part of the run.
+        covered: tells the steps covered by jumps so far; asked only when a line is drawn.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        first_step: int = 0,
+        covered: Callable[[], int] = int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total_steps = total_steps
+        self.step = first_step
+        self._last: StepRecord | None = None
+        self._covered, self._first_step = covered, first_step
+        self._clock, self._began_s = clock, clock()
+
+    def __call__(self, record: Record) -> None:
+        """Take note of a record."""
+        if isinstance(record, StepRecord):
+            self.step, self._last = record.step, record
+
+    @property
+    def covered_frac(self) -> float:
+        """Share of the steps so far, updates and covered ones, that jumps stood for."""
+        covered = self._covered()
+        reached = self.step + covered
+        return covered / reached if reached else 0.0
+
+    @property
+    def steps_per_s(self) -> float:
+        """Net updates a second in this part of the run."""
+        elapsed_s = self._clock() - self._began_s
+        return (self.step - self._first_step) / elapsed_s if elapsed_s > 0.0 else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the end at the speed so far; None while there is no speed."""
+        speed = self.steps_per_s
+        return (self.total_steps - self.step) / speed if speed > 0.0 else None
+
+    def describe(self) -> str:
+        """One line: phase, loss, confidence, share covered by jumps, speed and time left."""
+        last = self._last
+        return "  ".join(
+            (
+                f"{(last.phase if last else Phase.WARMUP).value:<7}",
+                f"loss {_number(last and last.loss, '.4f')}",
+                f"confidence {_number(last and last.confidence, '.2f')}",
+                f"covered {self.covered_frac:.1%}",
+                f"{self.steps_per_s:.1f} steps/s",
+                f"{duration(self.left_s)} left",
+            )
+        )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+@contextmanager
+def show_progress(tally: Tally) -> Generator[Sink]:
+    """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_lines(tally)
+        return
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+    with Progress(*columns, console=console, auto_refresh=False) as bar:
+        task = bar.add_task("", total=tally.total_steps, completed=tally.step, facts="")
+        drawn_s = 0.0
+
+        def redraw() -> None:
+            bar.update(task, completed=tally.step, facts=tally.describe(), refresh=True)
+
+        def live_line(record: Record) -> None:
+            nonlocal drawn_s
+            tally(record)
+            if time.monotonic() - drawn_s >= REDRAW_S:
+                drawn_s = time.monotonic()
+                redraw()
+
+        try:
+            yield live_line
+        finally:
+            redraw()
+
+
+def _plain_lines(tally: Tally) -> Sink:
+    """A line whenever another tenth of the run is done."""
+
+    def tenths() -> int:
+        return PLAIN_LINES * tally.step // max(1, tally.total_steps)
+
+    shown = tenths()
+
+    def line(record: Record) -> None:
+        nonlocal shown
+        tally(record)
+        if tenths() > shown:
+            shown = tenths()
+            print(f"step {tally.step}/{tally.total_steps}  {tally.describe()}", file=sys.stderr, flush=True)
+
+    return line
+
+
+def show_summary(record: RunRecord, folder: str, console: Console) -> None:
+    """Print the tables of a run: how it ended, its phases, the work done, where the time went; and its files."""
+    counters, parts = record.counters or {}, (record.seconds or {}).get("part", {})
+    side_by_side = Table.grid(padding=(0, 2))
+    side_by_side.add_row(
+        _table("phase", "calls", record.phases or {}),
+        _table("work", "count", {name: counters.get(name) for name in SHOWN_COUNTERS}),
+        _table("time in", "s", parts),
+    )
+    console.print(Group(_outcome(record), side_by_side))
+    console.print(f"Files: {folder}", highlight=False, soft_wrap=True)
+
+
+def _outcome(record: RunRecord) -> Table:
+    """How the run ended: status, loss against the chance level, confidence, wall time."""
+    short = record.wall_s is not None and record.wall_s < SHORT_S
+    calibration = {
+        f"confidence {name}": value
+        for name, value in (record.confidence or {}).items()
+        if isinstance(value, (int, float, str))
+    }
+    rows: dict[str, object] = {
+        "status": record.status if record.message is None else f"{record.status}: {record.message}",
+        "updates": f"{_text(record.num_updates)} of {record.settings['steps']}",
+        "validation loss": "not measured" if record.final_loss is None else record.final_loss,
+        "chance level": record.workload["chance_loss"],
+        **calibration,
+        "wall time": f"{record.wall_s:.2f} s" if short else duration(record.wall_s),
+    }
+    table = _table("outcome", "value", rows)
+    table.title = f"{record.workload['name']}, {record.config['predictor']}, seed {record.seed}"
+    return table
+
+
+def _table(key: str, value: str, rows: Mapping[str, object]) -> Table:
+    table = Table()
+    table.add_column(key)
+    table.add_column(value, justify="right")
+    for name, number in rows.items():
+        table.add_row(name.replace("_", " "), _text(number))
+    return table
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,148 @@
+"""What may be claimed of an arm: accelerates, no difference, hurts, with its grounds, and the sentence to quote.
+
+Accelerates: the work ratio's wider interval lies above 1, the p-value corrected for the number of workloads (Holm) is
+below 5 %, and the ratio over the best control, seed by seed, has its interval above 1 as well. Hurts: the interval
+lies below 1, or a run diverged. Everything else is no difference: not proof of none, but none shown. A sentence holds
+the number, its interval, against what, on how many seeds, and what it lacks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from hpt.compare.arms import Arm
+from hpt.compare.measures import Measures
+from hpt.compare.ratios import Ratio, log_of
+from hpt.compare.suite import Task
+from hpt.statistics import ROUNDING, holm, mean_over_groups
+
+SIGNIFICANCE = 0.05
+LACKS = {
+    True: "",
+    False: " The baseline's learning-rate bracket is open, so a better baseline may exist.",
+    None: " The baseline was not tuned here, so no claim follows.",
+}
+"""By whether the baseline's learning rate was bracketed; None: it was not tuned."""
+OPEN_SOMEWHERE = "Not every baseline and arm was tuned with a closed bracket, so no claim follows."
+
+
+class Effect(StrEnum):
+    """What an arm does compared with the tuned baseline."""
+
+    ACCELERATES = "accelerates"
+    NO_DIFFERENCE = "no difference"
+    HURTS = "hurts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A verdict with its grounds.
+
+    Attributes:
+        verdict: the word.
+        reason: why it is not more.
+        p_holm: p-value corrected for the number of workloads.
+        best_control: name of the control with the largest work ratio among the arm's seeds; None if none ran.
+        over_control: the arm's work ratio over that control's.
+    """
+
+    verdict: Effect
+    reason: str
+    p_holm: float | None
+    best_control: str | None
+    over_control: Ratio | None
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return values | {"over_control": None if self.over_control is None else self.over_control.to_document()}
+
+
+def judge(
+    ratio: Ratio,
+    p_holm: float | None,
+    controls: Mapping[str, Ratio],
+    over: Mapping[str, Ratio],
+    *,
+    num_diverged_controls: int = 0,
+) -> Judgement:
+    """The verdict on one work ratio.
+
+    Args:
+        ratio: the arm's.
+        p_holm: its corrected p-value.
+        controls: work ratios of the controls without a diverged run.
+        over: the arm's ratio over each of them.
+        num_diverged_controls: controls with one; they have lost already.
+    """
+    best = max(controls, key=lambda name: controls[name].estimate.value) if controls else None
+    over_best = None if best is None else over[best]
+    verdict, reason = _against_baseline(ratio, p_holm)
+    if verdict is Effect.ACCELERATES:
+        verdict, reason = _against_control(over_best, has_control=best is not None or num_diverged_controls > 0)
+    return Judgement(verdict=verdict, reason=reason, p_holm=p_holm, best_control=best, over_control=over_best)
+
+
+def _against_baseline(ratio: Ratio, p_holm: float | None) -> tuple[Effect, str]:
+    if 0.0 in ratio.by_seed:
+        return Effect.HURTS, "a run diverged"
+    if ratio.low is None or ratio.high is None:
+        return Effect.NO_DIFFERENCE, "one seed allows no interval"
+    if ratio.high < 1.0 - ROUNDING:
+        return Effect.HURTS, "the interval lies below 1"
+    if ratio.low <= 1.0 + ROUNDING:
+        return Effect.NO_DIFFERENCE, "the interval contains 1"
+    if p_holm is None or p_holm >= SIGNIFICANCE:
+        return Effect.NO_DIFFERENCE, "not significant after correction for the number of workloads"
+    return Effect.ACCELERATES, "the interval lies above 1"
+
+
+def _against_control(over: Ratio | None, *, has_control: bool) -> tuple[Effect, str]:
+    if not has_control:
+        return Effect.NO_DIFFERENCE, "no control ran, so the gain cannot be told from one"
+    if over is not None and (over.low is None or over.low <= 1.0 + ROUNDING):
+        return Effect.NO_DIFFERENCE, "not above the best control"
+    return Effect.ACCELERATES, "the interval lies above 1 and above the best control"
+
+
+def corrected(by_workload: Mapping[str, Measures]) -> dict[str, float | None]:
+    """P-values of the work ratio, corrected over the workloads that have one; None for the others."""
+    values = {name: measures.work_ratio.estimate.p for name, measures in by_workload.items()}
+    known = {name: p for name, p in values.items() if p is not None}
+    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+    return {name: adjusted.get(name) for name in values}
+
+
+def overall(ratios: Sequence[Ratio]) -> Ratio:
+    """Geometric mean over workloads; `by_seed` then holds one value a workload."""
+    found = mean_over_groups([[log_of(one) for one in ratio.by_seed] for ratio in ratios])
+    sides = sorted({ratio.side for ratio in ratios} - {""})
+    return Ratio(found, tuple(ratio.value for ratio in ratios), sides[0] if sides else "")
+
+
+def workload_sentence(
+    arm: Arm, task: Task, measures: Measures, judgement: Judgement, *, bracket_closed: bool | None
+) -> str:
+    """One arm on one workload."""
+    seeds = f"{len(measures.seeds)} seed{'s' if len(measures.seeds) != 1 else ''}"
+    return (
+        f"On {task.workload} ({task.steps} updates, {seeds}) the baseline needs {measures.work_ratio.words} "
+        f"the full-step equivalents of {arm.name} to reach its loss{_against(judgement)}: {judgement.verdict} "
+        f"({judgement.reason}).{LACKS[bracket_closed]}"
+    )
+
+
+def overall_sentence(arm: Arm, workloads: Sequence[str], ratio: Ratio, judgement: Judgement, *, is_tuned: bool) -> str:
+    """One arm over all workloads."""
+    text = (
+        f"Over {', '.join(workloads)} (geometric mean) the baseline needs {ratio.words} the full-step equivalents of "
+        f"{arm.name}{_against(judgement)}: {judgement.verdict} ({judgement.reason})."
+    )
+    return text if is_tuned else f"{text} {OPEN_SOMEWHERE}"
+
+
+def _against(judgement: Judgement) -> str:
+    if judgement.best_control is None or judgement.over_control is None:
+        return ""
+    return f"; over its best control, {judgement.best_control}, {judgement.over_control.words}"

@@ -1,0 +1,82 @@
+"""Reads of the device by the host: what a GPU waits for, counted on any machine.
+
+A read is `aten::_local_scalar_dense` (`item`, `float`, a truth value), a copy from a device to the host, or a call of
+`Tensor.cpu`, which on a CPU does nothing and is no operation that torch would dispatch.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode  # the documented way to see every operation
+
+from hpt.profile.side_by_side import SideBySide
+
+_ITEM = torch.ops.aten._local_scalar_dense.default  # noqa: SLF001 (the operation's name)
+_COPY = torch.ops.aten._to_copy.default  # noqa: SLF001
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """Reads in one cycle of full steps.
+
+    Attributes:
+        full_step: the most in a step that does not end the cycle.
+        cycle: in all steps together.
+    """
+
+    full_step: int
+    cycle: int
+
+
+class _Operations(TorchDispatchMode):
+    """Counts the operations that read."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func is _ITEM or (func is _COPY and _leaves(args[0], named.get("device"))):
+            self.count += 1
+        return func(*args, **named)
+
+
+class _Calls(TorchFunctionMode):
+    """Counts `Tensor.cpu` of tensors that are on the host already."""
+
+    count = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.count += func is Tensor.cpu and args[0].device.type == "cpu"
+        return func(*args, **(kwargs or {}))
+
+
+def _leaves(tensor: Tensor, device: torch.device | str | None) -> bool:
+    return tensor.device.type != "cpu" and device is not None and torch.device(device).type == "cpu"
+
+
+@contextmanager
+def counted_reads() -> Generator[Callable[[], int]]:
+    """While entered, reads are counted; yields a function that tells how many so far."""
+    with _Operations() as operations, _Calls() as calls:
+        yield lambda: operations.count + calls.count
+
+
+def count_transfers(both: SideBySide) -> Transfers:
+    """Reads of the trainer in its next K updates, a cycle of which the last step may lie anywhere among them."""
+    counts: list[int] = []
+    with counted_reads() as so_far:
+        for batch in both.next_batches()[: both.cycle_steps]:
+            before = so_far()
+            both.trainer.step(batch)
+            counts.append(so_far() - before)
+    ordinary = sorted(counts)[:-1] or counts
+    return Transfers(full_step=ordinary[-1], cycle=sum(counts))

@@ -1,0 +1,283 @@
+"""A command's folder: documents replaced as a whole, logs that only grow, and refusals in one wording.
+
+A document (run.json, machine.json, comparison.json) is always either the old or the new one. A log gets one line a
+record, each handed to the operating system as it comes: a process that dies leaves at most one torn line, and whoever
+goes on cuts the log back to what is kept, so that no line is missing and none is there twice. A lock keeps a second
+process out while the first is alive. Nothing here imports torch.
+
+    RunFolder    run.json, steps.jsonl, events.jsonl, checkpoints/ of `hpt train`
+"""
+
+import fcntl
+import json
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, Any, Self
+
+from hpt.errors import CheckpointError, UsageError
+from hpt.jsonfiles import cut_lines, disk_errors, make_folder, write_json
+from hpt.records import Record, StepRecord, jsonable, to_json_line
+
+RUN_SCHEMA_VERSION = 1
+RUNNING, DONE, INTERRUPTED, FAILED = "running", "done", "interrupted", "failed"
+
+
+def read_document(path: Path, what: str, version: int, needs: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A document of ours.
+
+    Args:
+        path: of the file.
+        what: the document is of, in one word: "run", "comparison".
+        version: its schema_version.
+        needs: keys without which it is not complete.
+
+    Raises:
+        UsageError: it is missing, damaged, not complete, of something else or of another schema.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{path.parent} holds no {what} ({path.name}: {error.strerror}); name the folder of a {what}"
+        ) from error
+    except ValueError as error:
+        raise _unreadable(path, what, f"is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise _unreadable(path, what, "holds no object")
+    found: dict[str, Any] = document
+    if found.get("schema_version") != version:
+        stated = f"has schema_version {found.get('schema_version')!r}, this hpt reads {version}"
+        raise _unreadable(path, what, f"{stated}: use the hpt that wrote it")
+    missing = [key for key in needs if key not in found]
+    if missing:
+        raise _unreadable(path, what, f"is not complete (no {', '.join(missing)})")
+    return found
+
+
+def _unreadable(path: Path, what: str, cause: str) -> UsageError:
+    return UsageError(f"{path} cannot be read as a {what}, it {cause}; restore it, or choose another --out")
+
+
+def lock(file: IO[Any], folder: Path) -> None:
+    """Keep other processes out of the folder as long as this file is open.
+
+    Raises:
+        UsageError: another process is in there.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(f"{folder} is in use by another process; wait for it or choose another --out") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """The folder, made if need be, for this process alone while it works there.
+
+    Raises:
+        UsageError: another process works there, or the place is taken by a file.
+        DiskError: it cannot be written.
+    """
+    make_folder(folder)
+    with disk_errors(folder):
+        file = (folder / ".lock").open("w")
+    with file:
+        lock(file, folder)
+        yield
+
+
+class LineLog:
+    """A file of one JSON object a line, which only grows.
+
+    Args:
+        path: of the file; its folder must exist.
+        is_kept: of (index, line): the log is cut back to its longest head that this accepts.
+
+    Raises:
+        UsageError: another process writes to it.
+        DiskError: it cannot be written.
+
+    Attributes:
+        num_kept: lines that were left of what was there.
+    """
+
+    def __init__(self, path: Path, is_kept: Callable[[int, Mapping[str, Any]], bool]) -> None:
+        self._path = path
+        with disk_errors(path), ExitStack() as undo:
+            self._file = undo.enter_context(path.open("a", buffering=1, encoding="utf-8"))
+            lock(self._file, path.parent)
+            self.num_kept = cut_lines(path, is_kept)
+            undo.pop_all()
+
+    def append(self, line: str) -> None:
+        """Add one object, written as JSON without a line break.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        with disk_errors(self._path):
+            self._file.write(line + "\n")
+
+    def close(self) -> None:
+        """Close it and give up the lock, even if the disk refuses its last line.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        with disk_errors(self._path):
+            self._file.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """All that is known about a run; what is not known (yet) is None.
+
+    Attributes:
+        status: running, done, interrupted or failed; after a kill it stays running.
+        command: the command line that began the run.
+        settings: what that command line resolved to.
+        config: every setting of the trainer.
+        workload: name, chance_loss and the workload's own facts.
+        seed: seed of weights, batches and the trainer.
+        environment: versions and machine, of the latest part of the run.
+        started_at: UTC, ISO 8601; `finished_at` likewise.
+        num_resumes: how often the run was taken up again.
+        message: why it failed.
+        num_updates: net optimizer updates; `num_calls` batches consumed.
+        phases: calls by phase.
+        counters: work and jumps, see `hpt.trainer`.
+        seconds: by phase and by part.
+        wall_s: seconds inside the trainer, all parts of the run together.
+        final_loss: mean loss on the fixed validation set.
+        confidence: how well the confidence was calibrated.
+        predictor: what the predictor learned.
+    """
+
+    status: str
+    command: list[str]
+    settings: dict[str, Any]
+    config: dict[str, Any]
+    workload: dict[str, Any]
+    seed: int
+    environment: dict[str, Any]
+    started_at: str
+    finished_at: str | None = None
+    num_resumes: int = 0
+    message: str | None = None
+    num_updates: int | None = None
+    num_calls: int | None = None
+    phases: dict[str, Any] | None = None
+    counters: dict[str, Any] | None = None
+    seconds: dict[str, Any] | None = None
+    wall_s: float | None = None
+    final_loss: float | None = None
+    confidence: dict[str, Any] | None = None
+    predictor: dict[str, Any] | None = None
+    schema_version: int = RUN_SCHEMA_VERSION
+
+    def to_document(self) -> dict[str, Any]:
+        """Strict JSON values; non-finite floats as strings."""
+        return jsonable(asdict(self))
+
+
+NEEDED = ("status", "command", "settings", "config", "workload", "seed", "environment", "started_at")
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: the folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_file = path / "run.json"
+        self.steps_file = path / "steps.jsonl"
+        self.events_file = path / "events.jsonl"
+        self.checkpoints = path / "checkpoints"
+
+    def has_run(self) -> bool:
+        """A run began here."""
+        return self.run_file.exists()
+
+    def read(self) -> RunRecord:
+        """What `run.json` says.
+
+        Raises:
+            UsageError: see `read_document`.
+        """
+        document = read_document(self.run_file, "run", RUN_SCHEMA_VERSION, NEEDED)
+        known = {item.name for item in fields(RunRecord)}
+        return RunRecord(**{key: value for key, value in document.items() if key in known})
+
+    def write(self, record: RunRecord) -> None:
+        """Replace `run.json`.
+
+        Raises:
+            DiskError: the disk is full, or the place cannot be written.
+        """
+        write_json(self.run_file, record.to_document())
+
+
+class RunLog:
+    """The sink that writes a run's records: steps to one file, everything else to the other.
+
+    `call` counts the finished calls of the trainer; the loop says when one ended, so that each event knows
+    its call (`in_call`, from 1) even where the record itself has none.
+
+    Args:
+        folder: where; it must exist.
+        call: calls that lie before this part of the run. Both logs are cut back to them.
+
+    Raises:
+        UsageError: another process writes to this folder.
+        CheckpointError: `steps.jsonl` has fewer calls than that.
+        DiskError: the files cannot be written.
+    """
+
+    def __init__(self, folder: RunFolder, call: int = 0) -> None:
+        self.call = call
+        with ExitStack() as undo:
+            self._steps = LineLog(folder.steps_file, lambda index, _: index < call)
+            undo.callback(self._steps.close)
+            self._events = LineLog(folder.events_file, lambda _, line: int(line.get("in_call", 0)) <= call)
+            undo.callback(self._events.close)
+            if self._steps.num_kept < call:
+                raise CheckpointError(
+                    f"{folder.steps_file} has {self._steps.num_kept} whole lines, but the checkpoint was made after "
+                    f"call {call}; restore that file, or begin a new run with another --out"
+                )
+            self._files = undo.pop_all()
+
+    def __call__(self, record: Record) -> None:
+        """Write one record.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        if isinstance(record, StepRecord):
+            self._steps.append(to_json_line(record))
+        else:
+            values = {"kind": record.kind, "in_call": self.call + 1, **jsonable(asdict(record))}
+            self._events.append(json.dumps(values, allow_nan=False))
+
+    def end_call(self) -> None:
+        """A call of the trainer returned."""
+        self.call += 1
+
+    def close(self) -> None:
+        """Close both files and give up the locks, even if the disk refuses their last lines.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

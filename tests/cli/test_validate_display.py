@@ -1,0 +1,46 @@
+"""The progress line: step, phase, memory now and at the peak, and the words "not read" where nothing was."""
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from hpt.cli.validate_display import ValidationProgress
+from hpt.validate.plan import ValidationJob
+
+MIB = 1024**2
+JOB = ValidationJob(kind="arm", name="hybrid", model="gpt2-nano", steps=10, batch_size=1, seq_len=8, device="cpu")
+
+
+def _lines(*uses: tuple[int | None, int | None]) -> list[str]:
+    """What is shown off a terminal for calls with these (in use, peak) MiB."""
+    out = io.StringIO()
+    watch = ValidationProgress(Console(file=out, width=120))
+    watch.begin(JOB, 2, 3)
+    for index, (use, peak) in enumerate(uses):
+        line: dict[str, Any] = {"kind": "step", "step": index + 1, "phase": "FULL", "allocated_bytes": None}
+        line["process_bytes"] = None if use is None else use * MIB
+        watch.line(JOB, line | {"peak_bytes": None if peak is None else peak * MIB})
+    return out.getvalue().splitlines()
+
+
+def test_every_fifth_of_an_arm_has_a_line_with_the_peak_so_far() -> None:
+    """Ten calls, five lines; the peak of the third call stays in all later lines."""
+    lines = _lines(*[(100, 300 if call == 2 else 200) for call in range(10)])
+    assert lines[0] == "[2/3] arm hybrid"
+    assert len(lines) == 6
+    assert lines[1] == "  step 2/10  FULL     now 100.0 MiB  peak 200.0 MiB"
+    assert all(line.endswith("peak 300.0 MiB") for line in lines[2:])
+
+
+def test_what_was_not_read_is_said_and_not_shown_as_zero() -> None:
+    """No reading at all."""
+    assert _lines((None, None), (None, None))[1].endswith("now not read  peak not read")
+
+
+def test_before_the_first_job_it_is_said_what_is_measured() -> None:
+    """Host memory is no VRAM."""
+    out = io.StringIO()
+    ValidationProgress(Console(file=out, width=120)).begin(JOB, 1, 2)
+    said = "hpt validate-vram gpt2-nano: measuring host memory, not VRAM; a GPU's is estimated"
+    assert out.getvalue().splitlines() == [said, "[1/2] arm hybrid"]
