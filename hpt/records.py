@@ -5,6 +5,7 @@ other files. A value that is not available is None, never 0.
 
 Schema history
     1   first version: step, phase, jump, event, memory.
+    2   a jump says its weight delta in fields (pull_back, gain, scale, orthogonal, keeps_norm), not in coefficients.
 """
 
 import json
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Phase(StrEnum):
@@ -26,29 +27,62 @@ class Phase(StrEnum):
     CORRECT = "CORRECT"
 
 
+class DeferredNumber:
+    """A number that may still lie on a device: calling it waits for it and transfers it, once.
+
+    Args:
+        read: makes the transfer.
+    """
+
+    __slots__ = ("_read", "_value")
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self._read = read
+        self._value: float | None = None
+
+    def __call__(self) -> float:
+        """The number."""
+        if self._value is None:
+            self._value = self._read()
+        return self._value
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What `HybridTrainer.step` returns.
 
     Attributes:
-        loss: loss on this call's batch, nats or the model's own unit (after the jump in PREDICT).
         phase: phase of this call.
         was_predicted: a jump was applied in this call and kept.
-        predicted_loss: loss that was forecast for this call before it ran, if a forecast existed.
+        predicted_loss: loss that was forecast for this call at the start of its cycle, if a forecast existed.
         confidence: probability that the cached proposal is worth making, if a predictor gave one.
-        grad_norm: global gradient norm before clipping; None where no gradient was computed.
         num_backward: backward passes run in this call, replays of a fork included.
         wall_s: seconds spent in this call.
+        read_loss: gives `loss`.
+        read_grad_norm: gives `grad_norm`; None where no gradient norm was computed.
     """
 
-    loss: float
     phase: Phase
     was_predicted: bool
     predicted_loss: float | None
     confidence: float | None
-    grad_norm: float | None
     num_backward: int
     wall_s: float
+    read_loss: Callable[[], float] = field(repr=False)
+    read_grad_norm: Callable[[], float] | None = field(repr=False)
+
+    @property
+    def loss(self) -> float:
+        """Loss on this call's batch, nats or the model's own unit (after the jump in PREDICT).
+
+        With `update.observe = "cycle"` reading it is a transfer from the device.
+        """
+        return self.read_loss()
+
+    @property
+    def grad_norm(self) -> float | None:
+        """Global gradient norm before clipping; None where it was not computed. Reading it may be a transfer."""
+        return None if self.read_grad_norm is None else self.read_grad_norm()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +118,8 @@ class PhaseRecord:
 class JumpRecord:
     """One proposal that reached the weights, kept or not.
 
-    `norm_ratio` is |jump| over |displacement of the last cycle|, `horizon` the full steps it stands for,
+    `norm_ratio` is |jump| over |displacement of the last cycle|, `horizon` the full steps it stands for, `pull_back` to
+    `keeps_norm` the weight delta as applied (see `hpt.jump.delta`),
     `loss_before` and `loss_after` the paired probe, `verdict` one of accepted, rejected, rolled_back.
     """
 
@@ -95,7 +130,11 @@ class JumpRecord:
     horizon: int
     norm: float
     norm_ratio: float
-    coefficients: dict[str, float]
+    pull_back: float
+    gain: float
+    scale: float
+    orthogonal: bool
+    keeps_norm: bool
     loss_before: float | None
     loss_after: float | None
     forecast_loss: float | None

@@ -1,25 +1,30 @@
 """All reports from one folder of runs, as files in memory: equal inputs, equal bytes.
 
-gather -> drop what cannot be used -> pages -> Markdown and figures -> one HTML page -> blocks for other pages
+gather -> pages -> Markdown and figures -> blocks for other pages -> index -> one HTML page
+
+What a stored file lacks was found out when it was gathered. An error in here is an error of a page, and is not caught.
 """
 
+import base64
+import html
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import markdown
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports.evidence import CORRUPT, Evidence, Remark, Source, gather
-from reports.html import html_page
-from reports.markdown_text import code, harmless
+from reports.evidence import Evidence, gather
+from reports.formatting import code, harmless
+from reports.page import Links, Page, again, counted, source_table, verdict_table
 from reports.pages import benchmarking, blocks, evaluation, layers, release_prep, validation
-from reports.view import Figure, Links, Page, again, counted, source_table, verdict_table
 
-DATA_FILES = ("claims.toml", "targets.toml")
+LISTS = ("claims.toml", "targets.toml")
+"""Kept beside this module; pages built elsewhere get a copy to link to."""
 EVIDENCE_FOLDER = ("reports", "evidence")
 GENERATED_FOLDER = ("reports", "generated")
 """Where a checkout keeps the runs that its committed reports are built from, and these reports."""
@@ -29,15 +34,8 @@ BUILDERS: Mapping[str, Callable[[Evidence, Links], Page]] = {
     "vram": layers.build,
     "evaluation": evaluation.build,
 }
-QUESTIONS = {
-    validation.NAME: "Is the memory what it should be, and does it stay so?",
-    benchmarking.NAME: "What do the parts cost, and where does a step's time go?",
-    release_prep.NAME: "What was run before the release, and which claim rests on which run?",
-    layers.NAME: "What does each memory layer do, save and cost?",
-    evaluation.NAME: "Does it pay against a tuned baseline?",
-}
-UNUSABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What a stored file of the right kind and the wrong content raises when it is read."""
+EXTENSIONS = ("tables", "fenced_code", "sane_lists")
+READING_ORDER = ("phase1", "vram", "phase2", "evaluation", "phase3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +45,12 @@ class Reports:
     Attributes:
         files: content by path below the folder of reports.
         evidence: what it was built from, remarks included.
+        root: of the checkout whose committed reports these are; None for anyone else's.
     """
 
     files: Mapping[str, bytes]
     evidence: Evidence
+    root: Path | None
 
 
 def is_checkout_evidence(runs: Path) -> bool:
@@ -58,85 +58,73 @@ def is_checkout_evidence(runs: Path) -> bool:
     return runs.resolve().parts[-len(EVIDENCE_FOLDER) :] == EVIDENCE_FOLDER
 
 
+def checkout_of(runs: Path, out: Path) -> Path | None:
+    """Root of the checkout whose committed reports these are; None for anyone else's."""
+    if not is_checkout_evidence(runs):
+        return None
+    root = runs.resolve().parents[len(EVIDENCE_FOLDER) - 1]
+    return root if out.resolve() == root.joinpath(*GENERATED_FOLDER) else None
+
+
 def links_for(runs: Path, out: Path) -> tuple[Links, dict[str, Links]]:
     """Links seen from the reports, and from each page that holds a block."""
     if is_checkout_evidence(runs):
-        inner = Links("../evidence/")
-        hosts = {host.name: "../" * host.depth for host in blocks.HOSTS}
-        return inner, {name: Links(f"{up}reports/evidence/", f"{up}reports/generated/") for name, up in hosts.items()}
-    prefix = Path(os.path.relpath(runs.resolve(), out.resolve())).as_posix() + "/"
-    return Links(prefix), {host.name: Links(f"../{prefix}", "../") for host in blocks.HOSTS}
+        hosts = {host.name: f"{'../' * host.depth}reports/" for host in blocks.HOSTS}
+        links = {name: Links(f"{up}evidence/", f"{up}generated/", up) for name, up in hosts.items()}
+        return Links("../evidence/", "", "../"), links
+    prefix = _way(out, runs)
+    return Links(prefix), {host.name: Links(f"../{prefix}", "../", "../") for host in blocks.HOSTS}
+
+
+def _way(out: Path, folder: Path) -> str:
+    """From the reports to a folder, as links have it."""
+    return Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix() + "/"
 
 
 def build(runs: Path, out: Path, only: str = "all") -> Reports:
     """Build every report, or one: phase1, phase2, phase3, vram, evaluation, readme.
 
+    The page for a browser and the lists that pages link to are built for every folder but a checkout's committed one.
+
     Args:
         runs: folder of stored runs; nothing need be in it.
-        out: where the reports will lie; only links depend on it.
+        out: where the reports will lie; links depend on it.
         only: which.
     """
+    root = checkout_of(runs, out)
     links, host_links = links_for(runs, out)
-    drawings = Drawings()
-    evidence = _usable(gather(runs), links, drawings)
-    pages = {name: make(evidence, links) for name, make in BUILDERS.items()}
-    pages["phase3"] = release_prep.build(evidence, links, list(pages.values()))
-    chosen = pages if only == "all" else {name: page for name, page in pages.items() if name == only}
+    evidence = gather(runs)
+    pages = _pages(evidence, links)
     found: dict[str, bytes] = {}
-    for page in chosen.values():
-        found[f"{page.name}.md"] = _markdown(f"{page.name}.md.j2", page, links).encode()
+    for page in (page for name, page in pages.items() if only in ("all", name)):
+        found[f"{page.name}.md"] = page_text(page, links).encode()
         for figure in page.figures.values():
-            found[f"figures/{figure.name}.svg"] = drawings.of(figure)
+            found[f"figures/{figure.name}.svg"] = figure.draw()
             found[f"figures/{figure.name}.csv"] = figure.csv.encode()
-    for name in DATA_FILES:
-        found[name] = (files("reports") / name).read_bytes()
+    if not is_checkout_evidence(runs):
+        found |= {name: (files("reports") / name).read_bytes() for name in LISTS}
     if only in {"all", "readme"}:
         found |= _blocks(evidence, host_links)
     if only == "all":
-        ordered = [pages[name] for name in ("phase1", "vram", "phase2", "evaluation", "phase3")]
-        found["index.md"] = _index(ordered, evidence, links).encode()
-        found["report.html"] = html_page(
-            {"index": ("Reports", found["index.md"].decode())}
-            | {page.name: (page.title, found[f"{page.name}.md"].decode()) for page in ordered},
-            {name: content for name, content in found.items() if name.endswith(".svg")},
-        ).encode()
-    return Reports(dict(sorted(found.items())), evidence)
+        ordered = [pages[name] for name in READING_ORDER]
+        found["index.md"] = index_text(ordered, evidence, links).encode()
+        if root is None:
+            found["report.html"] = _page_for_a_browser(runs, out, evidence, found).encode()
+    return Reports(dict(sorted(found.items())), evidence, root)
 
 
-class Drawings:
-    """Figures drawn so far: equal data make an equal drawing, which takes long enough to be made once."""
-
-    def __init__(self) -> None:
-        self._drawn: dict[tuple[str, str, str], bytes] = {}
-
-    def of(self, figure: Figure) -> bytes:
-        """The figure as SVG."""
-        key = (figure.name, figure.title, figure.csv)
-        if key not in self._drawn:
-            self._drawn[key] = figure.draw()
-        return self._drawn[key]
+def _pages(evidence: Evidence, links: Links) -> dict[str, Page]:
+    pages = {name: make(evidence, links) for name, make in BUILDERS.items()}
+    return pages | {"phase3": release_prep.build(evidence, links, list(pages.values()))}
 
 
-def _usable(evidence: Evidence, links: Links, drawings: Drawings) -> Evidence:
-    """Without the files from which no page can be made; they are named."""
-    kept: list[Source] = []
-    remarks = list(evidence.remarks)
-    for source in evidence.sources:
-        alone = Evidence(evidence.folder, (source,))
-        try:
-            pages = [make(alone, links) for make in BUILDERS.values()]
-            page = release_prep.build(alone, links, pages)
-            blocks.readme(alone, [*pages, page], links)
-            for figure in (figure for page in pages for figure in page.figures.values()):
-                drawings.of(figure)
-        except UNUSABLE as error:
-            reason = f"no {source.kind.title} can be read from it: {type(error).__name__}: {error}"
-            remarks.append(Remark(source.path, CORRUPT, " ".join(reason.split())))
-            continue
-        kept.append(source)
-    lost = {one.path for one in remarks if one.word == CORRUPT}
-    remarks = [one for one in remarks if one.word == CORRUPT or one.path not in lost]
-    return replace(evidence, sources=tuple(kept), remarks=tuple(sorted(remarks, key=lambda one: one.path)))
+def _page_for_a_browser(runs: Path, out: Path, evidence: Evidence, files: Mapping[str, bytes]) -> str:
+    """All reports in one page; its links lead from where it lies, since no checkout keeps it."""
+    links = Links(_way(out, runs), "", _way(out, runs.parent) if is_checkout_evidence(runs) else "")
+    pages = _pages(evidence, links)
+    ordered = [pages[name] for name in READING_ORDER]
+    texts = {f"{page.name}.md": page_text(page, links).encode() for page in ordered}
+    return html_page(ordered, {**files, **texts, "index.md": index_text(ordered, evidence, links).encode()})
 
 
 def _blocks(evidence: Evidence, host_links: Mapping[str, Links]) -> dict[str, bytes]:
@@ -150,45 +138,78 @@ def _blocks(evidence: Evidence, host_links: Mapping[str, Links]) -> dict[str, by
     return {f"blocks/{name}.md": text.encode() for name, text in texts.items()}
 
 
-@cache
-def _environment() -> Environment:
-    # Markdown is no HTML: what comes from stored files is made harmless where it enters a table or a sentence
-    environment = Environment(loader=PackageLoader("reports"), undefined=StrictUndefined, autoescape=False)  # noqa: S701
-    environment.filters |= {"code": code, "harmless": harmless, "counted": counted}
-    return environment
-
-
-def _markdown(template: str, page: Page, links: Links) -> str:
-    text = (
-        _environment()
-        .get_template(template)
-        .render(
-            page=page,
-            links=links,
-            verdict_table=verdict_table(page.verdicts, links),
-            source_table=source_table(page.sources, links),
-            again=again(page.sources, page.missing),
-        )
+def page_text(page: Page, links: Links) -> str:
+    """A report as Markdown."""
+    template = _templates(is_html=False).get_template(f"{page.name}.md.j2")
+    text = template.render(
+        page=page,
+        links=links,
+        verdict_table=verdict_table(page.verdicts, links),
+        source_table=source_table(page.sources, links),
+        again=again(page.sources, page.missing),
     )
     return _tidy(text)
 
 
-def _index(pages: list[Page], evidence: Evidence, links: Links) -> str:
-    text = (
-        _environment()
-        .get_template("index.md.j2")
-        .render(
-            pages=pages,
-            links=links,
-            questions=QUESTIONS,
-            source_table=source_table(evidence.sources, links),
-            remarks=evidence.remarks,
-        )
-    )
-    return _tidy(text)
+def index_text(pages: Sequence[Page], evidence: Evidence, links: Links) -> str:
+    """The list of reports, of measurements, and of inputs that are not used, as Markdown."""
+    sources = source_table(evidence.sources, links)
+    template = _templates(is_html=False).get_template("index.md.j2")
+    return _tidy(template.render(pages=pages, links=links, source_table=sources, remarks=evidence.remarks))
 
 
 def _tidy(text: str) -> str:
     """One blank line between blocks, none at the ends, no spaces at the ends of lines."""
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return re.sub(r"\n{3,}", "\n\n", lines).strip() + "\n"
+
+
+@cache
+def _templates(*, is_html: bool) -> Environment:
+    # Markdown is no HTML: what comes from stored files is made harmless where it enters a table or a sentence
+    environment = Environment(loader=PackageLoader("reports"), undefined=StrictUndefined, autoescape=is_html)  # noqa: S701
+    environment.filters |= {"code": code, "harmless": harmless, "counted": counted}
+    return environment
+
+
+def html_page(pages: Sequence[Page], files: Mapping[str, bytes]) -> str:
+    """All reports in one page, figures inside.
+
+    Args:
+        pages: in reading order.
+        files: Markdown of the index and the pages, and SVG of the figures, by path.
+    """
+    titles = {"index": "Reports"} | {page.name: page.title for page in pages}
+    sections = [
+        {"name": name, "title": title, "body": _section(name, files[f"{name}.md"].decode(), titles, files)}
+        for name, title in titles.items()
+    ]
+    return _templates(is_html=True).get_template("report.html.j2").render(sections=sections)
+
+
+@cache
+def _converter() -> markdown.Markdown:
+    """Markdown to HTML in which HTML inside the Markdown is only text: our templates have none."""
+    converter = markdown.Markdown(extensions=list(EXTENSIONS), output_format="html")
+    converter.preprocessors.deregister("html_block")
+    converter.inlinePatterns.deregister("html")
+    return converter
+
+
+def _section(name: str, text: str, names: Mapping[str, str], files: Mapping[str, bytes]) -> str:
+    body = _converter().reset().convert(text)
+    body = re.sub(r"<table>(.*?)</table>", _scrollable, body, flags=re.DOTALL)
+    body = re.sub(r'src="(figures/[^"]+)"', lambda found: f'src="{_inside(found[1], files)}"', body)
+    for other in names:
+        body = body.replace(f'href="{other}.md"', f'href="#{other}"')
+    headings = iter(range(1, body.count("<h2>") + 1))
+    return re.sub(r"<h2>", lambda _: f'<h2 id="{name}-{next(headings)}">', body)
+
+
+def _scrollable(found: re.Match[str]) -> str:
+    return f'<div class="wide" tabindex="0"><table>{found[1]}</table></div>'
+
+
+def _inside(path: str, files: Mapping[str, bytes]) -> str:
+    """The figure as a data address; its inner names cannot clash with another's there."""
+    return "data:image/svg+xml;base64," + base64.b64encode(files[html.unescape(path)]).decode()

@@ -3,12 +3,16 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, InconclusiveError, NothingMeasured, UsageError
 from hpt.jsonfiles import disk_errors
+
+if TYPE_CHECKING:
+    from reports.builder import Reports
 
 CHECKOUT_RUNS, CHECKOUT_OUT = Path("reports/evidence"), Path("reports/generated")
 USER_RUNS, USER_OUT = Path("runs"), Path("out/reports")
@@ -61,21 +65,22 @@ def report(  # noqa: PLR0913 - one argument a flag
     """
     runs, out = _places(runs, out)
     from reports.builder import build  # noqa: PLC0415 - pandas and matplotlib, which --help does without
-    from reports.writing import checkout_of, write  # noqa: PLC0415
+    from reports.writing import write  # noqa: PLC0415
 
     if name != "all" and form == "html":
         raise UsageError("--format html is the page of all reports; use it with `hpt report all`")
     built = build(runs, out, name)
+    if built.root is not None and form == "html":
+        raise UsageError(f"--format html is not kept in {out}; name another folder with --out")
     for remark in built.evidence.remarks:
         click.echo(f"warning: {remark}", err=True)
-    root = checkout_of(runs, out)
     problems: list[str] = []
     written: list[str] = []
     if check:
-        problems = _problems(built, out, root, name, fresh=fresh)
+        problems = _problems(built, out, name, fresh=fresh)
     else:
         with disk_errors(out):
-            written = write(built, out, root, form=form)
+            written = write(built, out, form=form)
     if as_json:
         _print_json(runs, out, written, problems, built)
     else:
@@ -108,13 +113,11 @@ def _places(runs: Path | None, out: Path | None) -> tuple[Path, Path]:
     return runs, out
 
 
-def _problems(built: "object", out: Path, root: Path | None, name: str, *, fresh: bool) -> list[str]:
-    from reports.builder import Reports  # noqa: PLC0415
+def _problems(built: "Reports", out: Path, name: str, *, fresh: bool) -> list[str]:
     from reports.check import findings  # noqa: PLC0415
-    from reports.freshness import aged  # noqa: PLC0415
+    from reports.evidence import aged  # noqa: PLC0415
 
-    assert isinstance(built, Reports), "build made it"
-    problems = list(findings(built, out, root, only=name))
+    problems = list(findings(built, out, only=name))
     for one in aged(built.evidence):
         if fresh:
             problems.append(str(one))
@@ -136,10 +139,8 @@ def _say(written: list[str], problems: list[str], out: Path, *, check: bool, cou
         click.echo(f"{count} files in {out} are what the evidence gives", err=True)
 
 
-def _print_json(runs: Path, out: Path, written: list[str], problems: list[str], built: "object") -> None:
-    from reports.builder import Reports  # noqa: PLC0415
+def _print_json(runs: Path, out: Path, written: list[str], problems: list[str], built: "Reports") -> None:
 
-    assert isinstance(built, Reports), "build made it"
     document = {
         "schema_version": SCHEMA_VERSION,
         "runs": str(runs),

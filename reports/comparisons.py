@@ -1,10 +1,15 @@
-"""Stored comparisons with a baseline, `summary.json` of `hpt compare`: which of them counts for which workload."""
+"""Stored comparisons with a baseline, `summary.json` of `hpt compare`: which of them counts for which workload.
 
+Calibrations are arms whose true ratio is known: they show whether the comparison is right.
+"""
+
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reports.evidence import Evidence, Source
+from reports.formatting import DIVERGED, interval, ratio
 from reports.kinds import COMPARISON
 from reports.tuning import Standing, of_pair
 
@@ -14,6 +19,7 @@ BUDGETS = ("full", "standard")
 """Budgets whose results count for the targets, the larger first; `quick` is a test of the tool."""
 WORKLOADS = ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")
 """Those that have a target."""
+DECIMALS = 6  # beyond them a ratio of equal numbers is only rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +50,22 @@ class Finding:
     @property
     def stored(self) -> Mapping[str, Any]:
         """The arm as stored."""
-        return self.source.document["workloads"][self.workload]["arms"][self.arm]
+        return self.beside["arms"][self.arm]
 
+    @property
+    def beside(self) -> Mapping[str, Any]:
+        """The workload as stored: its baseline and all its arms."""
+        return self.source.document["workloads"][self.workload]
 
-@dataclass(frozen=True, slots=True)
-class Worth:
-    """What the default trainer is worth on one workload.
+    @property
+    def work_ratio(self) -> Mapping[str, Any]:
+        """Its value, low and high; the value is 0 where a run diverged."""
+        return self.stored["measures"]["work_ratio"]
 
-    Attributes:
-        value, low, high: work ratio to the baseline.
-        accelerates: the comparison's own verdict.
-        source: the comparison.
-        standing: how well both sides were tuned.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    accelerates: bool
-    source: Source
-    standing: Standing
+    @property
+    def accelerates(self) -> bool:
+        """The comparison's own verdict."""
+        return self.stored["judgement"]["verdict"] == "accelerates"
 
 
 def comparisons(evidence: Evidence) -> list[Source]:
@@ -136,17 +138,69 @@ def findings_in(source: Source, age: int = 0) -> Iterator[Finding]:
             yield Finding(source, workload, name, of_pair(values, name), len(arm["measures"]["seeds"]), age)
 
 
-def best_known(evidence: Evidence, workload: str) -> Worth | None:
+def best_known(evidence: Evidence, workload: str) -> Finding | None:
     """The default trainer on one workload from a budget that counts, however its sides were tuned."""
-    for one in findings(evidence):
-        if (one.workload, one.arm) == (workload, DEFAULT_ARM) and budget_of(one.source) in BUDGETS:
-            found = one.stored["measures"]["work_ratio"]
-            accelerates = one.stored["judgement"]["verdict"] == "accelerates"
-            return Worth(float(found["value"]), found["low"], found["high"], accelerates, one.source, one.standing)
-    return None
+    wanted = (workload, DEFAULT_ARM)
+    found = (one for one in findings(evidence) if (one.workload, one.arm) == wanted)
+    return next((one for one in found if budget_of(one.source) in BUDGETS), None)
 
 
-def default_arm(evidence: Evidence, workload: str) -> Worth | None:
+def default_arm(evidence: Evidence, workload: str) -> Finding | None:
     """The same where both sides were tuned and their learning-rate brackets are closed: the targets' value."""
     found = best_known(evidence, workload)
     return found if found is not None and found.standing is Standing.CLOSED else None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One arm of known ratio on one workload; a run that diverged counts as the worst, never as missing.
+
+    Attributes:
+        finding: the arm as measured.
+        known: the true work ratio; None: it must only not beat its controls.
+        over_control: over the best control, None without one.
+    """
+
+    finding: Finding
+    known: float | None
+    over_control: float | None
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """95 % interval of the work ratio that was found; None where a run diverged."""
+        low, high = self.finding.work_ratio["low"], self.finding.work_ratio["high"]
+        return (low, high) if low and high is not None and math.isfinite(high) else None
+
+    @property
+    def text(self) -> str:
+        """The ratio that was found, and its interval."""
+        return DIVERGED if self.ends is None else f"{ratio(self.finding.work_ratio['value'])} {interval(*self.ends)}"
+
+    @property
+    def half_width(self) -> float:
+        """.10 for an interval of +-10 %."""
+        return math.inf if self.ends is None else math.sqrt(self.ends[1] / self.ends[0]) - 1.0
+
+    @property
+    def is_found(self) -> bool:
+        """The interval holds the known ratio, or nothing was claimed where nothing is to be found."""
+        if self.known is None:
+            return not self.finding.accelerates
+        return self.ends is not None and self.ends[0] <= self.known <= self.ends[1]
+
+
+def calibration(evidence: Evidence, arm: str) -> Calibration | None:
+    """An arm from the comparison to believe first: a budget that counts, a baseline tuned with a closed bracket."""
+    for one in findings(evidence):
+        is_sound = budget_of(one.source) in BUDGETS and one.standing is Standing.CLOSED
+        if one.arm == arm and is_sound and (found := calibration_of(one)) is not None:
+            return found
+    return None
+
+
+def calibration_of(one: Finding) -> Calibration | None:
+    """None for other arms."""
+    if one.stored["role"] != "calibration":
+        return None
+    over = one.stored["judgement"]["over_control"]
+    return Calibration(one, one.stored["known_ratio"], None if over is None else round(float(over["value"]), DECIMALS))

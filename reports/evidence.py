@@ -2,24 +2,32 @@
 
 Nothing is taken on trust. A file that is not JSON, of a newer schema, or of something else is named and left out; an
 unfinished run is named as well. What is left out never turns into a number.
+
+Was it measured on the sources that are here? By stored digests, else by git, else unknown. Only the parts of the
+package that a kind of measurement exercises count: a changed help text makes no benchmark old.
 """
 
 import hashlib
+import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reports.kind import Kind, NotEvidence
-from reports.kinds import KINDS, SIDECARS, kind_of
+from hpt.machine import source_digests, utc_now
+from reports.kinds import KINDS, SIDECARS, Kind, NotEvidence, kind_of
 from reports.provenance import Provenance
 
 DIGEST_LETTERS = 12
 """Of a file's SHA-256 as printed."""
 BORING_FOLDERS = frozenset({"checkpoints", "scenarios", "errors", "cells", "drills", "tuning", "baselines"})
 """Parts of a run's folder that hold no result of their own."""
+GIT_TIMEOUT_S = 10.0
+PACKAGE = Path(inspect.getfile(utc_now)).parent
+"""Folder of the package `hpt`, which itself is not imported: it offers the trainer, and with it torch."""
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 CORRUPT, FOREIGN, NEWER, PARTIAL = "corrupt", "foreign", "newer", "partial"
 
@@ -153,3 +161,56 @@ def digest_of(files: list[Path]) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:DIGEST_LETTERS]
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A measurement of other sources: which parts, or why it cannot be told."""
+
+    path: str
+    is_known: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def aged(evidence: Evidence) -> Iterator[Aged]:
+    """Measurements that were made on other sources than the present ones, or may have been."""
+    for source in evidence.sources:
+        parts = source.kind.parts
+        if not parts:
+            continue
+        if source.provenance.sources:
+            changed = _changed_since(source, parts)
+            if changed:
+                yield Aged(source.path, True, f"measured on other sources of {', '.join(changed)}")
+            continue
+        known = _changed_in_git(source, parts)
+        if known is None:
+            yield Aged(source.path, False, f"cannot be told: {source.provenance.code}, and no digests are stored")
+        elif known:
+            yield Aged(
+                source.path, True, f"measured on commit {source.provenance.code}; since changed: {', '.join(known)}"
+            )
+
+
+def _changed_since(source: Source, parts: Sequence[str]) -> list[str]:
+    now, then = source_digests(), source.provenance.sources
+    return [part for part in parts if now.get(part) != then.get(part)]
+
+
+def _changed_in_git(source: Source, parts: Sequence[str]) -> list[str] | None:
+    """Parts that differ from the commit of the measurement; None where git cannot tell."""
+    commit = source.provenance.commit
+    if commit is None or source.provenance.is_dirty is not False:
+        return None
+    git = ["git", "--no-optional-locks", "-C", str(PACKAGE)]
+    command = [*git, "diff", "--name-only", "--relative", commit, "--", *parts]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)  # noqa: S603 - fixed words
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    return sorted({line.partition("/")[0] for line in done.stdout.splitlines() if line})

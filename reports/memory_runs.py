@@ -1,20 +1,18 @@
 """Stored validations of memory: arms, checks, drills and estimates of `hpt validate-vram`."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from reports.contents import CALL_COLUMNS, CALL_NUMBERS
 from reports.evidence import Evidence, Source
+from reports.formatting import NOT_MEASURED, harmless
 from reports.kinds import MEMORY
-from reports.markdown_text import harmless
-from reports.numbers import NOT_MEASURED
-from reports.view import INCONCLUSIVE, MISSED, REACHED, REPORTED, Verdict
+from reports.page import INCONCLUSIVE, MISSED, REACHED, REPORTED, VerdictRow
 
 WORDS = {"passed": REACHED, "failed": MISSED, "inconclusive": INCONCLUSIVE, "reported": REPORTED}
-COUNTED = ("call", "allocated_bytes", "reserved_bytes", "process_bytes", "peak_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +23,33 @@ class Validation:
         source: where it is stored.
         model: that was trained.
         device: "cpu" or "cuda".
-        arms, drills, estimates: by name.
-        checks: in the order of the validation.
     """
 
     source: Source
     model: str
     device: str
-    arms: Mapping[str, Mapping[str, Any]]
-    drills: Mapping[str, Mapping[str, Any]]
-    estimates: Mapping[str, Mapping[str, Any]]
-    checks: list[Mapping[str, Any]]
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """Arms, drills and estimates by name, checks in their order."""
+        return self.source.document
 
     @property
     def measured(self) -> str:
         """What the numbers are about."""
-        return str(self.source.document.get("measured") or ("host memory" if self.device == "cpu" else "GPU memory"))
+        return str(self.stored.get("measured") or ("host memory" if self.device == "cpu" else "GPU memory"))
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[VerdictRow]:
         """Its checks as verdicts of a report."""
         return [
-            Verdict(
+            VerdictRow(
                 what=harmless(f"{one['name']} ({self.model}, {self.device})"),
                 threshold=harmless(one["threshold"]),
                 measured=harmless(one["evidence"]),
                 word=WORDS.get(str(one["verdict"]), NOT_MEASURED),
                 sources=(self.source,),
             )
-            for one in self.checks
+            for one in self.stored["checks"]
         ]
 
 
@@ -60,30 +57,17 @@ def validations(evidence: Evidence) -> list[Validation]:
     """The newest validation of each model and device, in the order of their names."""
     found: dict[tuple[str, str], Validation] = {}
     for source in evidence.of(MEMORY):
-        one = _read(source)
-        found.setdefault((one.model, one.device), one)
+        settings = source.document["settings"]
+        key = (settings["model"], "cuda" if settings["device"].startswith("cuda") else "cpu")
+        found.setdefault(key, Validation(source, *key))
     return [found[key] for key in sorted(found)]
-
-
-def _read(source: Source) -> Validation:
-    document = source.document
-    settings = document["settings"]
-    return Validation(
-        source=source,
-        model=str(settings["model"]),
-        device="cuda" if str(settings["device"]).startswith("cuda") else "cpu",
-        arms=document["arms"],
-        drills=document["drills"],
-        estimates=document["estimates"],
-        checks=list(document["checks"]),
-    )
 
 
 def check_value(evidence: Evidence, name: str, device: str, model: str = "gpt2") -> tuple[float, bool, Source] | None:
     """The number of one check on one kind of device, of the model that targets speak of, and whether it decides."""
     for one in validations(evidence):
         if one.device == device and one.model == model:
-            for check in one.checks:
+            for check in one.stored["checks"]:
                 if check["name"] == name and check["value"] is not None:
                     return float(check["value"]), check["verdict"] != "inconclusive", one.source
     return None
@@ -91,12 +75,10 @@ def check_value(evidence: Evidence, name: str, device: str, model: str = "gpt2")
 
 def steps_of(validation: Validation) -> pd.DataFrame | None:
     """A row a call: arm, call, phase, in_use_bytes, peak_bytes; None if the file beside run.json is missing."""
-    file = validation.source.file.parent / "steps.csv"
-    if not file.exists():
+    if validation.stored["calls"] is None:
         return None
-    with file.open(encoding="utf-8", newline="") as lines:
-        frame = pd.DataFrame(list(csv.DictReader(lines)))
-    for name in COUNTED:
+    frame = pd.DataFrame(validation.stored["calls"], columns=sorted(CALL_COLUMNS))
+    for name in CALL_NUMBERS:
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     frame["in_use_bytes"] = frame["allocated_bytes"].where(frame["allocated_bytes"].notna(), frame["process_bytes"])
     return frame

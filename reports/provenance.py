@@ -1,32 +1,41 @@
 """On which machine, from which commit and on which day something was measured, and by which command."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 GIB = 2**30
 COMMIT_LETTERS = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a measurement comes from; None where its file does not say.
 
     Attributes:
-        machine: as stored: cpu_model, num_cores, memory_bytes, device, versions.
-        commit: of the code that ran.
-        is_dirty: the tree had changes that are in no commit.
+        machine: as stored by every part of hpt: cpu_model, num_cores, memory_bytes, device, versions, commit, sources.
         moment: UTC, ISO 8601, "" if the file does not say.
         command: the command line that makes such a measurement.
-        sources: digests of the code's parts.
     """
 
     machine: Mapping[str, Any] | None
-    commit: str | None
-    is_dirty: bool | None
     moment: str
     command: str
-    sources: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def commit(self) -> str | None:
+        """Of the code that ran."""
+        return (self.machine or {}).get("commit")
+
+    @property
+    def is_dirty(self) -> bool | None:
+        """The tree had changes that are in no commit."""
+        return (self.machine or {}).get("is_dirty")
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Digests of the code's parts."""
+        return (self.machine or {}).get("sources") or {}
 
     @property
     def day(self) -> str:
@@ -66,16 +75,3 @@ class Provenance:
         others = [one for one in (self.machine or {}).get("commits") or [] if one != self.commit]
         letters = [one[:COMMIT_LETTERS] for one in (self.commit, *others)]
         return ", ".join(letters) + (" with changes" if self.is_dirty else "")
-
-
-def provenance_of(machine: Mapping[str, Any] | None, moment: str | None, command: str) -> Provenance:
-    """From a machine record as every part of hpt stores it."""
-    facts = machine or {}
-    return Provenance(
-        machine=machine,
-        commit=facts.get("commit"),
-        is_dirty=facts.get("is_dirty"),
-        moment=moment or "",
-        command=command,
-        sources=facts.get("sources") or {},
-    )

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpt.bench.comparison import BenchComparison, compare
+from hpt.bench.measurement import measurement_of
 from reports.evidence import Evidence, Source
 from reports.kinds import TIMING
 
@@ -34,7 +36,7 @@ SCENARIOS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FittedLine:
     """time = intercept + slope x units, by least squares through the medians.
 
     Attributes:
@@ -68,17 +70,16 @@ class Timings:
         """Median of a scenario; None if it was not measured."""
         return float(self.rows.loc[name, "median_s"]) if name in self.rows.index else None
 
-    def unit_s(self, name: str) -> float | None:
-        """Seconds of one unit of work."""
-        median = self.median_s(name)
-        return None if median is None else median / float(self.rows.loc[name, "num_units"])
-
-    def unit_interval_s(self, name: str) -> tuple[float, float] | None:
-        """95 % interval of the same; None without several processes."""
-        if name not in self.rows.index or pd.isna(self.rows.loc[name, "low_s"]):
+    def unit_s(self, name: str) -> tuple[float, float | None, float | None] | None:
+        """Seconds of one unit of work and their 95 % interval, which several processes give; None if not measured."""
+        if name not in self.rows.index:
             return None
-        units = float(self.rows.loc[name, "num_units"])
-        return float(self.rows.loc[name, "low_s"]) / units, float(self.rows.loc[name, "high_s"]) / units
+        row = self.rows.loc[name]
+        value, low, high = (
+            None if pd.isna(row[end]) else float(row[end]) / float(row["num_units"])
+            for end in ("median_s", "low_s", "high_s")
+        )
+        return None if value is None else (value, low, high)
 
 
 def by_preset(evidence: Evidence) -> dict[str, Timings]:
@@ -157,15 +158,15 @@ def median_interval(processes: Sequence[np.ndarray]) -> tuple[float, float] | No
     return float(low), float(high)
 
 
-def line_through(sizes: Sequence[float], times_s: Sequence[float]) -> Line | None:
+def line_through(sizes: Sequence[float], times_s: Sequence[float]) -> FittedLine | None:
     """Least squares; None below three sizes."""
     if len(set(sizes)) < 3:
         return None
     slope, intercept = statistics.linear_regression(sizes, times_s)
-    return Line(slope, intercept, statistics.correlation(sizes, times_s) ** 2)
+    return FittedLine(slope, intercept, statistics.correlation(sizes, times_s) ** 2)
 
 
-def horizon_line(timings: Timings) -> Line | None:
+def horizon_line(timings: Timings) -> FittedLine | None:
     """The cost of one more predicted step."""
     rows = timings.rows[timings.rows.index.str.startswith("rssm_prediction/")]
     return line_through(rows["num_units"].astype(float).tolist(), rows["median_s"].astype(float).tolist())
@@ -176,3 +177,23 @@ def steady_share(timings: Timings) -> tuple[int, int]:
     spreads: dict[str, float] = timings.rows["cv_frac"].to_dict()
     spreads.pop(CONTROL, None)
     return sum(spread < LOW_VARIANCE_FRAC for spread in spreads.values()), len(spreads)
+
+
+def before(evidence: Evidence, newest: Source) -> Source | None:
+    """The run before the newest one of the same preset; None if there is none."""
+    preset = newest.document["facts"].get("hpt_preset")
+    others = [one for one in evidence.of(TIMING) if one.document["facts"].get("hpt_preset") == preset]
+    return next((one for one in others if one is not newest), None)
+
+
+@cache
+def compared(old: Source, new: Source) -> BenchComparison:
+    """Two runs as `hpt bench compare` judges them.
+
+    Raises:
+        NothingMeasured: they have nothing in common, or were made on another machine or with other settings.
+    """
+    sides = (
+        {one.get_name(): measurement_of(one) for one in side.document["suite"].get_benchmarks()} for side in (old, new)
+    )
+    return compare(*sides)

@@ -1,31 +1,29 @@
-"""Reports to disk: whole files, blocks into the pages that hold them, and nothing else touched."""
+"""Reports to disk: whole files, blocks between two marks of pages that people write, and nothing else touched."""
 
+import re
 from pathlib import Path
 
-from reports.blocks_in_pages import with_block
-from reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
+from hpt.errors import UsageError
+from reports.builder import Reports
 from reports.pages.blocks import HOSTS
 
-FORMS = {"md": (".md", ".svg", ".csv", ".toml"), "html": (".html",)}
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+_BLOCK = re.compile(re.escape(BEGIN) + r"\n(.*?)" + re.escape(END), re.DOTALL)
 
 
-def checkout_of(runs: Path, out: Path) -> Path | None:
-    """Root of the checkout whose committed reports these are; None for anyone else's."""
-    parts = out.resolve().parts
-    if not is_checkout_evidence(runs) or parts[-len(GENERATED_FOLDER) :] != GENERATED_FOLDER:
-        return None
-    root = runs.resolve().parents[len(EVIDENCE_FOLDER) - 1]
-    return root if out.resolve() == root.joinpath(*GENERATED_FOLDER) else None
+def write(built: Reports, out: Path, *, form: str | None) -> list[str]:
+    """Write the files, remove figures of ours that no evidence gives any more; returns what was written.
 
-
-def write(built: Reports, out: Path, root: Path | None, *, form: str | None) -> list[str]:
-    """Write the files, remove figures and blocks of ours that no evidence gives any more; returns what was written.
+    Args:
+        built: the reports.
+        out: their folder.
+        form: "html" for the page for a browser alone, "md" for all but it, None for both.
 
     Raises:
         UsageError: a page of the checkout lacks the marks of its block.
     """
-    wanted = {name: content for name, content in built.files.items() if form is None or name.endswith(FORMS[form])}
-    hosts = {} if root is None else {root / host.path: f"blocks/{host.name}.md" for host in HOSTS}
+    wanted = {name: text for name, text in built.files.items() if form is None or _form(name) == form}
+    hosts = {} if built.root is None else {built.root / host.path: f"blocks/{host.name}.md" for host in HOSTS}
     pages = {page: with_block(page, wanted[name].decode()) for page, name in hosts.items() if name in wanted}
     for name, content in wanted.items():
         file = out / name
@@ -38,7 +36,42 @@ def write(built: Reports, out: Path, root: Path | None, *, form: str | None) -> 
     return [str(out / name) for name in wanted] + [str(page) for page in pages]
 
 
+def _form(name: str) -> str:
+    return "html" if name.endswith(".html") else "md"
+
+
 def _remove_left_over(built: Reports, out: Path) -> None:
     for file in (out / "figures").glob("*"):
         if file.suffix in {".svg", ".csv"} and f"figures/{file.name}" not in built.files:
             file.unlink()
+
+
+def block_of(page: Path) -> str:
+    """The text between the marks.
+
+    Raises:
+        UsageError: the page is missing, or has no marks, or several.
+    """
+    found = _BLOCK.findall(_read(page))
+    if len(found) != 1:
+        raise UsageError(
+            f"{page} has {len(found)} blocks between {BEGIN} and {END}, it must have one; put the marks back"
+        )
+    return found[0]
+
+
+def with_block(page: Path, text: str) -> str:
+    """The page with another text between the marks.
+
+    Raises:
+        UsageError: as `block_of`.
+    """
+    block_of(page)
+    return _BLOCK.sub(lambda _: f"{BEGIN}\n{text}{END}", _read(page))
+
+
+def _read(page: Path) -> str:
+    try:
+        return page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{page} cannot be read ({error.strerror}); restore it") from error

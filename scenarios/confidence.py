@@ -1,79 +1,89 @@
 """Confidence in a jump: asked again within a step (cached), and for the first time after one (uncached)."""
 
 import time
+from dataclasses import fields, replace
 from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.config import HybridConfig
-from hpt.learned.facts import CycleFacts, StepFacts
-from scenarios.made_up_run import CYCLE_STEPS, NUM_GROUPS, Fact, made_up_run, steps_of
+from hpt.history import StepStats
+from hpt.jump.stats import CycleStats
+from hpt.learned.loss_trend import LossTrend
+from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, Event, blocks_of, synthetic_run
 
 if TYPE_CHECKING:
-    from hpt.predictors.chooser import LearnedChooser
+    from hpt.predictors.selector import LearnedSelector
 
 _NUM_STEPS = 12 * CYCLE_STEPS
 _MAX_HORIZON = 75
 
 
-def _chooser(preset: Preset) -> "LearnedChooser":
-    """The shipped predictor after a run in which it saw jumps turn out good and bad."""
-    from hpt.predictors.rssm import build
+class _Run:
+    """The shipped predictor after a run in which it saw jumps turn out good and bad, and the trend beside it."""
 
-    chooser = build(HybridConfig.from_dict({"learner": {"dims": preset.value}}), NUM_GROUPS)
-    for fact in made_up_run(_NUM_STEPS):
-        _feed(chooser, fact)
-    return chooser
+    def __init__(self, preset: Preset) -> None:
+        from hpt.predictors.selector import build
+
+        config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
+        self.selector: LearnedSelector = build("rssm", config, NUM_GROUPS)
+        self._trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), self.selector.far)
+        for event in synthetic_run(_NUM_STEPS):
+            self.feed(event)
+
+    def feed(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, StepStats):
+            self.selector.observe(event, self._trend.observe(event.loss))
+        elif isinstance(event, CycleStats):
+            self.selector.end_cycle(event, self._trend)
+            self.selector.propose(event, self._trend, _MAX_HORIZON)
+        else:
+            self.selector.judge(event)
 
 
-def _feed(chooser: "LearnedChooser", fact: Fact) -> None:
-    if isinstance(fact, StepFacts):
-        chooser.observe(fact)
-    elif isinstance(fact, CycleFacts):
-        chooser.end_cycle(fact)
-        chooser.propose(fact, _MAX_HORIZON)
-    else:
-        chooser.judge(fact)
+def _single(block: StepStats, at: int) -> StepStats:
+    """A block of one step of a block."""
+    return replace(block, **{one.name: getattr(block, one.name)[at : at + 1] for one in fields(StepStats)})
 
 
 def cached(preset: Preset) -> Measured:
     """Ask again within the step."""
-    chooser = _chooser(preset)
-    chooser.confidence()
-    return Measured(call=chooser.confidence, check=partial(_check_cached, chooser))
+    selector = _Run(preset).selector
+    selector.confidence()
+    return Measured(call=selector.confidence, check=partial(_check_cached, selector))
 
 
-def _check_cached(chooser: "LearnedChooser") -> None:
-    first = chooser.confidence()
+def _check_cached(selector: "LearnedSelector") -> None:
+    first = selector.confidence()
     require(0 < first < 1, "it is a probability")
-    require(chooser.confidence() is first, "asked again within a step, it is the same object")
+    require(selector.confidence() is first, "asked again within a step, it is the same object")
 
 
 def uncached(preset: Preset) -> Measured:
     """Ask for the first time after a step; the step itself is not counted."""
-    chooser, steps = _chooser(preset), steps_of(_NUM_STEPS, seed=1)
-    return Measured(
-        time_loops=partial(_time_uncached, chooser, steps), check=partial(_check_uncached, chooser, steps[:5])
-    )
+    run = _Run(preset)
+    steps = [_single(block, at) for block in blocks_of(_NUM_STEPS, seed=1) for at in range(CYCLE_STEPS)]
+    return Measured(time_loops=partial(_time_uncached, run, steps), check=partial(_check_uncached, run, steps[:5]))
 
 
-def _time_uncached(chooser: "LearnedChooser", steps: list[StepFacts], loops: int) -> float:
+def _time_uncached(run: _Run, steps: list[StepStats], loops: int) -> float:
     total_s = 0.0
-    for facts in islice(cycle(steps), loops):
-        chooser.observe(facts)
+    for one in islice(cycle(steps), loops):
+        run.feed(one)
         began = time.perf_counter()
-        chooser.confidence()
+        run.selector.confidence()
         total_s += time.perf_counter() - began
     return total_s
 
 
-def _check_uncached(chooser: "LearnedChooser", steps: list[StepFacts]) -> None:
-    seen: list[float] = []
-    for facts in steps:
-        chooser.observe(facts)
-        seen.append(chooser.confidence())
-        again = chooser.calibrator.calibrated(chooser.models[chooser.name].success())
+def _check_uncached(run: _Run, steps: list[StepStats]) -> None:
+    selector, seen = run.selector, list[float]()
+    for one in steps:
+        run.feed(one)
+        seen.append(selector.confidence())
+        again = selector.calibrator.calibrated(selector.models[selector.name].success())
         require(again == seen[-1], "it is the calibrated probability of the present state")
     require(len(set(seen)) == len(seen), "it is another one after every step")
 

@@ -12,7 +12,7 @@ import numpy as np
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 
 if TYPE_CHECKING:
-    from hpt.learned.forecast import Vector
+    from hpt.learned.forecast_model import Vector
     from hpt.learned.rollout import FastRollout
     from hpt.learned.rssm import Sizes
 
@@ -25,15 +25,12 @@ def set_up(preset: Preset, *, horizon: int) -> Measured:
     """A model with weights that matter, in a state that was reached by observing, and a plan of actions."""
     import torch
 
-    from hpt.config import HybridConfig
     from hpt.learned.rollout import FastRollout
     from hpt.learned.rssm import SIZES
     from hpt.learned.world_model import WorldModel
-    from hpt.predictors.arms import ArmSet
-    from hpt.predictors.nesterov import Nesterov
+    from hpt.predictors.selector import GAIN_MULTIPLIERS
 
-    config, sizes = HybridConfig(), SIZES[preset]
-    num_arms = len(ArmSet(Nesterov(config), config.trajectory.scales).arms)
+    sizes, num_arms = SIZES[preset], len(GAIN_MULTIPLIERS)
     generator = torch.Generator().manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     model = WorldModel(sizes, num_arms, generator)
     with torch.no_grad():
@@ -62,8 +59,8 @@ def multiply_adds(sizes: "Sizes", num_arms: int) -> int:
 
 
 def _observe(rollout: "FastRollout", sizes: "Sizes", draw: np.random.Generator) -> None:
-    features, action = draw.standard_normal(sizes.features), draw.standard_normal(3)
-    rollout.tick(features.astype(np.float32), action.astype(np.float32))
+    features, actions = draw.standard_normal((1, sizes.features)), draw.standard_normal((1, 3))
+    rollout.tick(features.astype(np.float32), actions.astype(np.float32))
 
 
 def _answers(rollout: "FastRollout", plan: "Vector") -> np.ndarray:

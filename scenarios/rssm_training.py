@@ -1,6 +1,6 @@
 """Learning from the run: whole blocks of the shipped cadence, as many cycles of K observations as share one replay.
 
-A cycle shorter than `learner.update_interval_steps` leaves its updates to a later one, so a block of fewer cycles would
+A cycle shorter than the interval between updates leaves its update to a later one, so a block of fewer cycles would
 time either no update or one too many.
 """
 
@@ -13,75 +13,78 @@ import numpy as np
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.config import HybridConfig
+from hpt.learned.actions import action_vectors
 from hpt.learned.features import FeatureEncoder
-from hpt.learned.forecast import action_vector
 from hpt.learned.loss_trend import LossTrend
-from scenarios.made_up_run import NUM_GROUPS, SCALES, steps_of
+from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpt.learned.forecast import ForecastModel, Vector
+    from hpt.history import FloatArray
+    from hpt.learned.forecast_model import ForecastModel, Vector
 
-_CONFIG = HybridConfig()
-_CYCLES = -(-_CONFIG.learner.update_interval_steps // _CONFIG.cycle_steps)  # from one replay to the next
-BLOCK_STEPS = _CYCLES * _CONFIG.cycle_steps
-_WARM_BLOCKS = 6  # until the replay holds whole windows with everything known
-_NUM_BLOCKS = 8  # of different steps, used in turn
+UPDATE_INTERVAL_STEPS = 600  # the shipped one, once a run is no longer young; reading it would import torch here
+_CYCLES = -(-UPDATE_INTERVAL_STEPS // CYCLE_STEPS)  # from one replay to the next
+BLOCK_STEPS = _CYCLES * CYCLE_STEPS
+_WARM_BLOCKS = 6  # until the interval is the longest there is
+_NUM_BLOCKS = 2  # of different steps, used in turn
 
-Observation = tuple["Vector", "Vector", float]
-"""Features, action and loss of one step."""
+Observations = tuple["Vector", "Vector", "FloatArray"]
+"""Features, actions and losses of one cycle."""
 
 
 class _Block:
-    """The learner, the steps it takes in, and the trend that goes with them."""
+    """The learner, the cycles it takes in, and the trend that goes with them."""
 
-    def __init__(self, learner: "ForecastModel", trend: LossTrend, observations: list[Observation]) -> None:
+    def __init__(self, learner: "ForecastModel", trend: LossTrend, cycles: list[Observations]) -> None:
         self.learner, self._trend = learner, trend
-        self._source: Iterator[Observation] = cycle(observations)
+        self._source: Iterator[Observations] = cycle(cycles)
 
     def run(self) -> float:
         """Take in a block's cycles, learning at the end of each; seconds."""
-        cycles = [list(islice(self._source, _CONFIG.cycle_steps)) for _ in range(_CYCLES)]
+        cycles = list(islice(self._source, _CYCLES))
         learner, trend = self.learner, self._trend
         began = time.perf_counter()
-        for observations in cycles:
-            for features, action, loss in observations:
-                trend.observe(loss)
-                learner.tick(features, action, loss, trend.level)
+        for features, actions, losses in cycles:
+            learner.tick(features, actions, losses, trend.observe(losses).level)
             learner.learn(trend)
         return time.perf_counter() - began
 
 
 def set_up(preset: Preset) -> Measured:
     """The shipped learner, with a replay that is warm."""
-    from hpt.predictors.rssm import build
+    from hpt.learned import learner
+    from hpt.predictors.selector import build
 
+    require(learner.UPDATE_INTERVAL_STEPS[1] == UPDATE_INTERVAL_STEPS, "a block is what shares one update")
     config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
-    chooser = build(config, NUM_GROUPS)
-    block = _Block(chooser.models["rssm"], chooser.trend, _observations())
+    selector = build("rssm", config, NUM_GROUPS)
+    trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), selector.far)
+    block = _Block(selector.models["rssm"], trend, _observations())
     for _ in range(_WARM_BLOCKS):
         block.run()
     return Measured(
         time_loops=lambda loops: sum(block.run() for _ in range(loops)),
-        check=partial(_check, block, num_updates=config.learner.updates_per_cycle),
-        per_unit={"update": config.learner.updates_per_cycle / BLOCK_STEPS},
+        check=partial(_check, block),
+        per_unit={"update": 1 / BLOCK_STEPS},
     )
 
 
-def _observations() -> list[Observation]:
-    """Steps of a run that has been going on for a while, as the learner is told of them."""
-    encoder = FeatureEncoder(NUM_GROUPS, SCALES, _CONFIG.cycle_steps)
-    observations: list[Observation] = []
-    for facts in steps_of(_NUM_BLOCKS * BLOCK_STEPS):
-        encoder.observe_step(facts)
-        since = facts.steps_since_jump
-        size = (1.0, 1.5) if since == 1 else (0.0, 0.0)
-        observations.append((encoder.vector(), action_vector(*size, since, _CONFIG.cycle_steps), facts.loss))
-    return observations
+def _observations() -> list[Observations]:
+    """Cycles of a run that has been going on for a while, as the learner is told of them."""
+    encoder = FeatureEncoder(NUM_GROUPS, CYCLE_STEPS)
+    return [
+        (
+            encoder.observe_steps(steps),
+            action_vectors((1.0, 1.5), steps.steps_since_jump, CYCLE_STEPS),
+            steps.loss,
+        )
+        for steps in blocks_of(_NUM_BLOCKS * BLOCK_STEPS)
+    ]
 
 
-def _check(block: _Block, *, num_updates: int) -> None:
+def _check(block: _Block) -> None:
     before = block.learner.state_dict()
     ticks = block.learner.num_ticks
     block.run()
@@ -92,15 +95,18 @@ def _check(block: _Block, *, num_updates: int) -> None:
     made = {
         int(moments["step"]) - int(before["optimizer"][name]["step"]) for name, moments in after["optimizer"].items()
     }
-    require(made == {num_updates}, f"the block makes {num_updates} update(s) on every weight")
-    require(not np.array_equal(before["replay"]["losses"], after["replay"]["losses"]), "the replay takes the steps in")
+    require(made == {1}, "the block makes one update on every weight")
+    require(
+        not np.array_equal(before["replay"]["rows"]["losses"], after["replay"]["rows"]["losses"]),
+        "the replay takes the steps in",
+    )
 
 
 SCENARIOS = (
     Scenario(
         group="rssm_training",
         name="observe_gradient",
-        summary=f"A block of {BLOCK_STEPS} observed steps with the replay updates that belong to it, per observation.",
+        summary=f"A block of {BLOCK_STEPS} observed steps with their replay update, per observation.",
         unit="observation",
         set_up=set_up,
         inner_loops=BLOCK_STEPS,

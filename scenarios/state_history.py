@@ -1,69 +1,90 @@
-"""Noting a full step: three numbers into a bounded history, before it is full and after."""
+"""Noting full steps: what the engine writes down at each, before its past is full and after."""
 
 import time
 from collections.abc import Callable
 from functools import partial
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
-from hpt.learned.history import StepHistory
-from scenarios.made_up_run import steps_of
+from hpt.history import PAST_STEPS, RunHistory, StepStats
+from hpt.records import Phase
+from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, blocks_of
 
-CAPACITY = 64  # the shipped history, hpt.learned.step_features
-MakeHistory = Callable[[], StepHistory]
+MakeHistory = Callable[[], RunHistory]
+Row = tuple[int, float, float, list[list[float]]]
+"""Step, learning rate, position in the cycle, and loss and norms as a block of one."""
 
 
 def set_up(preset: Preset, *, is_full: bool) -> Measured:
-    """A history of the shipped length, and numbers to note in it."""
+    """A history, new or with a full past, and a cycle of steps to note in it."""
     del preset  # the history does not depend on the model
-    rows = [(facts.loss, facts.grad_norm, facts.lr_frac) for facts in steps_of(2 * CAPACITY)]
-    filled = StepHistory(CAPACITY)
-    for row in rows[:CAPACITY]:
-        filled.record_step(*row)
+    blocks = [_rows(block) for block in blocks_of(-(-2 * PAST_STEPS // CYCLE_STEPS) * CYCLE_STEPS)]
 
-    def make() -> StepHistory:
-        return filled if is_full else StepHistory(CAPACITY)
+    def make() -> RunHistory:
+        history = RunHistory(NUM_GROUPS, None)
+        for rows in blocks if is_full else ():
+            _note(history, rows)
+            history.accept()
+        return history
 
-    return Measured(time_loops=partial(_time, rows[CAPACITY:], make), check=partial(_check, make, is_full=is_full))
+    return Measured(time_loops=partial(_time, blocks[-1], make), check=partial(_check, make, is_full=is_full))
 
 
-def _time(rows: list[tuple[float, float, float]], make: MakeHistory, loops: int) -> float:
-    """Seconds of `loops` times the rows; making the history is not counted."""
-    total_s = 0.0
+def _rows(block: StepStats) -> list[Row]:
+    norms = zip(block.loss, block.grad_norm, *block.group_grad_norms.T, strict=True)
+    return [
+        (int(step), float(lr), float(place), [[float(one) for one in read]])
+        for step, lr, place, read in zip(block.step, block.lr_frac, block.cycle_frac, norms, strict=True)
+    ]
+
+
+def _note(history: RunHistory, rows: list[Row]) -> None:
+    for step, lr, cycle_frac, read in rows:
+        history.add(step, lr, cycle_frac, Phase.FULL)
+        history.fill(read)
+
+
+def _time(rows: list[Row], make: MakeHistory, loops: int) -> float:
+    """Seconds of `loops` times the rows; making the history and closing the cycle are not counted."""
+    total_s, history = 0.0, make()
     for _ in range(loops):
-        record = make().record_step
         began = time.perf_counter()
-        for loss, grad_norm, lr_frac in rows:
-            record(loss, grad_norm, lr_frac)
+        for step, lr, cycle_frac, read in rows:
+            history.add(step, lr, cycle_frac, Phase.FULL)
+            history.fill(read)
         total_s += time.perf_counter() - began
+        history.drop()
     return total_s
 
 
 def _check(make: MakeHistory, *, is_full: bool) -> None:
     history = make()
-    before, steps = history.losses, history.num_steps
-    history.record_step(0.25, 0.5, 0.75)
-    require(history.num_steps == steps + 1, "recording counts the step")
-    kept = (history.losses[-1], history.grad_norms[-1], history.lr_fracs[-1])
-    require(kept == (0.25, 0.5, 0.75), "the last numbers are the recorded ones")
-    require(len(before) == (CAPACITY if is_full else 0), "the history is full, or empty, as the name says")
-    require(len(history) == min(CAPACITY, len(before) + 1), "a full history forgets its oldest step")
+    require(len(history.past_losses) == (PAST_STEPS if is_full else 0), "the past is full, or empty, as the name says")
+    history.add(7, 0.5, 0.75, Phase.FULL)
+    history.fill([[0.25, 0.5, *(1.0,) * NUM_GROUPS]])
+    require(history.num_pending == 1, "recording counts the step")
+    steps = history.pending()
+    kept = (int(steps.step[0]), float(steps.loss[0]), float(steps.grad_norm[0]), float(steps.cycle_frac[0]))
+    require(kept == (7, 0.25, 0.5, 0.75), "the last numbers are the recorded ones")
+    history.accept()
+    require(float(history.past_losses[-1]) == 0.25, "once it stands the step is past")
+    require(len(history.past_losses) <= PAST_STEPS, "a full past forgets its oldest step")
 
 
 SCENARIOS = (
     Scenario(
         group="state_history",
         name="record_step",
-        summary="Note loss, gradient norm and learning rate of a step in a history that is not full.",
+        summary="Note loss, gradient norms and learning rate of a full step in a new history.",
         unit="step",
         set_up=partial(set_up, is_full=False),
-        inner_loops=CAPACITY,
+        inner_loops=CYCLE_STEPS,
     ),
     Scenario(
         group="state_history",
         name="record_step_full_history",
-        summary="The same in a full history, which forgets its oldest step.",
+        summary="The same in a history whose past is full.",
         unit="step",
         set_up=partial(set_up, is_full=True),
-        inner_loops=CAPACITY,
+        inner_loops=CYCLE_STEPS,
     ),
 )

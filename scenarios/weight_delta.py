@@ -11,16 +11,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
+from hpt.jump.delta import WeightDelta
 
 if TYPE_CHECKING:
     import torch
 
-    from hpt.trainer.trajectory import Trajectory
+    from hpt.jump.trajectory import Trajectory
 
 NUM_TENSORS, SIZE = 10, 1000
 _SCALE = 0.8
 _PULL_BACK, _GAIN = 0.5, 2.0  # of the preset `short`
-_JUMP = {"d": -_PULL_BACK, f"E{_SCALE:g}": _GAIN}
+_JUMP = WeightDelta(_PULL_BACK, _GAIN, _SCALE)
+_BACK = WeightDelta(1.0, 0.0, _SCALE)
+"""Takes the whole displacement back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,11 @@ class _Weights:
 def _weights() -> _Weights:
     import torch
 
-    from hpt.trainer.trajectory import Trajectory
+    from hpt.jump.trajectory import Trajectory
 
     generator = torch.Generator().manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     parameters = [torch.nn.Parameter(torch.randn(SIZE, generator=generator)) for _ in range(NUM_TENSORS)]
-    trajectory = Trajectory([parameters], (_SCALE,))
+    trajectory = Trajectory([parameters], _SCALE)
     with torch.no_grad():
         for parameter in parameters:
             parameter.add_(0.01 * torch.randn(SIZE, generator=generator))
@@ -59,11 +62,11 @@ def clone(preset: Preset) -> Measured:
 def _check_clone(weights: _Weights) -> None:
     weights.trajectory.begin_cycle()
     kept = weights.values()
-    weights.trajectory.apply({"d": 1.0})  # the displacement since the start is zero, so nothing moves
+    weights.trajectory.apply(_BACK)  # the displacement since the start is zero, so nothing moves
     require(_equal(weights.parameters, kept), "the start of the cycle is where the weights are")
     for parameter in weights.parameters:
         parameter.data.add_(1.0)
-    weights.trajectory.apply({"d": -1.0})  # takes back everything since the start
+    weights.trajectory.apply(_BACK)  # takes back everything since the start
     require(
         all(bool((new - old).abs().max() < 1e-5) for new, old in zip(weights.values(), kept, strict=True)),
         "it kept copies",
@@ -97,7 +100,7 @@ def _check_apply(weights: _Weights) -> None:
     """After one cycle the trend E is the displacement d itself, so the jump is (g - a) d."""
     start = weights.values()
     places = [parameter.data_ptr() for parameter in weights.parameters]
-    weights.trajectory.apply({"d": -1.0})
+    weights.trajectory.apply(_BACK)
     displacements = [new - old for new, old in zip(start, weights.values(), strict=True)]
     for parameter, value in zip(weights.parameters, start, strict=True):
         parameter.data.copy_(value)

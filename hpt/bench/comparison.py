@@ -198,13 +198,11 @@ class _Pair:
 
 
 def _over_control(measurement: Measurement) -> list[list[float]] | None:
-    """Values over the control of their process."""
-    scaled: list[list[float]] = []
-    for values, control_s in zip(measurement.processes, measurement.controls, strict=True):
-        if control_s is None:
-            return None
-        scaled.append([value / control_s for value in values])
-    return scaled
+    """Values over the control of their process; None where one was not measured."""
+    pairs = list(zip(measurement.processes, measurement.controls, strict=True))
+    if any(control_s is None for _, control_s in pairs):
+        return None
+    return [[value / control_s for value in values] for values, control_s in pairs if control_s is not None]
 
 
 def _control(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> tuple[float, float, float] | None:

@@ -1,7 +1,7 @@
 """A benchmark run: what is not finished yet is measured, one scenario after the other, and stored as it comes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpt.bench.discovery import Located
@@ -35,7 +35,7 @@ class BenchResult:
             "settings": folder.settings.to_document(),
             "machine": folder.machine,
             "scenarios": [row.to_document() for row in self.rows],
-            "scaling": [one.to_document() for one in scalings(self.rows)],
+            "scaling": [asdict(one) for one in scalings(self.rows)],
             "low_variance": low_variance(self.rows),
             "failed": self.failures,
             "is_interrupted": self.is_interrupted,

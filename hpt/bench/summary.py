@@ -152,10 +152,6 @@ class Scaling:
     r_squared: float
     num_sizes: int
 
-    def to_document(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 def scalings(rows: Sequence[BenchRow]) -> list[Scaling]:
     """The line of every group with at least three sizes of one unit."""
@@ -171,9 +167,6 @@ def scalings(rows: Sequence[BenchRow]) -> list[Scaling]:
 
 def _fit(group: str, unit: str, rows: Sequence[BenchRow]) -> Scaling:
     sizes, times = np.array([row.num_units for row in rows], dtype=float), np.array([row.median_s for row in rows])
-    design = np.stack((sizes, np.ones(len(sizes))), axis=1)
-    (slope, intercept), *_ = np.linalg.lstsq(design, times)
-    rest = times - design @ (slope, intercept)
-    spread = float(((times - times.mean()) ** 2).sum())
-    explained = 1 - float((rest**2).sum()) / spread if spread > 0 else 1.0
+    slope, intercept = np.polyfit(sizes, times, 1)
+    explained = float(np.corrcoef(sizes, times)[0, 1] ** 2) if times.std() > 0 else 1.0
     return Scaling(group, unit, float(slope), float(intercept), explained, len(rows))

@@ -20,7 +20,7 @@ from hpt.compare.held_out import SealedWorkload, ValidationSealed
 from hpt.compare.recipes import WeightAverage, make_optimizer, schedule, trainer_config
 from hpt.errors import TrainingDiverged
 from hpt.machine import describe_machine
-from hpt.memory.lifetime_peak import peak_device_bytes, peak_host_bytes
+from hpt.memory.peak import peak_device_bytes, peak_host_bytes
 from hpt.records import ForkRecord, JumpRecord, Record
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload

@@ -1,7 +1,7 @@
 """Is the run in trouble: seven signals from loss, forecast and gradient norm, each with a level.
 
-Every value is judged against the past before it joins it. What is usual (`control/reference.py`) is renewed every
-`_REFRESH_STEPS` steps, which keeps the check cheap.
+The steps of a cycle are judged together, each against the past before it. What is usual (`control/loss_statistics.py`)
+is renewed every `REFRESH_STEPS` steps, which keeps the judgement cheap.
 
     loss                one-sided score: only a rise above the recent level counts
     gradient_explosion  norm over its running median; critical at ten times the ratio of the warning
@@ -20,17 +20,22 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Any
 
-from hpt.config import DivergenceConfig
-from hpt.control.reference import Reference, summarize
+import numpy as np
 
+from hpt.control.loss_statistics import LossStatistics, summarize
+from hpt.history import PAST_STEPS, FloatArray
+
+REFRESH_STEPS = 8
+CAUTION_SIGMAS, WARNING_SIGMAS, CRITICAL_SIGMAS = 4.0, 8.0, 20.0  # robust z-scores of the loss
+EXPLOSION_RATIO = 20.0  # gradient norm over its running median
+VANISHING_RATIO = 1e-4
 _MIN_HISTORY = 32  # steps of silence; fewer give a spread too uncertain for a z-score
-_REFRESH_STEPS = 8
 _OSCILLATION_SIGMAS = 3.0  # turning points above independent noise: 1 window in 700
 _PLATEAU_SIGMAS = 2.0
-_CRITICAL_EXPLOSION = 10.0  # times explosion_ratio
+_CRITICAL_EXPLOSION = 10.0  # times EXPLOSION_RATIO
 _ESCALATE_COUNT = 3
 _ESCALATE_STEPS = 6  # not all of them: every other step of an oscillation is low
 
@@ -44,21 +49,6 @@ class Level(IntEnum):
     CRITICAL = 3
 
 
-class Action(StrEnum):
-    """What the trainer does about a level."""
-
-    CONTINUE = "continue"
-    SHRINK_HORIZON = "shrink_horizon"
-    FORCE_FULL = "force_full"
-    ROLL_BACK = "roll_back"
-
-
-ACTIONS: dict[Level, Action] = {
-    Level.NORMAL: Action.CONTINUE,
-    Level.CAUTION: Action.SHRINK_HORIZON,
-    Level.WARNING: Action.FORCE_FULL,
-    Level.CRITICAL: Action.ROLL_BACK,
-}
 _GETS_WORSE = frozenset({"loss", "gradient_explosion", "oscillation"})
 _INFORMATION = frozenset({"plateau"})
 
@@ -74,146 +64,134 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The worst level among the signals (information aside), escalation included, and its action."""
+class StepAlarm:
+    """Signals of one step: its place among the steps judged, and the worst level, escalation included."""
 
+    place: int
     level: Level
     signals: tuple[Signal, ...]
-    action: Action
 
 
-_NORMAL = Verdict(Level.NORMAL, (), Action.CONTINUE)
+@dataclass(frozen=True, slots=True)
+class JudgedSteps:
+    """What is judged: losses and gradient norms (n,), and the forecast (n,) made for each loss before it, NaN if none.
+
+    A norm that is NaN is not judged: there was none.
+    """
+
+    loss: FloatArray
+    grad_norm: FloatArray
+    forecast_mean: FloatArray
+    forecast_scale: FloatArray
 
 
 class DivergenceMonitor:
-    """Judges each full step; silent, except for non-finite numbers, until it has enough history."""
+    """Judges full steps in order; silent, except for non-finite numbers, until there is enough history."""
 
-    def __init__(self, config: DivergenceConfig) -> None:
-        self._config = config
-        self._losses: deque[float] = deque(maxlen=config.history_steps)
-        self._grad_norms: deque[float] = deque(maxlen=config.history_steps)
-        self._min_history = min(_MIN_HISTORY, config.history_steps)
-        self._step = 0
+    def __init__(self) -> None:
+        self._num_judged = 0
         self._warned: deque[bool] = deque(maxlen=_ESCALATE_STEPS)
-        self._reference: Reference | None = None
+        self._usual: LossStatistics | None = None
+        self._before: tuple[int, LossStatistics | None] = (0, None)
 
-    def check(
-        self,
-        loss: float,
-        predicted_loss: float | None,
-        predicted_scale: float | None,
-        grad_norm: float | None,
-    ) -> Verdict:
-        """Judge one step and then remember it.
+    def judge(self, past_losses: FloatArray, past_grad_norms: FloatArray, steps: JudgedSteps) -> list[StepAlarm]:
+        """Alarms of the steps that have any, in order.
 
         Args:
-            loss: loss of the step's batch.
-            predicted_loss: forecast made for it beforehand, if any.
-            predicted_scale: that forecast's standard deviation; needed with `predicted_loss`.
-            grad_norm: global norm before clipping; None where there is none to judge, such as a step that a
-                GradScaler skips on purpose.
+            past_losses: finite losses of the steps before these, oldest first; the last PAST_STEPS count.
+            past_grad_norms: the same of gradient norms.
+            steps: n steps in a row.
         """
-        signals = self._judge(loss, predicted_loss, predicted_scale, grad_norm)
-        self._remember(loss, grad_norm)
-        self._warned.append(any(one.level >= Level.WARNING and one.name in _GETS_WORSE for one in signals))
-        return self._verdict(signals) if signals else _NORMAL
+        self._before = (self._num_judged, self._usual)
+        losses = np.concatenate((past_losses, steps.loss))
+        norms = np.concatenate((past_grad_norms, steps.grad_norm))
+        first_loss, first_norm = len(past_losses), len(past_grad_norms)
+        alarms: list[StepAlarm] = []
+        for place in range(len(steps.loss)):
+            signals = self._signals(steps, place)
+            self._warned.append(any(one.level >= Level.WARNING and one.name in _GETS_WORSE for one in signals))
+            if signals:
+                alarms.append(StepAlarm(place, self._level(signals), tuple(signals)))
+            self._num_judged += 1
+            if self._num_judged % REFRESH_STEPS == 0:
+                self._renew(losses[: first_loss + place + 1], norms[: first_norm + place + 1])
+        return alarms
 
-    def rolled_back(self, num_steps: int) -> None:
-        """Forget the last `num_steps` observations: they belong to a future that was undone."""
-        for window in (self._losses, self._grad_norms):
-            for _ in range(min(num_steps, len(window))):
-                window.pop()
+    def rolled_back(self, past_losses: FloatArray, past_grad_norms: FloatArray) -> None:
+        """The steps judged last belong to a future that was undone; what is usual is what it was before them."""
+        self._num_judged, self._usual = self._before
         self._warned.clear()
-        self._renew()
+        self._renew(past_losses, past_grad_norms)
 
     def state_dict(self) -> dict[str, Any]:
-        """Histories, counters, and the reference as it stood at its last renewal."""
+        """Counters, and the statistics as they stood at their last renewal."""
         return {
-            "losses": list(self._losses),
-            "grad_norms": list(self._grad_norms),
-            "step": self._step,
+            "num_judged": self._num_judged,
             "warned": list(self._warned),
-            "reference": None if self._reference is None else asdict(self._reference),
+            "usual": None if self._usual is None else asdict(self._usual),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        size = self._config.history_steps
-        self._losses = deque((float(one) for one in state["losses"]), maxlen=size)
-        self._grad_norms = deque((float(one) for one in state["grad_norms"]), maxlen=size)
-        self._step = int(state["step"])
+        self._num_judged = int(state["num_judged"])
         self._warned = deque((bool(one) for one in state["warned"]), maxlen=_ESCALATE_STEPS)
-        self._reference = None if state["reference"] is None else Reference(**state["reference"])
+        self._usual = None if state["usual"] is None else LossStatistics(**state["usual"])
+        self._before = (self._num_judged, self._usual)
 
-    def _judge(
-        self, loss: float, predicted: float | None, scale: float | None, grad_norm: float | None
-    ) -> list[Signal]:
-        for value in (loss, grad_norm):
-            if value is not None and not math.isfinite(value):
-                return [Signal("non_finite", Level.CRITICAL, value, math.inf)]
-        reference = self._reference
-        if reference is None:
+    def _signals(self, steps: JudgedSteps, place: int) -> list[Signal]:
+        loss, norm = float(steps.loss[place]), float(steps.grad_norm[place])
+        if not math.isfinite(loss) or math.isinf(norm):
+            return [Signal("non_finite", Level.CRITICAL, norm if math.isfinite(loss) else loss, math.inf)]
+        usual = self._usual
+        if usual is None:
             return []
-        signals = self._judge_loss(loss, reference)
-        if grad_norm is not None and reference.grad_norm:
-            signals += self._judge_gradient(grad_norm / reference.grad_norm)
-        if predicted is not None and scale is not None:
-            signals += self._judge_forecast(loss, predicted, scale)
-        if reference.made_at == self._step:
-            signals += _judge_window(reference)
+        signals = _graded("loss", usual.loss_score(loss), (CAUTION_SIGMAS, WARNING_SIGMAS, CRITICAL_SIGMAS))
+        if usual.grad_norm and not math.isnan(norm):
+            signals += _judge_gradient(norm / usual.grad_norm)
+        signals += _judge_forecast(loss, float(steps.forecast_mean[place]), float(steps.forecast_scale[place]))
+        if usual.made_at == self._num_judged:
+            signals += _judge_window(usual)
         return signals
 
-    def _judge_loss(self, loss: float, reference: Reference) -> list[Signal]:
-        config = self._config
-        levels = (config.caution_sigmas, config.warning_sigmas, config.critical_sigmas)
-        return _graded("loss", reference.loss_score(loss), levels)
-
-    def _judge_gradient(self, ratio: float) -> list[Signal]:
-        high, low = self._config.explosion_ratio, self._config.vanishing_ratio
-        if ratio < low:
-            return [Signal("gradient_vanishing", Level.WARNING, ratio, low)]
-        return _graded("gradient_explosion", ratio, (None, high, high * _CRITICAL_EXPLOSION))
-
-    def _judge_forecast(self, loss: float, predicted: float, scale: float) -> list[Signal]:
-        # a forecast that is itself no number is as wrong as one can be
-        usable = math.isfinite(predicted) and math.isfinite(scale) and scale > 0.0
-        error = abs(loss - predicted) / scale if usable else math.inf
-        levels = (self._config.caution_sigmas, self._config.warning_sigmas, None)
-        return _graded("prediction_error", error, levels)
-
-    def _remember(self, loss: float, grad_norm: float | None) -> None:
-        self._step += 1
-        if math.isfinite(loss):
-            self._losses.append(loss)
-        if grad_norm is not None and math.isfinite(grad_norm):
-            self._grad_norms.append(grad_norm)
-        if self._step % _REFRESH_STEPS == 0:
-            self._renew()
-
-    def _renew(self) -> None:
-        if len(self._losses) < self._min_history:
-            self._reference = None
+    def _renew(self, losses: FloatArray, grad_norms: FloatArray) -> None:
+        losses = losses[np.isfinite(losses)][-PAST_STEPS:]
+        grad_norms = grad_norms[np.isfinite(grad_norms)][-PAST_STEPS:]
+        if len(losses) < _MIN_HISTORY:
+            self._usual = None
             return
-        enough = len(self._grad_norms) >= self._min_history
-        is_full = len(self._losses) == self._losses.maxlen
-        norms = self._grad_norms if enough else None
-        self._reference = summarize(self._losses, norms, self._step, self._reference, is_full=is_full)
+        norms = grad_norms if len(grad_norms) >= _MIN_HISTORY else None
+        self._usual = summarize(losses, norms, self._num_judged, self._usual, is_full=len(losses) == PAST_STEPS)
 
-    def _verdict(self, signals: list[Signal]) -> Verdict:
+    def _level(self, signals: list[Signal]) -> Level:
         level = max((one.level for one in signals if one.name not in _INFORMATION), default=Level.NORMAL)
         if sum(self._warned) >= _ESCALATE_COUNT:
             level = Level.CRITICAL
         if level is Level.CRITICAL:
             self._warned.clear()
-        return Verdict(level, tuple(signals), ACTIONS[level])
+        return level
 
 
-def _judge_window(reference: Reference) -> list[Signal]:
+def _judge_gradient(ratio: float) -> list[Signal]:
+    if ratio < VANISHING_RATIO:
+        return [Signal("gradient_vanishing", Level.WARNING, ratio, VANISHING_RATIO)]
+    return _graded("gradient_explosion", ratio, (None, EXPLOSION_RATIO, EXPLOSION_RATIO * _CRITICAL_EXPLOSION))
+
+
+def _judge_forecast(loss: float, mean: float, scale: float) -> list[Signal]:
+    if math.isnan(mean) and math.isnan(scale):  # nobody forecast this step
+        return []
+    # a forecast that is itself no number is as wrong as one can be
+    usable = math.isfinite(mean) and math.isfinite(scale) and scale > 0.0
+    error = abs(loss - mean) / scale if usable else math.inf
+    return _graded("prediction_error", error, (CAUTION_SIGMAS, WARNING_SIGMAS, None))
+
+
+def _judge_window(usual: LossStatistics) -> list[Signal]:
     signals: list[Signal] = []
-    if reference.oscillation > _OSCILLATION_SIGMAS:
-        signals.append(Signal("oscillation", Level.WARNING, reference.oscillation, _OSCILLATION_SIGMAS))
-    if reference.flatness is not None and reference.flatness <= _PLATEAU_SIGMAS:
-        signals.append(Signal("plateau", Level.CAUTION, reference.flatness, _PLATEAU_SIGMAS))
+    if usual.oscillation > _OSCILLATION_SIGMAS:
+        signals.append(Signal("oscillation", Level.WARNING, usual.oscillation, _OSCILLATION_SIGMAS))
+    if usual.flatness is not None and usual.flatness <= _PLATEAU_SIGMAS:
+        signals.append(Signal("plateau", Level.CAUTION, usual.flatness, _PLATEAU_SIGMAS))
     return signals
 
 

@@ -1,9 +1,9 @@
 """The forecast model: an RSSM of the training run, learned online from this run alone.
 
-Every full step is one tick: it goes into the replay and advances the acting latent by the posterior. Once a cycle the
-model takes a few optimizer steps on replayed windows, each observed for a while and then imagined to the full horizon
-under the actions that were really taken, and the acting path gets the new weights. Forecasts are corrections of the
-constant forecaster's; an untrained model corrects nothing.
+Every full step is one tick: it goes into the replay and advances the acting latent by the posterior. Every few hundred
+steps the model takes an optimizer step on replayed windows, each observed for a while and then imagined to the full
+horizon under the actions that were really taken, and the acting path gets the new weights. Forecasts are corrections of
+the constant forecaster's; an untrained model corrects nothing.
 
 All randomness (initial weights, windows, samples, bootstrap weights) comes from generators made from one seed, and all
 state can be saved, so a run continues bit for bit. The model lives on the CPU wherever the trained one does: its
@@ -16,58 +16,80 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from hpt.config import LearnerConfig
-from hpt.errors import ConfigError
-from hpt.learned.facts import FloatArray
-from hpt.learned.forecast import Correction, Moment, Vector
-from hpt.learned.labels import LabelStore
+from hpt.history import FloatArray
+from hpt.learned.forecast_model import NOTHING, Correction, Moment, Vector
 from hpt.learned.loss_trend import LossTrend
-from hpt.learned.replay import FIRST_TICK, Replay, anchors
+from hpt.learned.replay import LabelStore, Replay, anchors
 from hpt.learned.rollout import FastRollout
 from hpt.learned.rssm import SIZES
-from hpt.learned.trust import Trust
 from hpt.learned.world_model import ModelOptimizer, WorldModel
+from hpt.numerics.stateful import Stateful
 
+UPDATE_INTERVAL_STEPS = (60, 600)
+"""Least full steps from one replay update to the next, early and late; a fifth of the run so far in between.
+
+An update costs some 6 ms. What there is to learn changes with the logarithm of time, as the loss does, so updates come
+often while the run is young; at 6000 steps they have cost 0.02 ms a step.
+"""
+_INTERVAL_FRAC = 1 / 5
+_REPLAY_STEPS = 4096  # ticks kept
+_BATCH_WINDOWS = 16
+_WINDOW_STEPS = 8  # observed ticks at the head of a window
 _PRIOR_VARIANCE = 1.0
 """Of an arm's value before it was measured, in squares of the trend's noise; n measurements leave 1 / (n + 1)."""
+_GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+_RELUCTANCE = 3.0
+"""Nats against believing the latent in full, for shift and scale each, before there is evidence."""
+_MEMORY = 0.98
+"""Decay of the evidence per cycle."""
+_OBSERVATIONS = 4.0
+"""Independent observations that one cycle's losses are worth: they share their level, but not their batches."""
+_CLIP = 9.0
+"""Largest squared error in variances: a spike may not settle the matter."""
 
 
-class DynamicsLearner:
+class DynamicsLearner(Stateful):
     """RSSM behind the `ForecastModel` protocol.
 
     Args:
-        config: sizes, replay and optimizer settings; `enabled=False` ticks but never learns.
+        dims: name of its sizes.
         num_arms: arms whose value is asked for, "no jump" included.
         max_horizon: furthest forecast, full steps.
         seed: of all its randomness.
+        update_interval_steps: least ticks between updates, early and late.
+        replay_steps: ticks kept, enough for one window at least.
 
     Attributes:
         num_ticks: full steps seen.
-
-    Raises:
-        ConfigError: the replay is too short to hold one window.
     """
 
-    def __init__(self, config: LearnerConfig, *, num_arms: int, max_horizon: int, seed: int) -> None:
-        least = config.window_steps + max_horizon + FIRST_TICK
-        if config.replay_steps < least:
-            raise ConfigError(
-                f"learner.replay_steps is {config.replay_steps}, below the {least} steps of one window "
-                f"(learner.window_steps + horizon + {FIRST_TICK}); raise it"
-            )
-        self._config, self._num_arms, self._max_horizon = config, num_arms, max_horizon
-        self._sizes = sizes = SIZES[config.dims]
+    _state = (
+        *("_model", "_optimizer", "_replay", "_values", "_verdicts", "_blend", "_acting"),
+        *("_noise", "_draws", "_curve", "_num_learned", "num_ticks"),
+    )
+
+    def __init__(
+        self,
+        dims: str = "default",
+        *,
+        num_arms: int,
+        max_horizon: int,
+        seed: int,
+        update_interval_steps: tuple[int, int] = UPDATE_INTERVAL_STEPS,
+        replay_steps: int = _REPLAY_STEPS,
+    ) -> None:
+        self._num_arms, self._max_horizon, self._update_interval = num_arms, max_horizon, update_interval_steps
+        self._sizes = sizes = SIZES[dims]
         self._noise = torch.Generator().manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         self._draws = np.random.default_rng(seed)
         self._model = WorldModel(sizes, num_arms, self._noise)
-        self._optimizer = ModelOptimizer(self._model, config.learning_rate, config.max_grad_norm)
-        self._replay = Replay(
-            config.replay_steps, (sizes.features, sizes.deter, sizes.stoch, sizes.ensemble), max_horizon
-        )
+        self._optimizer = ModelOptimizer(self._model)
+        self._replay = Replay(replay_steps, (sizes.features, sizes.deter, sizes.stoch, sizes.ensemble), max_horizon)
         self._values = LabelStore(sizes.deter, sizes.stoch, sizes.ensemble)
         self._verdicts = LabelStore(sizes.deter, sizes.stoch, sizes.ensemble)
-        self._trust = Trust()
+        self._blend = BlendWeights()
         self._acting = FastRollout(sizes, num_arms, max_horizon)
         self._acting.load(self._model)
         self.num_ticks = 0
@@ -75,23 +97,21 @@ class DynamicsLearner:
         self._num_learned = 0  # ticks whose losses have been learned from
         self._success: float | None = None
 
-    def tick(self, features: Vector, action: Vector, loss: float, level: float) -> None:
-        """Take in one full step: features (64,) after it, the action (3,) that led to it, its loss and the level."""
-        self._replay.append(features, action, loss, level)
-        self._acting.tick(features, action)
-        self._replay.put_latent(*self._acting.latent())
-        self.num_ticks = self._replay.num_ticks
+    def tick(self, features: Vector, actions: Vector, losses: FloatArray, levels: FloatArray) -> None:
+        """Take in n full steps: features (n, 64) after each, the actions (n, 3) that led there, losses and levels."""
+        self._replay.append(features, actions, losses, levels, self._acting.tick(features, actions))
+        self.num_ticks += len(losses)
         self._success = None
 
     def forecast(self, actions: Vector) -> Correction:
         """Correct the trend's forecast of the loss H steps from now, under the planned actions (H, 3)."""
         if self._curve is None:
-            return Correction(0.0, 0.0, 0.0)
+            return NOTHING
         horizon = slice(len(actions) - 1, len(actions))
         at_horizon = anchors(self._replay.gaps(), self._curve[0][horizon], self._curve[1][horizon])
         judged = self._acting.imagine(actions)
-        shifts = self._acting.anchored(at_horizon)[0] + self._trust.shift * judged.shift[-1]
-        log_scale = self._trust.log_scale * float(judged.log_scale[-1].mean())
+        shifts = self._acting.anchored(at_horizon)[0] + self._blend.shift * judged.shift[-1]
+        log_scale = self._blend.log_scale * float(judged.log_scale[-1].mean())
         return Correction(float(shifts.mean()), log_scale, float(shifts.std()))
 
     def resolve(self, moment: Moment, horizon: int, error: float) -> None:
@@ -125,36 +145,26 @@ class DynamicsLearner:
             store.add(latent, self._bootstrap(), arm, target)
 
     def learn(self, trend: LossTrend) -> None:
-        """Take note of the trend's curve and, when the last updates are long enough ago, update on the replay.
-
-        Called once a cycle; a cycle shorter than `update_interval_steps` shares its updates with the next.
-        """
+        """Take note of the trend's curve and, when the last update is long enough ago, update on the replay."""
         self._curve = trend.curve(self._max_horizon)
         self._replay.close_block(*self._curve, self._bootstrap())
-        if self.num_ticks - self._num_learned < self._config.update_interval_steps:
+        least, most = self._update_interval
+        if self.num_ticks - self._num_learned < min(most, max(least, _INTERVAL_FRAC * self.num_ticks)):
             return
-        if self._config.enabled:
-            for number in range(self._config.updates_per_cycle):
-                self._update(is_first=number == 0)
-            self._acting.load(self._model)
-            self._success = None
+        self._update()
+        self._acting.load(self._model)
+        self._success = None
         self._num_learned = self.num_ticks
 
-    def _update(self, *, is_first: bool) -> None:
-        """One optimizer step; the first of a cycle is asked about the new losses before it learns from them."""
-        config = self._config
-        windows = self._replay.sample(
-            config.batch_windows,
-            config.window_steps,
-            self._draws,
-            new_from=self._num_learned if is_first else None,
-        )
+    def _update(self) -> None:
+        """One optimizer step; the model is asked about the new losses before it learns from them."""
+        windows = self._replay.sample(_BATCH_WINDOWS, _WINDOW_STEPS, self._draws, new_from=self._num_learned)
         if windows is None:
             return
-        shape = (config.window_steps, config.batch_windows, self._sizes.num_categoricals)
+        shape = (_WINDOW_STEPS, _BATCH_WINDOWS, self._sizes.num_categoricals)
         uniforms = torch.rand(shape, generator=self._noise)
-        loss, outlook = self._model.loss(windows, uniforms, config.free_nats)
-        self._trust.judge(outlook.residuals, outlook.shifts, outlook.log_scales, windows.new)
+        loss, outlook = self._model.loss(windows, uniforms)
+        self._blend.judge(outlook.residuals, outlook.shifts, outlook.log_scales, windows.new)
         for store, cost in ((self._values, self._model.value_loss), (self._verdicts, self._model.verdict_loss)):
             labelled = store.batch()
             if labelled is not None:
@@ -165,30 +175,59 @@ class DynamicsLearner:
         """Double-or-nothing weight (E,) for each head."""
         return 2 * self._draws.integers(0, 2, size=self._sizes.ensemble).astype(np.float32)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {
-            "model": {name: value.clone() for name, value in self._model.state_dict().items()},
-            **{name: getattr(self, f"_{name}").state_dict() for name in _PARTS},
-            "noise": self._noise.get_state(),
-            "draws": self._draws.bit_generator.state,
-            "curve": None if self._curve is None else np.stack(self._curve),
-            "num_learned": self._num_learned,
-        }
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._model.load_state_dict(state["model"])
-        for name in _PARTS:
-            getattr(self, f"_{name}").load_state_dict(state[name])
-        self.num_ticks = self._replay.num_ticks
+        super().load_state_dict(state)
         self._acting.load(self._model)
-        self._noise.set_state(state["noise"])
-        self._draws.bit_generator.state = state["draws"]
-        curve = state["curve"]
-        self._curve = None if curve is None else (np.array(curve[0]), np.array(curve[1]))
-        self._num_learned = int(state["num_learned"])
         self._success = None
 
 
-_PARTS = ("optimizer", "replay", "values", "verdicts", "trust", "acting")
+class BlendWeights(Stateful):
+    """How much of the latent's opinion to believe, by what it was worth before its answers were new.
+
+    A few dozen updates on one run overfit more easily than they inform. So every cycle the heads are first asked about
+    losses they were not yet trained on (prequential, Dawid 1984), with their shift and log scale multiplied by each of
+    a grid of factors, and the factors' weights follow their likelihood, as in a Bayesian mixture or the exponentially
+    weighted forecaster (Cesa-Bianchi & Lugosi 2006, chapter 2). Before evidence the weights favour small factors;
+    evidence fades, because a run changes.
+
+    Attributes:
+        shift: posterior mean factor on its shift.
+        log_scale: the same for its log scale.
+    """
+
+    _state = ("_evidence",)
+
+    def __init__(self) -> None:
+        self._evidence = np.zeros((len(_GRID), len(_GRID)))
+        self._weigh()
+
+    def judge(self, residuals: NDArray[Any], shifts: NDArray[Any], log_scales: NDArray[Any], new: NDArray[Any]) -> None:
+        """Take in one cycle's forecasts, made before their outcome was learned from.
+
+        Args:
+            residuals: (H, B) standardised errors less the anchored part of the forecast.
+            shifts: (H, B) the latent's part, mean over heads.
+            log_scales: (H, B) mean over heads.
+            new: (H, B) 1 where the outcome has never been learned from, else 0.
+        """
+        total = new.sum()
+        if total == 0:
+            return
+        means, logs = _GRID[:, None, None, None] * shifts, _GRID[:, None, None] * log_scales
+        squares = np.minimum(((residuals - means) * np.exp(-logs)) ** 2, _CLIP)
+        nll = ((0.5 * squares + logs) * new).sum((-2, -1)) / total
+        self._evidence = _MEMORY * self._evidence - _OBSERVATIONS * nll
+        self._evidence -= self._evidence.max()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        log_weights = self._evidence - _RELUCTANCE * (_GRID[:, None] + _GRID)
+        weights = np.exp(log_weights - log_weights.max())
+        weights /= weights.sum()
+        self.shift, self.log_scale = float(weights.sum(1) @ _GRID), float(weights.sum(0) @ _GRID)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        super().load_state_dict(state)
+        self._weigh()

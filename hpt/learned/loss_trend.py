@@ -10,18 +10,21 @@ falls like a power law changes its slope with the logarithm of time (measured on
 than half, 0.004 nats worse on white noise). Only outcomes that are already in are read, so that scores against this
 forecaster are prequential.
 
-The eight or so horizons are plain floats in lists: at this length a loop beats numpy's calls by four.
+The ten or so horizons are plain floats in lists: at this length a loop beats numpy's calls by four.
 """
 
+import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from hpt.errors import CheckpointError
-from hpt.learned.facts import FloatArray
+from hpt.history import FloatArray
 from hpt.numerics.running import corrected_gain
+from hpt.numerics.stateful import Stateful
 
 _LEVEL_GAIN = 1 / 16  # the reference's medium time scale
 _NOISE_GAIN = 1 / 64
@@ -33,45 +36,95 @@ _RELATIVE_FLOOR = 1e-6  # of the level: a loss that never moves still has a unit
 _ABSOLUTE_FLOOR = 1e-12
 
 
-def horizon_grid(max_horizon: int) -> tuple[int, ...]:
-    """Powers of two below `max_horizon`, and `max_horizon` itself."""
-    return (*(2**k for k in range(max_horizon.bit_length()) if 2**k < max_horizon), max_horizon)
+@dataclass(frozen=True, slots=True)
+class LossForecast:
+    """Loss expected some steps ahead, in the loss's own unit: mean and standard deviation of one batch's loss."""
+
+    mean: float
+    scale: float
 
 
-class LossTrend:
-    """The constant forecaster.
+@dataclass(frozen=True, slots=True)
+class TrendPath:
+    """What the trend said along n full steps, (n,) each, in loss units.
 
     Attributes:
+        level: level after each step.
+        noise: noise after each step.
+        next_mean: forecast of each step's loss from the step before; NaN for the first loss of the run.
+        next_scale: its standard deviation.
+        far_mean: forecast, made after each step, of the loss `far` steps on; NaN where none is asked for.
+        far_scale: its standard deviation.
+    """
+
+    level: FloatArray
+    noise: FloatArray
+    next_mean: FloatArray
+    next_scale: FloatArray
+    far_mean: FloatArray
+    far_scale: FloatArray
+
+
+class LossTrend(Stateful):
+    """The constant forecaster.
+
+    Args:
         max_horizon: furthest horizon, in full steps.
+        far: horizon at which forecasts are scored, which is then kept exactly; None: no such.
+
+    Attributes:
+        max_horizon: the furthest of both.
         level: bias-corrected exponential average of the loss, gain 1/16.
         noise: standard deviation of the loss about the level before it, above 0; errors clipped at 5 of it.
         num_observed: losses seen.
     """
 
-    def __init__(self, max_horizon: int) -> None:
+    _state = ("num_observed", "level", "noise", "_noise_variance", "_levels", "_means", "_variances")
+
+    def __init__(self, max_horizon: int, far: int | None = None) -> None:
         assert max_horizon >= 1, f"max_horizon is {max_horizon}, it must be at least 1"
-        self.max_horizon = max_horizon
+        assert far is None or far >= 1, f"far is {far}, it must be at least 1"
+        self.max_horizon = max(max_horizon, far or 1)
         self.level = 0.0
         self.noise = _ABSOLUTE_FLOOR
         self.num_observed = 0
-        self._grid = horizon_grid(max_horizon)
+        self._far = far
+        self._grid = horizon_grid(max_horizon, far)
         self._places = {horizon: place for place, horizon in enumerate(self._grid)}
-        self._levels = [0.0] * (max_horizon + 1)  # level after observation n, at n modulo the length
+        self._levels = [0.0] * (self.max_horizon + 1)  # level after observation n, at n modulo the length
         self._means = [0.0] * len(self._grid)  # of the outcomes at each horizon, the prior counted as zeros
         self._variances = [0.0] * len(self._grid)
         self._noise_variance = 0.0
-        self._forecast: tuple[list[float], list[float]] | None = None
 
-    def observe(self, loss: float) -> None:
-        """Take in the loss of one full step, a finite number."""
+    def observe(self, losses: FloatArray) -> TrendPath:
+        """Take in the losses (n,) of full steps, finite numbers, and tell what was said along them."""
+        rows = [self._observe(loss) for loss in losses.tolist()]
+        return TrendPath(*np.array(rows, dtype=np.float64).reshape(-1, 6).T)
+
+    def _observe(self, loss: float) -> tuple[float, ...]:
+        """One loss; a row of `TrendPath`."""
         assert math.isfinite(loss), f"loss is {loss}; a skipped update is no observation"
+        following = self._forecast(1) if self.num_observed else (math.nan, math.nan)
         self._resolve(loss)
         self._update_noise(loss)
         self.num_observed += 1
         self.level += (loss - self.level) * corrected_gain(_LEVEL_GAIN, self.num_observed)
         self.noise = max(math.sqrt(self._noise_variance), self._floor())
         self._levels[self.num_observed % len(self._levels)] = self.level
-        self._forecast = None
+        far = (math.nan, math.nan) if self._far is None else self._forecast(self._far)
+        return self.level, self.noise, *following, *far
+
+    def _forecast(self, horizon: int) -> tuple[float, float]:
+        """Mean and standard deviation of the loss, not of its change."""
+        place = self._places[horizon]
+        return self.level + self._means[place], self._scale_at(place)
+
+    def copy(self) -> Self:
+        """A twin that goes its own way from here."""
+        twin = copy.copy(self)
+        for name in ("_levels", "_means", "_variances"):
+            setattr(twin, name, getattr(self, name).copy())
+        return twin
 
     def at(self, horizon: int) -> tuple[float, float]:
         """Mean change from the level, and standard deviation, of the loss `horizon` steps on; in loss units."""
@@ -114,9 +167,7 @@ class LossTrend:
     def _at_grid(self, horizon: int) -> tuple[list[float], list[float]]:
         """Means and scales at the grid's horizons, the prior fading as outcomes come in."""
         assert 1 <= horizon <= self.max_horizon, f"horizon is {horizon}, outside 1..{self.max_horizon}"
-        if self._forecast is None:
-            self._forecast = self._means.copy(), [self._scale_at(place) for place in range(len(self._grid))]
-        return self._forecast
+        return self._means, [self._scale_at(place) for place in range(len(self._grid))]
 
     def _scale_at(self, place: int) -> float:
         horizon = self._grid[place]
@@ -128,35 +179,25 @@ class LossTrend:
     def _floor(self) -> float:
         return max(_RELATIVE_FLOOR * abs(self.level), _ABSOLUTE_FLOOR)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {
-            "num_observed": self.num_observed,
-            "level": self.level,
-            "noise": self.noise,
-            "noise_variance": self._noise_variance,
-            "levels": list(self._levels),
-            "means": list(self._means),
-            "variances": list(self._variances),
-        }
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`.
 
         Raises:
-            CheckpointError: the state has another `max_horizon`.
+            CheckpointError: the state has other horizons.
         """
-        levels = [float(level) for level in state["levels"]]
-        if len(levels) != len(self._levels):
-            raise CheckpointError(
-                f"loss trend was saved with max_horizon {len(levels) - 1}, this one has {self.max_horizon}; "
-                "use the settings of the saved run"
-            )
-        self.num_observed, self.level = int(state["num_observed"]), float(state["level"])
-        self.noise, self._noise_variance = float(state["noise"]), float(state["noise_variance"])
-        self._levels, self._forecast = levels, None
-        self._means = [float(mean) for mean in state["means"]]
-        self._variances = [float(variance) for variance in state["variances"]]
+        for name, present in (("levels", self._levels), ("means", self._means)):
+            if len(state[name]) != len(present):
+                raise CheckpointError(
+                    f"loss trend was saved with {len(state[name])} {name}, this one has {len(present)}; "
+                    "use the settings of the saved run"
+                )
+        super().load_state_dict(state)
+
+
+def horizon_grid(max_horizon: int, far: int | None = None) -> tuple[int, ...]:
+    """Powers of two below `max_horizon`, `max_horizon` itself, and `far`; ascending."""
+    powers = {2**k for k in range(max_horizon.bit_length()) if 2**k < max_horizon}
+    return tuple(sorted({*powers, max_horizon, *(() if far is None else (far,))}))
 
 
 def _gain_tables() -> tuple[list[float], list[float]]:

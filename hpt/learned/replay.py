@@ -5,6 +5,10 @@ losses are known but whose features are not shown: the model has to imagine them
 the observed ticks burn them in (Kapturowski et al. 2019, "R2D2"). What is to be forecast is the error that the trend
 made, by its curve at the end of the cycle in which the forecast started, so that the model corrects forecasts as they
 were and not as hindsight would have them.
+
+Apart from it, moments whose outcome became known: what an arm was worth, whether a jump turned out good. There are few
+of them, a handful of forks and one verdict a jump, so every update sees all that are kept. The latent is kept as it was
+when the moment passed; the head reads today's trunk of it.
 """
 
 from collections.abc import Mapping
@@ -14,13 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.learned.ensemble import NUM_ANCHORS
-from hpt.learned.forecast import ACTION_SIZE, Vector
+from hpt.history import FloatArray
+from hpt.learned.actions import ACTION_SIZE
+from hpt.learned.forecast_model import Vector
+from hpt.learned.rssm import NUM_ANCHORS
+from hpt.numerics.running import ema_scan
+from hpt.numerics.stateful import Stateful
 
 FIRST_TICK = 20
 """Ticks before the first whose averages and latent are ripe enough to forecast from."""
 _SLOW_GAINS = np.array([1 / 32, 1 / 64, 1 / 128, 1 / 256])  # of the averages that anchor forecasts; the level has 1/16
 _ANCHOR_CLIP = 3.0  # of the trend's scales: after the first ticks, when the loss falls fastest, averages are far off
+_LABELS = 128  # labelled moments kept
 _NUM_NEW = 4  # windows spread over what is new; the rest of the batch is drawn
 
 
@@ -69,7 +78,7 @@ def anchors(gaps: NDArray[Any], means: NDArray[Any], scales: NDArray[Any]) -> Ve
     return np.clip(stacked, -_ANCHOR_CLIP, _ANCHOR_CLIP).astype(np.float32)
 
 
-class Replay:
+class Replay(Stateful):
     """Ring of the last `capacity` ticks, numbered from 0.
 
     Args:
@@ -77,6 +86,8 @@ class Replay:
         sizes: of features, deterministic and stochastic state, and the number of heads.
         max_horizon: ticks imagined in a window.
     """
+
+    _state = ("num_ticks", "_num_closed", "_slow", "_slow_weight")
 
     def __init__(self, capacity: int, sizes: tuple[int, int, int, int], max_horizon: int) -> None:
         self.num_ticks = 0
@@ -89,21 +100,21 @@ class Replay:
         self._slow, self._slow_weight = np.zeros(len(_SLOW_GAINS)), np.ones(len(_SLOW_GAINS))
         self._num_closed = 0
 
-    def append(self, features: Vector, action: Vector, loss: float, level: float) -> None:
-        """Store a tick; `put_latent` adds the latent it leads to."""
-        at = self.num_ticks % self._capacity
-        self._slow += _SLOW_GAINS * (loss - self._slow)
-        self._slow_weight *= 1 - _SLOW_GAINS
-        self._arrays["features"][at] = features
-        self._arrays["actions"][at] = action
-        self._arrays["gaps"][at] = self._slow / (1 - self._slow_weight) - level
-        self._losses[at], self._levels[at] = loss, level
-        self.num_ticks += 1
-
-    def put_latent(self, deter: Vector, stoch: Vector) -> None:
-        """Store the latent (D,), (S,) that the newest tick led to."""
-        at = (self.num_ticks - 1) % self._capacity
-        self._arrays["deter"][at], self._arrays["stoch"][at] = deter, stoch
+    def append(
+        self, features: Vector, actions: Vector, losses: FloatArray, levels: FloatArray, latents: tuple[Vector, Vector]
+    ) -> None:
+        """Store n ticks: features (n, F), actions (n, 3), losses, levels, and the latents (n, D), (n, S) after each."""
+        num = len(losses)
+        at = np.arange(self.num_ticks, self.num_ticks + num) % self._capacity
+        slow = ema_scan(self._slow, np.repeat(losses[:, None], len(self._slow), axis=1), np.tile(_SLOW_GAINS, (num, 1)))
+        weights = np.multiply.accumulate(np.vstack((self._slow_weight, np.tile(1 - _SLOW_GAINS, (num, 1)))))[1:]
+        self._slow[:], self._slow_weight[:] = slow[-1], weights[-1]
+        rows = {"features": features, "actions": actions, "deter": latents[0], "stoch": latents[1]}
+        rows["gaps"] = (slow / (1 - weights) - levels[:, None]).astype(np.float32)
+        for name, one in rows.items():
+            self._arrays[name][at] = one
+        self._losses[at], self._levels[at] = losses, levels
+        self.num_ticks += num
 
     def close_block(self, means: NDArray[Any], scales: NDArray[Any], masks: NDArray[Any]) -> None:
         """Give the ticks since the last call the trend's curve (H,), (H,) and a bootstrap weight for each head (E,)."""
@@ -170,22 +181,56 @@ class Replay:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit; rows that were never written are left out."""
-        used = min(self.num_ticks, self._capacity)
-        return {
-            "num_ticks": self.num_ticks,
-            "num_closed": self._num_closed,
-            "slow": self._slow.copy(),
-            "slow_weight": self._slow_weight.copy(),
-            "losses": self._losses[:used].copy(),
-            "levels": self._levels[:used].copy(),
-            "arrays": {name: array[:used].copy() for name, array in self._arrays.items()},
-        }
+        used = slice(0, min(self.num_ticks, self._capacity))
+        rows = {"losses": self._losses, "levels": self._levels, **self._arrays}
+        return {**super().state_dict(), "rows": {name: array[used].copy() for name, array in rows.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self.num_ticks, self._num_closed = int(state["num_ticks"]), int(state["num_closed"])
-        self._slow[:], self._slow_weight[:] = state["slow"], state["slow_weight"]
-        used = min(self.num_ticks, self._capacity)
-        self._losses[:used], self._levels[:used] = state["losses"], state["levels"]
-        for name, array in self._arrays.items():
-            array[:used] = state["arrays"][name]
+        super().load_state_dict(state)
+        for name, array in {"losses": self._losses, "levels": self._levels, **self._arrays}.items():
+            array[: min(self.num_ticks, self._capacity)] = state["rows"][name]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """N moments: latents (N, D) and (N, S), bootstrap weights (N, E), arms (N,) and targets (N,)."""
+
+    deter: Vector
+    stoch: Vector
+    masks: Vector
+    arms: NDArray[np.int64]
+    targets: Vector
+
+
+class LabelStore(Stateful):
+    """The last 128 labelled moments of one kind."""
+
+    _state = ("num_seen", "_latents", "_masks", "_arms", "_targets")
+
+    def __init__(self, deter: int, stoch: int, num_heads: int) -> None:
+        self.num_seen = 0
+        self._latents = np.zeros((_LABELS, deter + stoch), dtype=np.float32)
+        self._deter = deter
+        self._masks = np.zeros((_LABELS, num_heads), dtype=np.float32)
+        self._arms = np.zeros(_LABELS, dtype=np.int64)
+        self._targets = np.zeros(_LABELS, dtype=np.float32)
+
+    def add(self, latent: tuple[Vector, Vector], mask: Vector, arm: int, target: float) -> None:
+        """Store one moment in place of the oldest."""
+        at = self.num_seen % _LABELS
+        self._latents[at] = np.concatenate(latent)
+        self._masks[at], self._arms[at], self._targets[at] = mask, arm, target
+        self.num_seen += 1
+
+    def counts(self, num_arms: int) -> NDArray[np.int64]:
+        """Stored moments of each arm, (A,)."""
+        return np.bincount(self._arms[: self.num_seen], minlength=num_arms)
+
+    def batch(self) -> Labelled | None:
+        """Everything stored, None if nothing is."""
+        if self.num_seen == 0:
+            return None
+        deter, stoch = np.split(self._latents[: self.num_seen], [self._deter], axis=1)
+        kept = slice(0, min(self.num_seen, _LABELS))
+        return Labelled(deter, stoch, self._masks[kept], self._arms[kept], self._targets[kept])

@@ -8,7 +8,6 @@ function becomes a tanh with halved weights; the actions' share of all gates is 
 and heads of all ticks are two after it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpt.learned.ensemble import MAX_LOG_SCALE, EnsembleHeads
-from hpt.learned.forecast import Vector
-from hpt.learned.rssm import RSSM, Sizes
+from hpt.learned.forecast_model import Vector
+from hpt.learned.rssm import MAX_LOG_SCALE, RSSM, EnsembleHeads, Sizes
 from hpt.learned.scan import UNIMIX
 from hpt.learned.world_model import WorldModel
+from hpt.numerics.stateful import Stateful
 
 _MAX_LOGIT = np.float32(80)  # exp overflows float32 at 88.7
 _HALF = np.float32(0.5)
@@ -50,13 +49,16 @@ class _Row:
     gates: Vector
 
 
-class FastRollout:
-    """Acting state, its filtering and its imagination. Weights are those of the last `load`."""
+class FastRollout(Stateful):
+    """Acting state, its filtering and its imagination. Weights are those of the last `load`, and not saved."""
+
+    _state = ("_acting",)
 
     def __init__(self, sizes: Sizes, num_arms: int, max_horizon: int) -> None:
         self._sizes, self._num_arms, self._max_horizon = sizes, num_arms, max_horizon
         size, stoch, length = sizes.deter, sizes.stoch, max_horizon + 1
         self._states = _empty(length, size + 1 + stoch)
+        self._acting = self._states[0]
         self._gate_inputs = _empty(length, 3 * size)
         self._rows = [
             _Row(state, state[:size], state[: size + 1], state[size + 1 :], gates)
@@ -120,14 +122,32 @@ class FastRollout:
 
     def latent(self) -> tuple[Vector, Vector]:
         """Copies of the acting state: deter (D,) and unimix probabilities (S,)."""
-        first = self._rows[0]
-        return first.h.copy(), first.s * np.float32(1 - UNIMIX) + np.float32(UNIMIX / self._sizes.num_classes)
+        deter, stoch = self._latents(0, 1)
+        return deter[0], stoch[0]
 
-    def tick(self, features: Vector, action: Vector) -> None:
-        """Advance the acting state by one observed tick: features (64,) and the action (3,) that led to them."""
-        embed = np.tanh(self._encoder @ _symlog(features) + self._encoder_bias)
-        self._run(action[None], self._posterior, self._embed_weights @ embed)
-        self._rows[0].whole[:] = self._rows[1].whole
+    def _latents(self, first: int, last: int) -> tuple[Vector, Vector]:
+        """Copies (n, D) and (n, S) of the states in rows first .. last - 1."""
+        rows, size = self._states[first:last], self._sizes.deter
+        mixed = rows[:, size + 1 :] * np.float32(1 - UNIMIX) + np.float32(UNIMIX / self._sizes.num_classes)
+        return rows[:, :size].copy(), mixed
+
+    def tick(self, features: Vector, actions: Vector) -> tuple[Vector, Vector]:
+        """Advance the acting state by n observed ticks, given features (n, 64) and the actions (n, 3) that led to them.
+
+        Returns:
+            Latents (n, D) and (n, S) after each tick. Products are taken tick by tick, so the bits do not depend on n.
+        """
+        embed = np.tanh(np.matmul(self._encoder, _symlog(features)[:, :, None])[..., 0] + self._encoder_bias)
+        seen = np.matmul(self._embed_weights, embed[:, :, None])[..., 0]
+        parts: list[tuple[Vector, Vector]] = []
+        for first in range(0, len(features), self._max_horizon):
+            chunk = slice(first, min(first + self._max_horizon, len(features)))
+            self._run(actions[chunk], self._posterior, seen[chunk])
+            num_ticks = chunk.stop - first
+            parts.append(self._latents(1, num_ticks + 1))
+            self._states[0] = self._states[num_ticks]
+        deter, stoch = zip(*parts, strict=True)
+        return np.concatenate(deter), np.concatenate(stoch)
 
     def judge(self) -> Judged:
         """What the heads say of the acting state, (1, E) each."""
@@ -147,7 +167,11 @@ class FastRollout:
     def _run(self, actions: Vector, logit_weights: Vector, seen: Vector | None) -> None:
         """Write the states after each action behind the acting one."""
         rows, num_ticks, size = self._rows, len(actions), self._sizes.deter
-        gate_inputs = np.dot(actions, self._action_weights, self._gate_inputs[:num_ticks])
+        gate_inputs = self._gate_inputs[:num_ticks]
+        if seen is None:
+            np.dot(actions, self._action_weights, gate_inputs)
+        else:
+            gate_inputs[:] = np.matmul(actions[:, None], self._action_weights)[:, 0]
         gate_inputs += self._gate_bias
         pre, work, logits, sums = self._pre, self._work, self._logits, self._sums
         by_state, rest, h_n, n = pre[: 3 * size], pre[size:], pre[:size], pre[3 * size :]
@@ -155,7 +179,7 @@ class FastRollout:
         gate_weights, stoch_weights, group_sums = self._gate_weights, self._stoch_weights, self._group_sums
         dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
         now = rows[0]
-        for then in rows[1 : num_ticks + 1]:
+        for tick, then in enumerate(rows[1 : num_ticks + 1]):
             dot(gate_weights, now.whole, by_state)
             dot(stoch_weights, now.s, n)
             add(rest, now.gates, rest)
@@ -170,7 +194,7 @@ class FastRollout:
             add(n, work, then.h)
             dot(logit_weights, then.h_one, logits)
             if seen is not None:
-                add(logits, seen, logits)
+                add(logits, seen[tick], logits)
             np.minimum(logits, _MAX_LOGIT, out=logits)
             np.exp(logits, logits)
             dot(group_sums, logits, sums)
@@ -190,14 +214,6 @@ class FastRollout:
         np.tanh(log_scale, log_scale)
         log_scale *= MAX_LOG_SCALE
         return Judged(shift, log_scale, bad, outputs[:, 3 * size :].reshape(last - first, size, self._num_arms))
-
-    def state_dict(self) -> dict[str, Any]:
-        """The acting state; the weights come by `load`."""
-        return {"state": self._rows[0].whole.copy()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self._rows[0].whole[:] = state["state"]
 
 
 def _empty(*shape: int) -> Vector:

@@ -5,18 +5,22 @@ Averages are exponential, free of start-up bias, with a time scale in steps (1 /
 levels enter as differences between time scales or as ratios: a level that falls all run long says no more than the
 step does. For the same reason the learning rate enters through its product with the gradient norm: under linear decay,
 alone, it is the step again, and constant it would be dead.
+
+Steps come in blocks. Only the averages walk from step to step; everything else is one pass over arrays of n numbers.
+With one parameter group the balance of the first two groups gives way to the change of the gradient over two steps,
+with fewer than three that of the second two to the balance's own change over three.
 """
 
-from collections import deque
-from collections.abc import Mapping
-from math import copysign, exp, isfinite, log, log1p, sqrt
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp, isfinite, log, log1p
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from hpt.learned.facts import StepFacts
-from hpt.learned.history import RankWindow, StepHistory
+from hpt.history import FloatArray, StepStats
 from hpt.numerics.running import EmaBank
+from hpt.numerics.stateful import Stateful
 
 STEP_NAMES = (
     *("loss", "loss_now_2", "loss_2_4", "loss_4_8", "loss_8_16"),
@@ -48,245 +52,239 @@ _LEAST_LR_FRAC = 1e-4
 _TINY = 1e-30
 
 
-class StepFeatures:
+@dataclass(frozen=True, slots=True)
+class StepRows:
+    """n steps.
+
+    Attributes:
+        values: (n, 43) raw features in the order of `STEP_NAMES`.
+        noise: (n,) standard deviation of the loss noise after each step, loss units, above 0.
+        level_before: (n,) level of the loss (average of scale 16) before each step.
+        fast_loss: (n,) average of scale 4, the step included.
+    """
+
+    values: FloatArray
+    noise: FloatArray
+    level_before: FloatArray
+    fast_loss: FloatArray
+
+
+class StepFeatures(Stateful):
     """The features that change every step.
 
     Attributes:
-        values: the raw features in the order of `STEP_NAMES`.
+        num_steps: steps seen.
         noise: standard deviation of the loss noise, loss units, above 0.
-        level_before: level of the loss (average of scale 16) before the last step.
-        fast_loss: average of scale 4, the last step included.
-        history: the last steps.
     """
 
+    _state = (
+        *("num_steps", "noise", "_bank", "_lowest_loss", "_lowest_step", "_streak"),
+        *("_recent", "_loss", "_grads", "_balances", "_noises", "_grad_noise"),
+    )
+
     def __init__(self, num_groups: int) -> None:
-        self.values: tuple[float, ...] = (0.0,) * len(STEP_NAMES)
+        self.num_steps = 0
         self.noise = 1.0
-        self.level_before = self.fast_loss = 0.0
-        self.history = StepHistory(_WINDOW)
         self._num_groups = num_groups
         self._bank = EmaBank(1 / np.array(_SCALES, dtype=np.float64))
-        self._averages = self._bank.values.tolist()
-        self._loss_ranks = RankWindow(_WINDOW)
-        self._grad_ranks = RankWindow(_WINDOW)
-        self._losses = _last(2)  # newest first, like the four below
-        self._grads = _last(3)  # log gradient norms
-        self._balances = _last(_OTHER_LAG + 1)  # log ratio of the first two groups' gradient norms
-        self._loss_noises = _last(5)
-        self._grad_noises = _last(2)
+        self._lowest_loss, self._lowest_step = float("inf"), 0
         self._streak = 0  # losses in a row above (positive) or below the average of scale 16 before them
+        self._recent = np.full((2, _WINDOW - 1), np.nan)  # losses and log gradient norms to rank the next among
+        # What went before the next step, oldest first; at the start a past equal to the first step.
+        self._loss = np.zeros(1)
+        self._grads = np.zeros(2)
+        self._balances = np.zeros(_OTHER_LAG)  # log ratio of the first two groups' gradient norms
+        self._noises = np.zeros(4)
+        self._grad_noise = np.zeros(1)
 
-    def observe(self, facts: StepFacts) -> None:
-        """Take in one full step and bring `values` up to date."""
-        if self._bank.count == 0:
-            self._start(facts)
-        self._remember(facts)
-        averages = self._averages = self._bank.push(self._inputs(facts))
-        self.fast_loss = averages[_LOSS_4]
-        level = abs(averages[_LOSS_64])
-        self.noise = max(sqrt(averages[_NOISE]), 1e-6 * level, 1e-12)
-        self.values = (
-            *self._loss_scales(facts.loss, averages),
-            *self._loss_events(facts.loss, averages),
-            *self._loss_noise(level, averages),
-            *self._gradients(averages),
-            *self._groups(averages),
-            *self._schedule(facts.step, averages),
-        )
+    def observe(self, steps: StepStats) -> StepRows:
+        """Take in full steps."""
+        loss, grad = steps.loss, self._log_norms(steps.grad_norm)
+        if self.num_steps == 0:
+            self._loss[:], self._grads[:] = loss[0], grad[0]
+        balance = self._balance(steps, grad)
+        if self.num_steps == 0:
+            self._balances[:] = balance[0]
+        before = self._before(loss, grad, balance)
+        noise, grad_noise, group_noise = loss - before[0], grad - before[1], balance - before[2]
+        inputs = self._inputs(steps, grad, balance, (noise, grad_noise, group_noise))
+        rows = np.ascontiguousarray(self._bank.scan(inputs).T)
+        unit = np.maximum(np.maximum(np.sqrt(rows[_NOISE]), 1e-6 * np.abs(rows[_LOSS_64])), 1e-12)
+        values = self._values(steps, grad, balance, noise, rows, unit)
+        self._remember(loss, grad, balance, noise, grad_noise)
+        self.noise = float(unit[-1])
+        return StepRows(values.T, unit, before[0], rows[_LOSS_4])
 
-    def _start(self, facts: StepFacts) -> None:
-        """Let the first step find a past equal to itself, so that nothing has changed by it."""
-        self._losses.extend([facts.loss] * len(self._losses))
-        self._grads.extend([_log_norm(facts.grad_norm, 0.0)] * len(self._grads))
-        self._balances.extend([self._balance(facts, self._grads[0])] * len(self._balances))
-        self._averages[_LOSS_16] = facts.loss
-        self._averages[_GRAD_8] = self._grads[0]
-        self._averages[_GROUP_16] = self._balances[0]
+    def _log_norms(self, norms: FloatArray) -> FloatArray:
+        """Log of each norm, floored; of a step whose gradients nobody measured, that of the step before."""
+        if bool(np.isfinite(norms).all()):
+            return _each(log, np.maximum(norms, _TINY))
+        last, logs = float(self._grads[-1]), list[float]()
+        for norm in norms.tolist():
+            if isfinite(norm):
+                last = log(norm if norm > _TINY else _TINY)
+            logs.append(last)
+        return np.array(logs)
 
-    def _remember(self, facts: StepFacts) -> None:
-        """Note the step and its noises about the averages before it."""
-        before, loss = self._averages, facts.loss
-        self.level_before = before[_LOSS_16]
-        grad = _log_norm(facts.grad_norm, self._grads[0])
-        self.history.record_step(loss, facts.grad_norm, facts.lr_frac)
-        noise = loss - before[_LOSS_16]
-        self._losses.appendleft(loss)
-        self._balances.appendleft(self._balance(facts, grad))
-        self._grads.appendleft(grad)
-        self._loss_noises.appendleft(noise)
-        self._grad_noises.appendleft(grad - before[_GRAD_8])
-        self._streak = _streak(self._streak, noise)
-
-    def _balance(self, facts: StepFacts, grad: float) -> float:
+    def _balance(self, steps: StepStats, grad: FloatArray) -> FloatArray:
         """Log ratio of the first two groups' gradient norms; of one group, its norm's change over two steps."""
         if self._num_groups == 1:
-            return abs(grad - self._grads[1])
-        return _log_norm(facts.group_grad_norms[0], 0.0) - _log_norm(facts.group_grad_norms[1], 0.0)
+            return np.abs(grad - _lagged(self._grads, grad, 2))
+        return _log_ratio(steps.group_grad_norms, 0, 1)
 
-    def _other_balance(self, facts: StepFacts) -> float:
+    def _other_balance(self, steps: StepStats, balance: FloatArray) -> FloatArray:
         """Log ratio of the third group's to the second's; of fewer groups, the balance's change over three steps."""
         if self._num_groups > 2:
-            return _log_norm(facts.group_grad_norms[2], 0.0) - _log_norm(facts.group_grad_norms[1], 0.0)
-        return self._balances[0] - self._balances[_OTHER_LAG]
+            return _log_ratio(steps.group_grad_norms, 2, 1)
+        return balance - _lagged(self._balances, balance, _OTHER_LAG)
 
-    def _inputs(self, facts: StepFacts) -> tuple[float, ...]:
-        """What each average of `_SCALES` takes in."""
-        loss, grad, balance = self._losses[0], self._grads[0], self._balances[0]
-        noise, noise_1, noise_2, _, noise_4 = self._loss_noises
-        grad_noise, grad_noise_1 = self._grad_noises
-        group_noise = balance - self._averages[_GROUP_16]
+    def _before(self, loss: FloatArray, grad: FloatArray, balance: FloatArray) -> FloatArray:
+        """Averages (3, n) of loss (scale 16), log norm (8) and balance (16) as they were before each step."""
+        places = [_LOSS_16, _GRAD_8, _GROUP_16]
+        one, two, three = self._bank.values[places].tolist() if self.num_steps else (loss[0], grad[0], balance[0])
+        start = (one, two, three)
+        if not self.num_steps:
+            one = two = three = 0.0
+        found = [start]
+        inputs, gains = np.stack((loss, grad, balance), axis=1), self._bank.rates(len(loss))[:, places]
+        for (x, y, z), (gain_x, gain_y, gain_z) in zip(inputs[:-1].tolist(), gains[:-1].tolist(), strict=True):
+            one += (x - one) * gain_x
+            two += (y - two) * gain_y
+            three += (z - three) * gain_z
+            found.append((one, two, three))
+        return np.array(found).T
+
+    def _inputs(
+        self, steps: StepStats, grad: FloatArray, balance: FloatArray, noises: tuple[FloatArray, FloatArray, FloatArray]
+    ) -> FloatArray:
+        """What each average of `_SCALES` takes in, (n, 34)."""
+        (noise, grad_noise, group_noise), loss = noises, steps.loss
+        grad_noise_1 = _lagged(self._grad_noise, grad_noise, 1)
+        lr_grad = _each(log, np.maximum(steps.lr_frac, _LEAST_LR_FRAC)) + grad
         variance = noise * noise
-        lr_frac = max(facts.lr_frac, _LEAST_LR_FRAC)
-        lr_grad = log(lr_frac) + grad
-        return (
-            *(loss, loss, loss, loss, loss, loss, loss, loss),
-            *(grad, grad, grad, grad),
-            *(variance, variance, variance, variance),
-            *(variance * noise, noise * noise_1, noise * noise_2, noise * noise_4),
-            *(grad_noise * grad_noise, grad_noise * grad_noise, grad_noise * grad_noise_1),
-            *(noise * grad_noise, noise * grad_noise_1),
-            *(balance, balance, group_noise * group_noise, group_noise * noise, self._other_balance(facts)),
-            *(_sign(self._losses[1] - loss), lr_grad, lr_grad, exp(lr_grad)),
-        )
+        rows = np.empty((len(_SCALES), len(loss)))
+        rows[:8], rows[8:12], rows[12:16] = loss, grad, variance
+        rows[16] = variance * noise
+        for place, lag in ((17, 1), (18, 2), (19, 4)):
+            np.multiply(noise, _lagged(self._noises, noise, lag), rows[place])
+        rows[20:22], rows[22] = grad_noise * grad_noise, grad_noise * grad_noise_1
+        rows[23], rows[24] = noise * grad_noise, noise * grad_noise_1
+        rows[25:27], rows[27], rows[28] = balance, group_noise * group_noise, group_noise * noise
+        rows[29] = self._other_balance(steps, balance)
+        rows[30] = np.sign(_lagged(self._loss, loss, 1) - loss)
+        rows[31:33], rows[33] = lr_grad, _each(exp, lr_grad)
+        return np.ascontiguousarray(rows.T)
 
-    def _loss_scales(self, loss: float, averages: list[float]) -> tuple[float, ...]:
-        """The loss, and what lies between it and its averages, scale by scale."""
-        unit = 1 / self.noise
-        at_2, at_4, at_8, at_16, at_32, at_64, at_128, at_256 = averages[:8]
-        return (
-            loss,
-            (loss - at_2) * unit,
-            (at_2 - at_4) * unit,
-            (at_4 - at_8) * unit,
-            (at_8 - at_16) * unit,
-            (at_16 - at_32) * unit,
-            (at_32 - at_64) * unit,
-            (at_64 - at_128) * unit,
-            (at_128 - at_256) * unit,
-        )
+    def _values(
+        self,
+        steps: StepStats,
+        grad: FloatArray,
+        balance: FloatArray,
+        noise: FloatArray,
+        rows: FloatArray,
+        unit: FloatArray,
+    ) -> FloatArray:
+        """Features (43, n) in the order of `STEP_NAMES`."""
+        values = np.empty((len(STEP_NAMES), len(noise)))
+        lowest, since_lowest = self._lowest(steps.loss)
+        loss_variance, grad_variance = np.maximum(rows[14], _TINY), np.maximum(rows[21], _TINY)
+        spread = np.sqrt(np.maximum(rows[27], _TINY))
+        logs = self._logs(rows, unit, spread, grad_variance)
+        values[0] = steps.loss
+        values[1:9] = self._gaps(steps.loss, rows[:8]) * (1 / unit)
+        values[9] = (rows[_LOSS_4] - lowest) / unit
+        values[[10, 37]] = _each(log1p, np.concatenate((since_lowest, steps.step.astype(np.float64))).reshape(2, -1))
+        values[[11, 26]] = self._ranks(np.concatenate((steps.loss, grad)).reshape(2, -1))
+        values[12], values[13] = self._streaks(noise), rows[_FALLS]
+        values[14:17] = logs[:3]
+        values[17] = rows[16] / _each(_cube, unit)
+        values[18:21] = rows[17:20] / loss_variance
+        values[21] = grad
+        values[22:26] = self._gaps(grad, rows[8:12])
+        values[27:29] = logs[3:5]
+        values[29] = rows[22] / grad_variance
+        values[30:32] = rows[23:25] / np.maximum(unit * np.sqrt(grad_variance), _TINY)
+        values[32:34] = self._gaps(balance, rows[25:27])
+        values[34], values[35], values[36] = logs[5], rows[28] / (unit * spread), rows[29]
+        values[38], values[39] = rows[31], rows[31] - rows[32]
+        values[40], values[41] = logs[6] - rows[_GRAD_32], logs[7]
+        values[42] = (rows[_LOSS_64] - rows[_LOSS_16]) / np.maximum(rows[33], _TINY)
+        return values
 
-    def _loss_events(self, loss: float, averages: list[float]) -> tuple[float, ...]:
-        """Height above the lowest loss and time since, rank, streak, share of falling steps."""
-        history = self.history
-        return (
-            (averages[_LOSS_4] - history.lowest_loss) / self.noise,
-            log1p(history.steps_since_lowest),
-            self._loss_ranks.push(loss),
-            float(self._streak),
-            averages[_FALLS],
-        )
+    @staticmethod
+    def _gaps(newest: FloatArray, averages: FloatArray) -> FloatArray:
+        """From the number itself to its fastest average, and on from each average to the next slower one."""
+        gaps = np.empty_like(averages)
+        np.subtract(newest, averages[0], gaps[0])
+        np.subtract(averages[:-1], averages[1:], gaps[1:])
+        return gaps
 
-    def _loss_noise(self, level: float, averages: list[float]) -> tuple[float, ...]:
-        """Size of the noise at several scales, its asymmetry, and its memory."""
-        at_8, at_32, at_64, at_128, cube, lag_1, lag_2, lag_4 = averages[12:20]
-        variance = at_64 if at_64 > _TINY else _TINY
-        return (
-            _half_log_ratio(at_8, at_64),
-            _half_log_ratio(at_32, at_128),
-            log(self.noise / max(level, _TINY)),
-            cube / self.noise**3,
-            lag_1 / variance,
-            lag_2 / variance,
-            lag_4 / variance,
-        )
+    @staticmethod
+    def _logs(rows: FloatArray, unit: FloatArray, spread: FloatArray, grad_variance: FloatArray) -> FloatArray:
+        """Logarithms (8, n): standard deviations of the noises over one another, and of what is compared with them."""
+        numbers = np.empty((8, len(unit)))
+        floored = np.maximum(rows[12:16], _TINY)
+        np.divide(floored[:2], floored[2:], numbers[:2])
+        np.divide(unit, np.maximum(np.abs(rows[_LOSS_64]), _TINY), numbers[2])
+        np.divide(np.maximum(rows[20], _TINY), grad_variance, numbers[3])
+        numbers[4], numbers[5], numbers[6] = grad_variance, spread, unit
+        numbers[7] = np.abs(rows[_LOSS_16] - rows[_LOSS_64]) / unit + 0.01
+        logs = _each(log, numbers)
+        logs[:2] *= 0.5
+        logs[3:5] *= 0.5
+        return logs
 
-    def _gradients(self, averages: list[float]) -> tuple[float, ...]:
-        """The gradient norm at several scales, its noise, and how that goes with the loss's."""
-        grad = self._grads[0]
-        at_2, at_8, at_32, at_128 = averages[8:12]
-        at_16, at_64, lag_1, with_loss, with_next_loss = averages[20:25]
-        variance = at_64 if at_64 > _TINY else _TINY
-        joint = max(self.noise * sqrt(variance), _TINY)
-        return (
-            grad,
-            grad - at_2,
-            at_2 - at_8,
-            at_8 - at_32,
-            at_32 - at_128,
-            self._grad_ranks.push(grad),
-            _half_log_ratio(at_16, at_64),
-            0.5 * log(variance),
-            lag_1 / variance,
-            with_loss / joint,
-            with_next_loss / joint,
-        )
+    def _lowest(self, loss: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Lowest loss so far at each step, and steps since it was reached."""
+        steps = np.arange(self.num_steps + 1, self.num_steps + 1 + len(loss))
+        lowest = np.minimum.accumulate(np.concatenate(([self._lowest_loss], loss)))
+        reached = np.maximum.accumulate(np.where(loss < lowest[:-1], steps, self._lowest_step))
+        self._lowest_loss, self._lowest_step = float(lowest[-1]), int(reached[-1])
+        return lowest[1:], (steps - reached).astype(np.float64)
 
-    def _groups(self, averages: list[float]) -> tuple[float, ...]:
-        """Balance between the parameter groups' gradients, fast and slow, and whether it goes with the loss."""
-        at_16, at_128, variance, with_loss, other = averages[25:30]
-        spread = sqrt(max(variance, _TINY))
-        return (
-            self._balances[0] - at_16,
-            at_16 - at_128,
-            log(spread),
-            with_loss / (self.noise * spread),
-            other,
-        )
+    def _ranks(self, numbers: FloatArray) -> FloatArray:
+        """Share of the last 64, itself included, below each of (2, n) numbers, equals counted half; in (0, 1)."""
+        series = np.concatenate((self._recent, numbers), axis=1)
+        windows, own = sliding_window_view(series, _WINDOW, axis=1), numbers[..., None]
+        twice = np.add((windows < own).view(np.int8), (windows <= own).view(np.int8)).sum(axis=2, dtype=np.int16)
+        sizes = np.minimum(_WINDOW, np.arange(self.num_steps + 1, self.num_steps + 1 + numbers.shape[1]))
+        self._recent[:] = series[:, 1 - _WINDOW :]
+        return twice / (2 * sizes)
 
-    def _schedule(self, step: int, averages: list[float]) -> tuple[float, ...]:
-        """The step, the learning rate with the gradient it multiplies, and what the two bring about."""
-        slow, fast = averages[_LOSS_64], averages[_LOSS_16]
-        lr_grad, lr_grad_slow, path = averages[31:34]
-        return (
-            log1p(step),
-            lr_grad,
-            lr_grad - lr_grad_slow,
-            log(self.noise) - averages[_GRAD_32],
-            log(abs(fast - slow) / self.noise + 0.01),
-            (slow - fast) / max(path, _TINY),
-        )
+    def _streaks(self, noise: FloatArray) -> FloatArray:
+        """Signed number of noises in a row with the same sign, each step's included; 0 after a zero."""
+        length, lengths = self._streak, list[int]()
+        for sign in np.sign(noise).astype(np.int64).tolist():
+            length = length + sign if length * sign > 0 else sign
+            lengths.append(length)
+        self._streak = length
+        return np.array(lengths, dtype=np.float64)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {
-            "history": self.history.state_dict(),
-            "bank": self._bank.state_dict(),
-            "loss_ranks": self._loss_ranks.state_dict(),
-            "grad_ranks": self._grad_ranks.state_dict(),
-            "values": list(self.values),
-            **{name: list(getattr(self, f"_{name}")) for name in _LISTS},
-            "noise": self.noise,
-            "level_before": self.level_before,
-            "fast_loss": self.fast_loss,
-            "streak": self._streak,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.history.load_state_dict(state["history"])
-        self._bank.load_state_dict(state["bank"])
-        self._loss_ranks.load_state_dict(state["loss_ranks"])
-        self._grad_ranks.load_state_dict(state["grad_ranks"])
-        self._averages = self._bank.values.tolist()
-        self.values = tuple(float(value) for value in state["values"])
-        for name in _LISTS:
-            getattr(self, f"_{name}").extend(float(number) for number in state[name])
-        self.noise, self._streak = float(state["noise"]), int(state["streak"])
-        self.level_before, self.fast_loss = float(state["level_before"]), float(state["fast_loss"])
+    def _remember(self, *series: FloatArray) -> None:
+        """The newest of loss, log norm, balance and the two noises."""
+        for kept, new in zip(
+            (self._loss, self._grads, self._balances, self._noises, self._grad_noise), series, strict=True
+        ):
+            kept[:] = np.concatenate((kept, new))[-len(kept) :]
+        self.num_steps += len(series[0])
 
 
-_LISTS = ("losses", "grads", "balances", "loss_noises", "grad_noises")
+def _lagged(before: FloatArray, series: FloatArray, lag: int) -> FloatArray:
+    """The series `lag` places earlier, reaching back into what was before it."""
+    return np.concatenate((before[len(before) - lag :], series))[: len(series)]
 
 
-def _last(size: int) -> deque[float]:
-    return deque([0.0] * size, maxlen=size)
+def _log_ratio(norms: FloatArray, one: int, other: int) -> FloatArray:
+    """Log ratio of two groups' norms, (n, G); a norm that nobody measured counts as 1."""
+    pair = norms.T[[one, other]]
+    logs = _each(log, np.maximum(np.where(np.isfinite(pair), pair, 1.0), _TINY))
+    return logs[0] - logs[1]
 
 
-def _log_norm(norm: float, unknown: float) -> float:
-    """Log of a norm, floored; `unknown` where there is none (a step whose gradients nobody measured)."""
-    return log(norm if norm > _TINY else _TINY) if isfinite(norm) else unknown
+def _each(function: Callable[[float], float], numbers: FloatArray) -> FloatArray:
+    """A function of the C library on every number; numpy's own differ in the last bit from processor to processor."""
+    return np.fromiter(map(function, numbers.ravel().tolist()), np.float64, numbers.size).reshape(numbers.shape)
 
 
-def _half_log_ratio(one: float, other: float) -> float:
-    """Log of the ratio of two standard deviations, given their squares."""
-    return 0.5 * log((one if one > _TINY else _TINY) / (other if other > _TINY else _TINY))
-
-
-def _sign(number: float) -> float:
-    return copysign(1.0, number) if number else 0.0
-
-
-def _streak(length: int, deviation: float) -> int:
-    """Signed number of deviations in a row with the same sign, this one included; 0 after a zero."""
-    sign = int(_sign(deviation))
-    return length + sign if length * sign > 0 else sign
+def _cube(number: float) -> float:
+    return number**3

@@ -1,17 +1,23 @@
 """The most memory in use between two moments: the allocator's own peak on CUDA, the resident set's on the host.
 
 On the host the kernel's high-water mark is reset where that is permitted, which misses nothing. Elsewhere a
-thread samples the resident set, which may miss a short peak; `method` says which it was.
+thread samples the resident set, which may miss a short peak; `method` says which it was. Linux tells the mark as
+VmHWM in /proc/self/status; writing 5 to /proc/self/clear_refs lowers it to the present (proc(5)).
 """
 
+import resource
+import sys
 import threading
+from pathlib import Path
 
 import torch
 
-from hpt.memory.host import peak_bytes, reset_peak, resident_bytes
-from hpt.memory.probe import is_gpu
+from hpt.memory.probe import is_gpu, resident_bytes
 
 SAMPLE_S = 0.002
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+KILOBYTE = 1024  # Linux counts the largest resident set in kilobytes, macOS in bytes
 
 
 class PeakMeter:
@@ -25,7 +31,7 @@ class PeakMeter:
         self._device = device
         if is_gpu(device):
             self.method = "torch.cuda.max_memory_allocated"
-        elif reset_peak() and peak_bytes() is not None:
+        elif reset_high_water() and high_water_bytes() is not None:
             self.method = "VmHWM, reset"
         else:
             self.method = "resident set, sampled"
@@ -54,7 +60,7 @@ class PeakMeter:
         if is_gpu(self._device):
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self.method == "VmHWM, reset":
-            reset_peak()
+            reset_high_water()
         else:
             self._sampler = _Sampler()
             self._sampler.start()
@@ -64,9 +70,39 @@ class PeakMeter:
             torch.cuda.synchronize(self._device)
             return torch.cuda.max_memory_allocated(self._device)
         if self._sampler is None:
-            return peak_bytes()
+            return high_water_bytes()
         sampler, self._sampler = self._sampler, None
         return sampler.finish()
+
+
+def high_water_bytes(status: Path = STATUS) -> int | None:
+    """High-water mark of the resident set since it was reset, or since the process began; None where unknown."""
+    try:
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    marks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(marks[0]) * 1024 if marks else None
+
+
+def reset_high_water(clear_refs: Path = CLEAR_REFS) -> bool:
+    """Lower the high-water mark to the present resident set; False where that is not permitted."""
+    try:
+        clear_refs.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def peak_host_bytes() -> int:
+    """Largest resident set of this process so far, everything imported included."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * KILOBYTE
+
+
+def peak_device_bytes(device: torch.device) -> int | None:
+    """Largest sum of tensors on a CUDA device since the process began; None on other devices."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 class _Sampler(threading.Thread):

@@ -4,22 +4,26 @@ Allocated and reserved bytes come from torch's CUDA allocator; bytes of this pro
 from NVML, which sees the CUDA context and other tenants too: four numbers, never one under four names. NVML
 counts devices in physical order and CUDA in visible order, so they are matched by UUID. A slice of a GPU
 (MIG) is asked by its own UUID; where NVML knows only the whole GPU, the driver's numbers are the slice's. On
-a machine without a GPU the process is the host's (resident set) and the rest is unknown. No process is
-started and nothing is changed.
+a machine without a GPU the process is the host's (resident set, by psutil) and the rest is unknown. In a container
+the host's limit is that of the control group, not the machine's. No process is started and nothing is changed.
 """
 
 import os
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pynvml  # pyright: ignore[reportMissingTypeStubs]
 import torch
 
-from hpt.memory.host import host_limit_bytes, resident_bytes
-
 _nvml = cast("Any", pynvml)
 _UUID_KINDS = ("GPU", "MIG")
+CGROUPS = Path("/proc/self/cgroup")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # version 2, version 1
+_UNLIMITED = 1 << 60  # version 1 writes a number near 2^63 for "no limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,25 @@ def used_bytes(device: torch.device | str) -> int:
     free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     idle_bytes = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return total_bytes - free_bytes - idle_bytes
+
+
+def resident_bytes() -> int:
+    """Resident set of this process."""
+    return int(_process(os.getpid()).memory_info().rss)
+
+
+def used_host_bytes() -> int:
+    """Bytes of the whole machine that are not available to anybody."""
+    memory = psutil.virtual_memory()
+    return int(memory.total - memory.available)
+
+
+def host_limit_bytes(cgroups: Path = CGROUPS, root: Path = CGROUP_ROOT) -> int:
+    """What this process may use at most: the machine's memory, or less in a container."""
+    limits = [int(psutil.virtual_memory().total)]
+    for folder in _cgroup_folders(cgroups, root):
+        limits += [limit for name in LIMIT_FILES if (limit := _limit_in(folder / name)) is not None]
+    return min(limits)
 
 
 def describe_sources(device: torch.device | str) -> list[str]:
@@ -152,3 +175,34 @@ def _nvml_handle(uuid: str) -> Any:
         except pynvml.NVMLError:
             continue
     return None
+
+
+@cache
+def _process(pid: int) -> Any:
+    """One psutil object a process; keyed by its number, so that a forked child gets its own."""
+    return psutil.Process(pid)
+
+
+def _cgroup_folders(cgroups: Path, root: Path) -> list[Path]:
+    """This process's control groups with all their parents, since each may set a limit."""
+    try:
+        lines = cgroups.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    folders: list[Path] = [root, root / "memory"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root / "memory" if controllers else root
+        place = base / path.lstrip("/")
+        folders += [place, *(parent for parent in place.parents if parent.is_relative_to(base))]
+    return folders
+
+
+def _limit_in(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() and int(text) < _UNLIMITED else None

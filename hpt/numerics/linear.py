@@ -1,4 +1,4 @@
-"""Linear algebra in few dimensions: Gram matrices, ridge regression at once and one observation at a time.
+"""Ridge regression in few dimensions, one observation at a time, with forgetting.
 
 The running ridge keeps the information form, A = sum of f^age x x' and b = sum of f^age x y, and factorises A + penalty
 when asked. The covariance form of recursive least squares would save a factor of n, but it forgets its penalty along
@@ -12,34 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.errors import CheckpointError
+from hpt.numerics.stateful import Stateful
 
 FloatArray = NDArray[np.float64]
 
 
-def gram_cosines(gram: FloatArray) -> FloatArray:
-    """Cosines (n, n) between the directions of a Gram matrix (n, n); 0 where a direction is zero."""
-    norms = np.sqrt(np.diag(gram))
-    scales = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    return gram * scales[:, None] * scales[None, :]
-
-
-def combination_norm(gram: FloatArray, coefficients: FloatArray) -> float:
-    """|sum of coefficient x direction|, given the directions' Gram matrix (n, n) and the coefficients (n,)."""
-    return float(np.sqrt(max(0.0, float(coefficients @ gram @ coefficients))))
-
-
-def ridge_solve(gram: FloatArray, moments: FloatArray, penalty: float) -> FloatArray:
-    """Weights w that minimise w'Gw - 2 w'm + penalty |w|^2, for G (n, n) semidefinite and m (n,) or (n, k).
-
-    Solved through the Cholesky factor of G + penalty.
-    """
-    assert penalty > 0, f"penalty is {penalty}, it must be above 0"
-    half = _inverse_factor(gram, penalty)
-    return half.T @ (half @ moments)
-
-
-class RidgeRegressor:
+class RidgeRegressor(Stateful):
     """Bayesian linear regression with forgetting, one observation at a time.
 
     The model is y = w'x + noise, w ~ N(0, noise variance / penalty) for every component. The noise variance is the
@@ -51,6 +29,8 @@ class RidgeRegressor:
         penalty: strength of the prior in observations of unit size, above 0; never forgotten.
         forgetting: weight of an observation relative to the next one, in (0, 1].
     """
+
+    _state = ("_information", "_moments", "_squares", "_count")
 
     def __init__(self, num_features: int, penalty: float, forgetting: float) -> None:
         assert penalty > 0, f"penalty is {penalty}, it must be above 0"
@@ -96,30 +76,14 @@ class RidgeRegressor:
             self._solution = half, half.T @ (half @ self._moments)
         return self._solution
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {
-            "information": self._information.copy(),
-            "moments": self._moments.copy(),
-            "squares": self._squares,
-            "count": self._count,
-        }
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`.
 
         Raises:
             CheckpointError: the state has another number of features.
         """
-        moments = np.array(state["moments"], dtype=np.float64)
-        if moments.shape != self._moments.shape:
-            raise CheckpointError(
-                f"regression was saved with {len(moments)} features, this one has {len(self._moments)}; "
-                "use the settings of the saved run"
-            )
-        self._information = np.array(state["information"], dtype=np.float64)
-        self._moments, self._solution = moments, None
-        self._squares, self._count = float(state["squares"]), float(state["count"])
+        super().load_state_dict(state)
+        self._solution = None
 
 
 def _inverse_factor(gram: FloatArray, penalty: float) -> FloatArray:

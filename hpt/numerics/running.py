@@ -1,4 +1,4 @@
-"""Statistics that are updated one number at a time: exponential averages, mean and variance, a ring of the last ones.
+"""Statistics that are updated one number at a time: exponential averages, mean and variance.
 
 The exponential average is free of start-up bias: observation n enters with gain / (1 - (1 - gain)^n), which
 is the plain exponential average divided by its own weight (Kingma & Ba 2015, section 3, the bias correction
@@ -6,14 +6,13 @@ of Adam). Mean and variance follow Welford (1962).
 """
 
 import math
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.errors import CheckpointError
+from hpt.numerics.stateful import Stateful
 
 FloatArray = NDArray[np.float64]
 
@@ -25,43 +24,15 @@ def corrected_gain(gain: float, count: int) -> float:
     return gain / (1 - (1 - gain) ** count)
 
 
-class Ema:
-    """Bias-corrected exponential average of numbers.
-
-    Attributes:
-        gain: weight of a new observation in the long run, in (0, 1].
-        value: the average, 0 before the first observation.
-        count: observations so far.
-    """
-
-    def __init__(self, gain: float) -> None:
-        assert 0 < gain <= 1, f"gain is {gain}, it must lie in (0, 1]"
-        self.gain = gain
-        self.value = 0.0
-        self.count = 0
-
-    def push(self, number: float) -> float:
-        """Take in one number and return the average."""
-        self.count += 1
-        self.value += (number - self.value) * corrected_gain(self.gain, self.count)
-        return self.value
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"value": self.value, "count": self.count}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.value, self.count = float(state["value"]), int(state["count"])
-
-
-class Welford:
+class Welford(Stateful):
     """Mean and variance of all numbers so far.
 
     Attributes:
         count: numbers so far.
         mean: their mean, 0 before the first.
     """
+
+    _state = ("count", "mean", "_squares")
 
     def __init__(self) -> None:
         self.count = 0
@@ -85,80 +56,16 @@ class Welford:
         """Square root of `variance`."""
         return math.sqrt(self.variance)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"count": self.count, "mean": self.mean, "squares": self._squares}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.count, self.mean = int(state["count"]), float(state["mean"])
-        self._squares = float(state["squares"])
-
-
-class Ring:
-    """The last `capacity` numbers, readable in order without copying.
-
-    Every number is written twice, `capacity` apart, so that the newest ones always lie side by side.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        assert capacity >= 1, f"capacity is {capacity}, it must be at least 1"
-        self.capacity = capacity
-        self._numbers = np.zeros(2 * capacity)
-        self._next = 0
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def push(self, number: float) -> None:
-        """Take in one number, forgetting the oldest when full; constant time."""
-        place = self._next
-        self._numbers[place] = number
-        self._numbers[place + self.capacity] = number
-        self._next = place + 1 if place + 1 < self.capacity else 0
-        if self._count < self.capacity:
-            self._count += 1
-
-    def ordered(self) -> FloatArray:
-        """View (n,) of the numbers kept, oldest first; valid until the next push."""
-        end = self._next + self.capacity
-        view = self._numbers[end - self._count : end]
-        view.flags.writeable = False
-        return view
-
-    def newest(self, lag: int = 0) -> float:
-        """The number pushed `lag` pushes ago, 0 for the last one."""
-        assert 0 <= lag < self._count, f"lag is {lag}, but {self._count} numbers are kept"
-        return float(self._numbers[self._next + self.capacity - 1 - lag])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"capacity": self.capacity, "numbers": self.ordered().copy()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`.
-
-        Raises:
-            CheckpointError: the state has another capacity.
-        """
-        if int(state["capacity"]) != self.capacity:
-            raise CheckpointError(
-                f"ring was saved with capacity {state['capacity']}, this one has {self.capacity}; "
-                "use the settings of the saved run"
-            )
-        self._next = self._count = 0
-        for number in np.asarray(state["numbers"], dtype=np.float64).tolist():
-            self.push(number)
-
-
-class EmaBank:
+class EmaBank(Stateful):
     """Many bias-corrected exponential averages, each of its own input and gain, updated together.
 
     Attributes:
-        values: (n,) the averages, 0 before the first push.
-        count: pushes so far.
+        values: (w,) the averages, 0 before the first input.
+        count: inputs so far.
     """
+
+    _state = ("values", "count", "_lacking", "_settled")
 
     def __init__(self, gains: FloatArray) -> None:
         assert gains.ndim == 1, f"gains have shape {gains.shape}, they must be a vector"
@@ -167,37 +74,51 @@ class EmaBank:
         self.count = 0
         self._gains = gains.astype(np.float64)
         self._lacking = np.ones(len(gains))  # (1 - gain)^count: weight by which the averages fall short of 1
-        self._rates = self._gains.copy()
-        self._steps = np.zeros(len(gains))
-        self._buffer = self._steps.data
-        self._pack = struct.Struct(f"{len(gains)}d").pack_into  # half the time of assigning a tuple to a slice
+        self._settled = self._gains.copy()  # gains once what is lacking rounds to nothing
+        self._ahead: tuple[FloatArray, FloatArray] | None = None
         least = min(float(gains.min()), 0.5)
         self._settled_count = math.ceil(math.log(_NOTHING) / math.log1p(-least))
 
-    def push(self, numbers: tuple[float, ...]) -> list[float]:
-        """Take in one number for each average and return the averages."""
-        self.count += 1
-        if self.count < self._settled_count:
-            self._correct()
-        steps = self._steps
-        self._pack(self._buffer, 0, *numbers)
-        steps -= self.values
-        steps *= self._rates
-        self.values += steps
-        return self.values.tolist()
+    def rates(self, num_inputs: int) -> FloatArray:
+        """Gains (n, w) with which the next n inputs will enter: `corrected_gain`."""
+        return self._upcoming(num_inputs)[0]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {"values": self.values.copy(), "count": self.count, "lacking": self._lacking.copy()}
+    def scan(self, inputs: FloatArray) -> FloatArray:
+        """Take in n inputs (n, w), one after the other, and return the averages after each, (n, w)."""
+        rates, lacking = self._upcoming(len(inputs))
+        averages = ema_scan(self.values, inputs, rates)
+        if len(inputs):
+            self.values[:], self._settled[:], self._lacking[:] = averages[-1], rates[-1], lacking
+        self.count += len(inputs)
+        self._ahead = None
+        return averages
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self.values = np.array(state["values"], dtype=np.float64)
-        self.count = int(state["count"])
-        self._lacking = np.array(state["lacking"], dtype=np.float64)
-        np.divide(self._gains, 1 - self._lacking, out=self._rates, where=self._lacking < 1)
+        super().load_state_dict(state)
+        self._ahead = None
 
-    def _correct(self) -> None:
-        """Gains of this push: `corrected_gain`, until what is lacking rounds to nothing."""
-        self._lacking *= 1 - self._gains
-        np.divide(self._gains, 1 - self._lacking, out=self._rates)
+    def _upcoming(self, num_inputs: int) -> tuple[FloatArray, FloatArray]:
+        """Gains of the next n inputs, and what is lacking after them."""
+        if self._ahead is None or len(self._ahead[0]) != num_inputs:
+            num_correct = min(num_inputs, max(0, self._settled_count - 1 - self.count))
+            factors = np.empty((1 + num_correct, len(self.values)))
+            factors[0], factors[1:] = self._lacking, 1 - self._gains
+            lacking = np.multiply.accumulate(factors, axis=0)
+            rates = np.empty((num_inputs, len(self.values)))
+            np.divide(self._gains, 1 - lacking[1:], out=rates[:num_correct])
+            rates[num_correct:] = rates[num_correct - 1] if num_correct else self._settled
+            self._ahead = rates, lacking[-1]
+        return self._ahead
+
+
+def ema_scan(start: FloatArray, inputs: FloatArray, gains: FloatArray) -> FloatArray:
+    """Exponential averages (n, w) after each of the inputs (n, w), from `start` (w,), under gains (n, w)."""
+    averages, move, before = np.empty_like(inputs), np.empty(inputs.shape[1]), start
+    subtract, multiply, add = np.subtract, np.multiply, np.add
+    for one, gain, after in zip(inputs, gains, averages, strict=True):
+        subtract(one, before, move)
+        multiply(move, gain, move)
+        add(before, move, after)
+        before = after
+    return averages

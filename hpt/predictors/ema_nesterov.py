@@ -20,38 +20,34 @@ the paper scales it with the learning rate. A horizon above `max_predict_steps` 
 """
 
 from hpt.config import HybridConfig
-from hpt.learned.facts import CycleFacts
-from hpt.predictors.extrapolation import DEFAULT_WINDOW, window_of
-from hpt.predictors.nesterov import MIN_CYCLES, proposal_of
-from hpt.predictors.protocol import Proposal, Silent
+from hpt.jump.delta import WeightDelta
+from hpt.jump.stats import CycleStats
+from hpt.learned.loss_trend import LossTrend
+from hpt.predictors.nesterov import MIN_CYCLES, proposal_of, window_of
+from hpt.predictors.protocol import BasePredictor, Proposal
 
 
-class EmaNesterov(Silent):
+class EmaNesterov(BasePredictor):
     """Jumps along the trend without a pull-back.
 
     Args:
         config: settings; `cycle_steps` is K.
         decay: gamma, per step.
         strength: b, share of the trend that each step is moved ahead, below 1.
-
-    Attributes:
-        window: first and last progress at which the trainer should let it jump.
     """
 
     name = "ema_nesterov"
 
     def __init__(self, config: HybridConfig, decay: float = 0.99, strength: float = 0.8) -> None:
         assert 0.0 <= strength < 1.0, f"strength is {strength}, the trend then feeds on itself without bound"
-        per_step = decay + strength * (1.0 - decay)
-        # Directions go by names of six digits, so the time scale has to be what its name says.
-        self.scale = float(f"{per_step**config.cycle_steps:g}")
+        self.scale = (decay + strength * (1.0 - decay)) ** config.cycle_steps
         self.gain = strength / (1.0 - strength)
-        self.scales = (self.scale,)
-        self.window = window_of(config, DEFAULT_WINDOW)
+        self.window = window_of(config, self.window)
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
         """Propose the look-ahead of one cycle once three are finished."""
-        if facts.cycle < MIN_CYCLES:
+        del trend
+        if stats.cycle < MIN_CYCLES:
             return None
-        trend = f"E{self.scale:g}"
-        return proposal_of(self.name, 0.0, self.gain, trend, facts.num_steps, max_horizon, f"{self.scale:g}x1")
+        delta = WeightDelta(0.0, self.gain, self.scale)
+        return proposal_of(self.name, delta, stats.num_steps, max_horizon, f"{self.scale:g}x1")

@@ -7,20 +7,19 @@ experiments on Adam.
 """
 
 from hpt.config import HybridConfig
-from hpt.learned.facts import CycleFacts
-from hpt.predictors.extrapolation import capped_proposal, window_of
-from hpt.predictors.protocol import Proposal, Silent
+from hpt.jump.delta import WeightDelta
+from hpt.jump.stats import CycleStats
+from hpt.learned.loss_trend import LossTrend
+from hpt.predictors.nesterov import window_of
+from hpt.predictors.protocol import BasePredictor, Proposal
 
 
-class Lookahead(Silent):
-    """Pulls back by 1 - alpha of the last displacement.
+class Lookahead(BasePredictor):
+    """Pulls back by 1 - alpha of the last displacement, in the whole run as published.
 
     Args:
         config: settings.
         alpha: share of the displacement that is kept (paper: .5 to .8).
-
-    Attributes:
-        window: first and last progress at which the trainer should let it jump: the whole run, as published.
     """
 
     name = "lookahead"
@@ -29,6 +28,8 @@ class Lookahead(Silent):
         self.alpha = alpha
         self.window = window_of(config, (0.0, 1.0))
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
         """Propose the pull-back, every cycle."""
-        return capped_proposal(self.name, {"d": -(1.0 - self.alpha)}, 1, max_horizon)
+        del stats, trend, max_horizon
+        delta = WeightDelta(1.0 - self.alpha, 0.0, self.scale)
+        return Proposal(predictor=self.name, delta=delta, horizon=1, arm=self.name)

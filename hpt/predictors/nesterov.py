@@ -16,107 +16,120 @@ MLP; `long` suits the MLP alone. Constants: measured, 291 paired runs against a 
 A drift v per cycle is amplified to (1 + g - a) v, so the jump stands for (g - a) K full steps.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpt.config import HybridConfig
-from hpt.learned.facts import CycleFacts
-from hpt.predictors.extrapolation import window_of
-from hpt.predictors.protocol import Proposal, Silent
+from hpt.errors import ConfigError
+from hpt.jump.delta import WeightDelta
+from hpt.jump.stats import CycleStats
+from hpt.learned.loss_trend import LossTrend
+from hpt.predictors.protocol import BasePredictor, Proposal
 
 MIN_CYCLES = 3  # before that the EMA is little more than the last displacement
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """(pull-back a, {time scale mu: gain g}) at both ends of a window of progress; linear in between.
+    """(pull-back a, gain g) at both ends of a window of progress, linear in between.
 
-    With `orthogonal` the average is followed by the orthogonal factors of its matrices.
+    Attributes:
+        start: at the window's start.
+        end: at its end.
+        window: first and last progress.
+        scale: decay mu of the trend.
+        orthogonal: the trend is followed by the orthogonal factors of its matrices.
     """
 
-    start: tuple[float, Mapping[float, float]]
-    end: tuple[float, Mapping[float, float]]
-    window: tuple[float, float]
+    start: tuple[float, float]
+    end: tuple[float, float]
+    window: tuple[float, float] = (0.10, 0.90)
+    scale: float = 0.8
     orthogonal: bool = False
-
-    @property
-    def letter(self) -> str:
-        """First letter of the direction it follows."""
-        return "O" if self.orthogonal else "E"
-
-    @property
-    def scale(self) -> float:
-        """The time scale mu, one for the whole preset."""
-        (mu,) = {*self.start[1], *self.end[1]}
-        return mu
 
 
 PRESETS: dict[str, Preset] = {
-    "orthogonal": Preset(start=(0.5, {0.8: 2.3}), end=(0.45, {0.8: 1.6}), window=(0.10, 0.90), orthogonal=True),
-    "short": Preset(start=(0.5, {0.8: 2.0}), end=(0.5, {0.8: 2.0}), window=(0.10, 0.90)),
-    "ramp": Preset(start=(0.5, {0.8: 2.4}), end=(0.4, {0.8: 1.2}), window=(0.10, 0.90)),
-    "long": Preset(start=(0.25, {0.95: 2.0}), end=(0.25, {0.95: 2.0}), window=(0.10, 0.60)),
+    "orthogonal": Preset(start=(0.5, 2.3), end=(0.45, 1.6), orthogonal=True),
+    "short": Preset(start=(0.5, 2.0), end=(0.5, 2.0)),
+    "ramp": Preset(start=(0.5, 2.4), end=(0.4, 1.2)),
+    "long": Preset(start=(0.25, 2.0), end=(0.25, 2.0), window=(0.10, 0.60), scale=0.95),
 }
 
 
-class Nesterov(Silent):
+class Nesterov(BasePredictor):
     """Jumps along one EMA of displacements at a preset's gain.
 
     Args:
         config: settings; `predict.preset` chooses the preset, `predict.window_*_frac` replaces its window.
         preset: name of a preset, over the one in `config`.
 
-    Attributes:
-        window: first and last progress at which the trainer should let it jump.
+    Raises:
+        ConfigError: the window is empty.
     """
 
     name = "nesterov"
 
     def __init__(self, config: HybridConfig, preset: str | None = None) -> None:
         self.preset = PRESETS[config.predict.preset if preset is None else preset]
-        self.scales = (self.preset.scale,)
+        self.scale = self.preset.scale
         self.window = window_of(config, self.preset.window)
 
-    def coefficients(self, facts: CycleFacts) -> tuple[float, float, float]:
-        """Pull-back a, gain g and time scale mu at this point of the run."""
-        mu, position = self.preset.scale, self._position(facts)
+    def delta(self, stats: CycleStats) -> WeightDelta:
+        """Pull-back and gain at this point of the run, whatever the horizon."""
+        position = self._position(stats)
         (first_a, first_g), (last_a, last_g) = self.preset.start, self.preset.end
-        a = first_a + position * (last_a - first_a)
-        g = first_g[mu] + position * (last_g[mu] - first_g[mu])
-        return a, g, mu
+        return WeightDelta(
+            pull_back=first_a + position * (last_a - first_a),
+            gain=first_g + position * (last_g - first_g),
+            scale=self.scale,
+            orthogonal=self.preset.orthogonal,
+        )
 
-    def _position(self, facts: CycleFacts) -> float:
+    def _position(self, stats: CycleStats) -> float:
         """Place in the window, 0 at its start and 1 at its end.
 
         Without total_steps the fall of the learning rate stands in for progress: under a linear decay to
         zero it is the progress, under a constant rate it is 0 and the preset stays at its start.
         """
-        progress = 1.0 - facts.lr_frac if facts.progress is None else facts.progress
+        progress = 1.0 - stats.lr_frac if stats.progress is None else stats.progress
         start, end = self.window
         return min(1.0, max(0.0, (progress - start) / (end - start)))
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
         """Propose the preset's jump once three cycles are finished."""
-        if facts.cycle < MIN_CYCLES:
+        del trend
+        if stats.cycle < MIN_CYCLES:
             return None
-        a, g, mu = self.coefficients(facts)
-        trend = f"{self.preset.letter}{mu:g}"
-        return proposal_of(self.name, a, g, trend, facts.num_steps, max_horizon, f"{mu:g}x1")
+        return proposal_of(self.name, self.delta(stats), stats.num_steps, max_horizon, f"{self.scale:g}x1")
 
 
-def proposal_of(name: str, a: float, g: float, trend: str, num_steps: int, max_horizon: int, arm: str) -> Proposal:
-    """The jump -a d + g E<mu>; a horizon above the largest is met by lowering g, never a.
+def proposal_of(name: str, delta: WeightDelta, num_steps: int, max_horizon: int, arm: str) -> Proposal:
+    """The jump by `delta`; a horizon above the largest is met by lowering the gain, never the pull-back.
 
     Args:
         name: predictor.
-        a: pull-back on d.
-        g: gain on the trend.
-        trend: name of the direction, E<mu> or O<mu>.
+        delta: as far as wanted.
         num_steps: full steps in a cycle (K).
         max_horizon: the most full steps the jump may stand for.
         arm: name under which its value is learned.
     """
-    horizon = max(1, round((g - a) * num_steps))
+    horizon = delta.horizon(num_steps)
     if horizon > max_horizon:
-        g, horizon = max(0.0, a + max_horizon / num_steps), max_horizon
-    return Proposal(predictor=name, coefficients={"d": -a, trend: g}, horizon=horizon, arm=arm)
+        gain = max(0.0, delta.pull_back + max_horizon / num_steps)
+        delta, horizon = replace(delta, gain=gain), max_horizon
+    return Proposal(predictor=name, delta=delta, horizon=horizon, arm=arm)
+
+
+def window_of(config: HybridConfig, default: tuple[float, float]) -> tuple[float, float]:
+    """First and last progress at which jumps are wanted: the settings where given, else `default`.
+
+    Raises:
+        ConfigError: the window is empty.
+    """
+    start, end = config.predict.window_start_frac, config.predict.window_end_frac
+    window = (default[0] if start is None else start, default[1] if end is None else end)
+    if window[0] >= window[1]:
+        raise ConfigError(
+            f"predict.window_start_frac is {window[0]:g}, not below the window's end {window[1]:g}; "
+            "lower it or raise predict.window_end_frac"
+        )
+    return window

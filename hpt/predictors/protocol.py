@@ -1,30 +1,18 @@
-"""What every predictor can do, and what it hands over: coefficients on directions, never weights.
-
-A jump is a sum of coefficient x direction. Directions by name:
-    "d"       displacement of the cycle that just ended
-    "E0.8"    bias-corrected EMA of displacements over cycles with decay 0.8 (any decay in `Predictor.scales`)
-    "O0.8"    the same, each matrix by its orthogonal factor at equal norm; other parameters as in "E0.8"
-    "d0" "d1" past displacements, newest first, when `Predictor.num_past` > 0
-    "own"     a direction the predictor makes itself, parameter by parameter (`Predictor.own_direction`)
-"""
+"""What every predictor can do, and what it hands over: a weight delta, never weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
+from hpt.history import StepStats
+from hpt.jump.delta import WeightDelta
+from hpt.jump.stats import CycleStats, JumpOutcome
+from hpt.learned.loss_trend import LossForecast, LossTrend, TrendPath
 
-
-@dataclass(frozen=True, slots=True)
-class LossForecast:
-    """Loss expected some steps ahead, in the loss's own unit: mean and standard deviation of one batch's loss."""
-
-    mean: float
-    scale: float
+__all__ = ["BasePredictor", "LossForecast", "Predictor", "Proposal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +21,50 @@ class Proposal:
 
     Attributes:
         predictor: who proposed it.
-        coefficients: factor on each named direction.
-        horizon: full steps the jump stands for, nominally (g - a) K, at least 1.
-        arm: name under which its value is learned, "none" for no jump.
+        delta: the change of all trained weights.
+        horizon: full steps the jump stands for, nominally (gain - pull_back) K, at least 1.
+        arm: name under which its value is learned.
         confidence: calibrated probability of positive value without a rollback; None if the predictor has no opinion.
         value: expected loss saved; None if never measured in this run.
         value_lower: its lower bound.
-        group_factors: factor per parameter group on top of the coefficients; empty means 1 everywhere.
     """
 
     predictor: str
-    coefficients: dict[str, float]
+    delta: WeightDelta
     horizon: int
     arm: str
     confidence: float | None = None
     value: float | None = None
     value_lower: float | None = None
-    group_factors: tuple[float, ...] = field(default=())
 
 
 class Predictor(Protocol):
-    """One way of proposing jumps. All methods are deterministic given the calls made before."""
+    """One way of proposing jumps. All methods are deterministic given the calls made before.
+
+    Attributes:
+        name: in records and scores.
+        scale: decay of the one trend its jumps follow (0.8 where it does not care).
+        window: first and last progress at which jumps are wanted.
+        far: full steps ahead at which it scores loss forecasts; None: it does not forecast.
+    """
 
     name: str
-    scales: tuple[float, ...]
-    num_past: int
+    scale: float
+    window: tuple[float, float]
+    far: int | None
 
-    def observe(self, facts: StepFacts) -> None:
-        """Take note of one full step."""
+    def observe(self, steps: StepStats, path: TrendPath) -> None:
+        """Take note of the full steps of a cycle, or of part of one, after they stand.
+
+        `path` is the constant forecaster's view of the same steps.
+        """
         ...
 
-    def end_cycle(self, facts: CycleFacts) -> None:
+    def end_cycle(self, stats: CycleStats, trend: LossTrend) -> None:
         """Take note of a finished cycle; called for every cycle, WARMUP included, before `propose`."""
         ...
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
         """Propose a jump standing for at most `max_horizon` steps, or None for no jump."""
         ...
 
@@ -75,21 +72,12 @@ class Predictor(Protocol):
         """Learn what became of a proposal."""
         ...
 
-    def forecast(self, num_steps: int) -> LossForecast | None:
+    def forecast(self, trend: LossTrend, num_steps: int) -> LossForecast | None:
         """Loss expected `num_steps` full steps ahead; None if this predictor does not forecast."""
         ...
 
     def features(self) -> NDArray[np.float32] | None:
         """State of the run as this predictor sees it, (64,); None if it looks at none."""
-        ...
-
-    def own_direction(
-        self, index: int, parameter: torch.nn.Parameter, optimizer: torch.optim.Optimizer, norm: float
-    ) -> torch.Tensor:
-        """Direction "own" for one parameter (same shape); `norm` is |d| over all parameters.
-
-        `index` counts the trained parameters; implementations must not depend on call order.
-        """
         ...
 
     def summary(self) -> Mapping[str, Any]:
@@ -105,44 +93,39 @@ class Predictor(Protocol):
         ...
 
 
-class Silent:
-    """A predictor that observes nothing and never proposes; base of the simple ones."""
+class BasePredictor:
+    """A predictor that observes nothing and never proposes: the plain loop, and the base of the simple ones."""
 
     name = "none"
-    scales: tuple[float, ...] = ()
-    num_past = 0
+    scale: float = 0.8
+    window: tuple[float, float] = (0.10, 0.90)
+    far: int | None = None
 
-    def observe(self, facts: StepFacts) -> None:
-        """Ignore the step."""
-        del facts
+    def observe(self, steps: StepStats, path: TrendPath) -> None:
+        """Ignore the steps."""
+        del steps, path
 
-    def end_cycle(self, facts: CycleFacts) -> None:
+    def end_cycle(self, stats: CycleStats, trend: LossTrend) -> None:
         """Ignore the cycle."""
-        del facts
+        del stats, trend
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
         """No jump."""
-        del facts, max_horizon
+        del stats, trend, max_horizon
         return None
 
     def judge(self, outcome: JumpOutcome) -> None:
         """Ignore the outcome."""
         del outcome
 
-    def forecast(self, num_steps: int) -> LossForecast | None:
+    def forecast(self, trend: LossTrend, num_steps: int) -> LossForecast | None:
         """No opinion."""
-        del num_steps
+        del trend, num_steps
         return None
 
     def features(self) -> NDArray[np.float32] | None:
         """None."""
         return None
-
-    def own_direction(
-        self, index: int, parameter: torch.nn.Parameter, optimizer: torch.optim.Optimizer, norm: float
-    ) -> torch.Tensor:
-        """No direction of its own."""
-        raise AssertionError(f"{self.name} has no direction of its own (parameter {index}, |d| {norm})")
 
     def summary(self) -> Mapping[str, Any]:
         """Nothing to report."""

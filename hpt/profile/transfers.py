@@ -1,7 +1,7 @@
 """Reads of the device by the host: what a GPU waits for, counted on any machine.
 
 A read is `aten::_local_scalar_dense` (`item`, `float`, a truth value), a copy from a device to the host, or a call of
-`Tensor.cpu`, which on a CPU does nothing and is no operation that torch would dispatch.
+`Tensor.cpu` or `Tensor.tolist`, which on a CPU are no operations that torch would dispatch.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -18,6 +18,7 @@ from hpt.profile.side_by_side import SideBySide
 
 _ITEM = torch.ops.aten._local_scalar_dense.default  # noqa: SLF001 (the operation's name)
 _COPY = torch.ops.aten._to_copy.default  # noqa: SLF001
+_TO_HOST = (Tensor.cpu, Tensor.tolist)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,14 @@ class _Operations(TorchDispatchMode):
 
 
 class _Calls(TorchFunctionMode):
-    """Counts `Tensor.cpu` of tensors that are on the host already."""
+    """Counts what would be a copy to the host, of tensors that are on the host already."""
 
     count = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        self.count += func is Tensor.cpu and args[0].device.type == "cpu"
+        self.count += func in _TO_HOST and args[0].device.type == "cpu"
         return func(*args, **(kwargs or {}))
 
 

@@ -72,6 +72,6 @@ def _described(error: Exception) -> tuple[int, str]:
 def _is_out_of_memory(error: Exception) -> bool:
     if "torch" not in sys.modules:
         return isinstance(error, MemoryError)
-    from hpt.memory.exhaustion import is_out_of_memory  # noqa: PLC0415 (imports torch)
+    from hpt.memory.manager import is_out_of_memory  # noqa: PLC0415 (imports torch)
 
     return is_out_of_memory(error)

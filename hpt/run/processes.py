@@ -111,7 +111,7 @@ def run_jobs(
         Exception: whatever a callback raises; running jobs are stopped.
     """
     with tempfile.TemporaryDirectory(prefix="hpt-jobs-") as folder:
-        pool = _Pool(Path(folder), on_document or _ignore, preload)
+        pool = _Pool(Path(folder), on_document, preload)
         waiting, ends = list(jobs), list[JobEnd]()
         with sigterm_interrupts(), pool.stopped_at_last():
             while waiting or pool.running:
@@ -126,10 +126,6 @@ def run_jobs(
                     if on_progress is not None:
                         on_progress(JobsProgress(len(ends), pool.since_s(), len(waiting), end))
         return ends
-
-
-def _ignore(*_: object) -> None:
-    """Nobody wants to know."""
 
 
 @dataclass
@@ -148,7 +144,9 @@ class _Started:
 class _Pool:
     """The processes that run now."""
 
-    def __init__(self, folder: Path, on_document: Callable[[ChildJob, Document], None], preload: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, on_document: Callable[[ChildJob, Document], None] | None, preload: Sequence[str]
+    ) -> None:
         self.running: list[_Started] = []
         self._folder, self._on_document = folder, on_document
         self._num_started = 0
@@ -161,8 +159,7 @@ class _Pool:
         here, there = context.Pipe(duplex=False)
         self._num_started += 1
         words_file = self._folder / f"{self._num_started}.txt"
-        arguments = (there, job.target, dict(job.arguments), str(words_file))
-        process = context.Process(target=_enter, args=arguments)
+        process = context.Process(target=_enter, args=(there, job.target, dict(job.arguments), str(words_file)))
         with _environment(job.environment or {}):
             process.start()
         there.close()
@@ -190,7 +187,8 @@ class _Pool:
         if kind == "end":
             return self._ended(one, *content)
         one.documents.append(content[0])
-        self._on_document(one.job, content[0])
+        if self._on_document is not None:
+            self._on_document(one.job, content[0])
         return None
 
     def _ended(self, one: _Started, said_code: int, message: str | None) -> JobEnd:
@@ -201,13 +199,15 @@ class _Pool:
         status: int = one.process.exitcode
         error = message or None
         if message is None or (status != 0 and error is None):
-            error = f"its process {_status_text(status)}; memory may have run out"
+            how = f"was ended by signal {-status} (status {status})" if status < 0 else f"ended with status {status}"
+            error = f"its process {how}; memory may have run out"
+        words = one.words_file.read_text(encoding="utf-8", errors="replace") if one.words_file.exists() else ""
         return JobEnd(
             job=one.job,
             documents=tuple(one.documents),
             exit_code=said_code or status or int(error is not None),
             error=error,
-            words=_tail(one.words_file),
+            words=words[-WORDS_LENGTH:],
             wall_s=time.monotonic() - one.began_s,
             alone=one.alone,
         )
@@ -229,30 +229,19 @@ class _Pool:
             self.running = []
 
 
-def _status_text(status: int) -> str:
-    return f"was ended by signal {-status} (status {status})" if status < 0 else f"ended with status {status}"
-
-
-def _tail(path: Path) -> str:
-    """The end of what a process printed; empty if it never came so far."""
-    if not path.exists():
-        return ""
-    return path.read_text(encoding="utf-8", errors="replace")[-WORDS_LENGTH:]
-
-
 @contextmanager
 def _environment(changes: Mapping[str, str]) -> Generator[None]:
     """Variables for a process that is started inside; this one's are as before afterwards."""
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
         yield
     finally:
-        for name in changes:
-            if name in before:
-                os.environ[name] = before[name]
-            else:
+        for name, value in before.items():
+            if value is None:
                 del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _enter(pipe: Connection, target: str, arguments: Document, words_file: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hpt.errors import CheckpointError
 from hpt.jsonfiles import read_lines
 from hpt.run.folder import RunFolder
-from hpt.trainer.checkpoint import CheckpointFolder, read_checkpoint
+from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint
 from hpt.trainer.hybrid import HybridTrainer
 
 

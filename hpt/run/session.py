@@ -25,7 +25,7 @@ from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, RunLog
 from hpt.run.restore import restore
 from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, TrainSettings, complete_config
 from hpt.run.signals import StopRequest
-from hpt.trainer.checkpoint import CheckpointFolder
+from hpt.trainer.checkpoint_file import CheckpointFolder
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload

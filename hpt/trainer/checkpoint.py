@@ -1,243 +1,254 @@
-"""One file that a run can go on from, written so that a crash at any moment leaves a good one.
+"""The whole state of a trainer as one tree, saved and loaded so that the run continues bit for bit.
 
-A checkpoint is a single safetensors file: tensors as tensors, everything else as JSON in its metadata, and a
-sha256 over both. It is written to a temporary place in the same folder, synced to the disk and renamed, so
-that a name either holds the whole new state or the whole old one. A file that is cut short, altered, foreign
-or newer than this program is refused.
+A snapshot is stored only while a jump may still be undone; otherwise the loaded state takes its place, and a rollback
+goes no further back.
 """
 
-import errno
-import hashlib
-import os
-import re
-import shutil
-import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import random
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import psutil
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from hpt.errors import CheckpointError, DiskError
-from hpt.trainer.codec import decode, encode
+from hpt.jump.delta import WeightDelta
+from hpt.jump.snapshot import Snapshot
+from hpt.jump.stats import CycleStats
+from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
+from hpt.predictors.protocol import Proposal
+from hpt.records import Phase
+from hpt.trainer.checkpoint_file import read_checkpoint, write_checkpoint
+from hpt.trainer.components import Components
+from hpt.trainer.fork import Fork, ForkPlan
+from hpt.trainer.pending import read
 
-SCHEMA_VERSION = 1
-_HEADER_LIMIT_BYTES = 100_000_000  # safetensors reads no longer header
-_SLACK_BYTES = 1024 * 1024  # header fields and the folder's own growth, on top of tensors and text
-_PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")
-
-
-def write_checkpoint(path: str | Path, state: object, *, schema_version: int = SCHEMA_VERSION) -> int:
-    """Write `state` to `path`, whole or not at all, and return the bytes written.
-
-    Raises:
-        CheckpointError: a value in the state cannot be stored.
-        DiskError: too little space, or the folder cannot be written; an earlier file at `path` is untouched.
-    """
-    path = Path(path)
-    tensors, text = encode(state)
-    metadata = {"hpt_schema": str(schema_version), "state": text}
-    metadata["sha256"] = _digest(tensors, metadata)
-    if 2 * len(text) > _HEADER_LIMIT_BYTES:
-        raise CheckpointError(f"{path}: {len(text)} bytes of plain values are too many; keep long lists as arrays")
-    with _disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_partials(path.parent)
-        _check_space(path, sum(one.nbytes for one in tensors.values()) + 2 * len(text) + _SLACK_BYTES)
-        _write_whole(path, tensors, metadata)
-        return path.stat().st_size
+_SCALARS = (
+    "num_calls",
+    "horizon_factor",
+    "confidence",
+    "skips_in_row",
+    "rollbacks",
+    "retry_left",
+    "update_batches",
+)
+MAX_TIME_FRAC = 0.05
+"""Share of the wall time above which checkpoints are called slow."""
 
 
-def read_checkpoint(path: str | Path) -> Any:
-    """The state that was written to `path`, with its tensors on the CPU.
+def save(c: Components, path: Path) -> None:
+    """Write the whole state to `path`, atomically.
 
     Raises:
-        CheckpointError: the file is missing, cut short, altered, foreign or of a newer schema.
+        DiskError: no space, or the folder cannot be written.
+        CheckpointError: a part of the state (a kept batch, say) cannot be stored.
     """
-    path = Path(path)
-    try:
-        _check_padding(path)
-        with cast("Any", safe_open(path, framework="pt")) as file:
-            metadata = _checked_metadata(path, file.metadata())
-            names: list[str] = list(file.keys())
-            # Fresh memory: a mapped tensor may be unaligned, and sums over it would differ in the last bit.
-            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name).clone() for name in names}
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}); give another file") from error
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} is cut short, altered or no checkpoint ({error}); use another") from error
-    if metadata["sha256"] != _digest(tensors, metadata):
-        raise CheckpointError(f"{path} was altered: its contents do not match its checksum; use another")
-    return decode(tensors, metadata["state"])
+    write_checkpoint(path, state_of(c))
 
 
-@dataclass(frozen=True, slots=True)
-class SaveReport:
-    """A finished write: where, how much, how long."""
+def load(c: Components, path: Path) -> None:
+    """Continue from `path`.
 
-    path: Path
-    num_bytes: int
-    wall_s: float
-
-
-class CheckpointFolder:
-    """The checkpoints of one run, named by step.
-
-    Args:
-        directory: made at the first save.
-        keep: checkpoints that stay, the newest ones.
+    Raises:
+        CheckpointError: damaged, of a newer schema, or of another predictor or model.
     """
-
-    def __init__(self, directory: str | Path, keep: int) -> None:
-        self.directory = Path(directory)
-        self._keep = keep
-
-    def path_for(self, step: int) -> Path:
-        """File of one step."""
-        return self.directory / f"step-{step:08d}.safetensors"
-
-    def steps(self) -> list[int]:
-        """Steps that have a file, ascending."""
-        names = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.directory.glob("step-*"))
-        return sorted(int(name[1]) for name in names if name is not None)
-
-    def save(self, state: object, step: int) -> SaveReport:
-        """Write the checkpoint of a step, then drop the oldest beyond `keep`.
-
-        Files of later steps go too: written before a rollback or a resume, they hold another future.
-
-        Raises:
-            CheckpointError: a value in the state cannot be stored.
-            DiskError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
-        """
-        began = time.perf_counter()
-        path = self.path_for(step)
-        num_bytes = write_checkpoint(path, state)
-        earlier = [one for one in self.steps() if one <= step]
-        with _disk_errors(path):
-            for one in set(self.steps()) - set(earlier[-self._keep :]):
-                self.path_for(one).unlink(missing_ok=True)
-        return SaveReport(path, num_bytes, time.perf_counter() - began)
-
-    def latest(self) -> Path | None:
-        """File of the last step, unread; None when there is none."""
-        steps = self.steps()
-        return self.path_for(steps[-1]) if steps else None
-
-    def load_latest(self) -> tuple[Any, Path]:
-        """State and file of the last step.
-
-        Raises:
-            CheckpointError: there is none, or it is broken; the message names the last good one before it.
-        """
-        path = self.latest()
-        if path is None:
-            raise CheckpointError(f"{self.directory} holds no checkpoint; start the run without resuming")
-        try:
-            return read_checkpoint(path), path
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; {self._advice()}") from error
-
-    def _advice(self) -> str:
-        for step in reversed(self.steps()[:-1]):
-            path = self.path_for(step)
-            if _is_good(path):
-                return f"the one before, {path}, is good: use --resume {path} or delete the broken one"
-        return "no earlier checkpoint is good: start the run again"
+    restore(c, read_checkpoint(path), str(path))
 
 
-def _is_good(path: Path) -> bool:
+def is_due(c: Components) -> bool:
+    """An automatic checkpoint is due: `save_interval` net updates after the last, between two updates."""
+    step = c.controller.step
+    on_interval = c.folder is not None and step > 0 and step % c.config.checkpoint.save_interval == 0
+    return on_interval and step != c.state.saved_at and not c.full.accumulating
+
+
+def save_due(c: Components, phase: Phase) -> None:
+    """The automatic checkpoint; one that fails is recorded and training goes on."""
+    c.ledger.begin()
+    save_now(c)
+    c.ledger.extend(phase)
+    c.state.saved_at = c.controller.step
+
+
+def save_now(c: Components) -> str | None:
+    """Write a checkpoint into the run's folder; returns its path, None if that failed (and is recorded)."""
+    assert c.folder is not None, "no checkpoint folder is set"
     try:
-        read_checkpoint(path)
-    except CheckpointError:
-        return False
-    return True
+        report = c.folder.save(state_of(c), c.state.num_calls)
+    except (DiskError, CheckpointError, OSError) as error:
+        c.event("checkpoint_failed", f"{error}; training goes on, the last one is {c.state.last_checkpoint}")
+        return None
+    finally:
+        c.ledger.lap("checkpoint")
+    c.state.last_checkpoint = str(report.path)
+    _report_time(c)
+    return str(report.path)
 
 
-def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
-    """sha256 over schema, JSON text, and each tensor's name, type, shape and bytes in the order of names."""
-    digest = hashlib.sha256(f"{metadata['hpt_schema']}\n{metadata['state']}\n".encode())
-    for key in sorted(tensors):
-        tensor = tensors[key]
-        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _checked_metadata(path: Path, metadata: Mapping[str, str] | None) -> Mapping[str, str]:
-    if metadata is None or set(metadata) != {"hpt_schema", "state", "sha256"}:
-        raise CheckpointError(f"{path} is no checkpoint of hpt; give a file that hpt wrote")
-    schema = metadata["hpt_schema"]
-    if not schema.isdecimal():
-        raise CheckpointError(f"{path} was altered: its schema is {schema!r}; use another")
-    if int(schema) > SCHEMA_VERSION:
-        raise CheckpointError(f"{path} has schema {schema}, this hpt reads up to {SCHEMA_VERSION}; update hpt")
-    return metadata
-
-
-def _check_padding(path: Path) -> None:
-    """Refuse a header that was altered where no parser looks: it ends in '}' and spaces, nothing else."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(min(length, _HEADER_LIMIT_BYTES))
-    if not header.rstrip(b" ").endswith(b"}"):
-        raise ValueError("its header is damaged")
-
-
-def _check_space(path: Path, needed_bytes: int) -> None:
-    available_bytes = shutil.disk_usage(path.parent).free
-    if available_bytes < needed_bytes:
-        raise DiskError(
-            f"{path} needs {needed_bytes} bytes and {path.parent} has {available_bytes} left; "
-            "free some space, or set checkpoint.dir to another disk"
+def _report_time(c: Components) -> None:
+    """Once per run: say so when checkpoints take more than their share of the time."""
+    spent_s, limit = c.ledger.part_s["checkpoint"], MAX_TIME_FRAC
+    total_s = sum(c.ledger.part_s.values())
+    if not c.state.slow_checkpoints and c.state.num_calls > 100 and spent_s > limit * total_s:
+        c.state.slow_checkpoints = True
+        c.event(
+            "checkpoints_slow",
+            f"checkpoints took {spent_s / total_s:.0%} of the time; raise checkpoint.save_interval",
+            time_frac=spent_s / total_s,
         )
 
 
-def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    # A folder, because safetensors makes a temporary file of its own beside the one it is asked for.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.mkdir(exist_ok=True)
+def state_of(c: Components) -> dict[str, Any]:
+    """Everything needed to continue: training state, random streams, every collaborator, what is in flight."""
+    state = c.state
+    snapshot = None
+    if not c.is_baseline:
+        read(c)
+        snapshot = c.outer.snapshot if c.correct.in_doubt else None
+    return {
+        "predictor": c.config.predictor,
+        "cycle_steps": c.config.cycle_steps,
+        "training": _training(c),
+        "rng": _rng_state(),
+        "components": {name: part.state_dict() for name, part in c.stateful()},
+        "state": {name: getattr(state, name) for name in _SCALARS},
+        "proposal": None if state.proposal is None else asdict(state.proposal),
+        "stats": None if state.stats is None else asdict(state.stats),
+        "snapshot": None if snapshot is None else _training_at(c, snapshot),
+        "fork": None if state.fork is None else _fork_state(c, state.fork),
+    }
+
+
+def restore(c: Components, state: Mapping[str, Any], where: str) -> None:
+    """Inverse of `state_of`.
+
+    Raises:
+        CheckpointError: the state is of another predictor, cycle or model.
+    """
+    for name, mine in (("predictor", c.config.predictor), ("cycle_steps", c.config.cycle_steps)):
+        if state.get(name) != mine:
+            raise CheckpointError(
+                f"{where} was made with {name} {state.get(name)!r}, this trainer has {mine!r}; "
+                "build the trainer with the settings of the run"
+            )
     try:
-        file = partial / path.name
-        save_file(tensors, file, metadata)
-        file.chmod(partial.stat().st_mode & 0o666)  # readable as the user's own files are; safetensors makes it 0600
-        _sync(file)
-        file.replace(path)
+        _restore_components(c, state)
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{where} does not fit this model or optimizer ({reason}); use the run's own") from error
+
+
+def _restore_components(c: Components, state: Mapping[str, Any]) -> None:
+    for name in _SCALARS:
+        setattr(c.state, name, state["state"][name])
+    c.state.fork = None
+    if state["fork"] is not None:
+        _load_training(c, state["fork"]["jumped"])
+        c.state.fork = _fork_from(c, state["fork"])
+    snapshot = None
+    if state["snapshot"] is not None:
+        _load_training(c, state["snapshot"])
+        snapshot = c.present()
+    _load_training(c, state["training"])
+    for name, part in c.stateful():
+        part.load_state_dict(state["components"][name])
+    if not c.is_baseline:
+        c.readings.clear()
+        c.outer.snapshot = snapshot
+        if snapshot is None:
+            c.outer.take_snapshot()
+    c.state.proposal = None if state["proposal"] is None else _proposal_from(state["proposal"])
+    c.state.stats = None if state["stats"] is None else CycleStats(**state["stats"])
+    _set_rng_state(state["rng"])
+
+
+def _training(c: Components) -> dict[str, Any]:
+    """Model, optimizer, scheduler, loss scale; tensors by reference."""
+    return {
+        "model": dict(c.model.state_dict()),
+        "optimizer": c.optimizer.state_dict(),
+        "scheduler": None if c.scheduler is None else _plain_state(c.scheduler.state_dict()),
+        "precision": c.precision.state_dict(),
+    }
+
+
+def _plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A scheduler's state without what only its own construction can give (functions, the optimizer)."""
+    return {key: value for key, value in state.items() if not callable(value) and key != "optimizer"}
+
+
+def _training_at(c: Components, snapshot: Snapshot) -> dict[str, Any]:
+    """The training state a snapshot holds, as copies: go there, copy, and come back."""
+    now = Snapshot.take(c.model, c.optimizer, c.scheduler, c.precision.scaler)
+    snapshot.restore()
+    try:
+        return _cloned(_training(c))
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    _sync(path.parent)
+        now.restore()
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _cloned(state: Any) -> Any:
+    if isinstance(state, torch.Tensor):
+        return state.detach().clone()
+    if isinstance(state, Mapping):
+        return {key: _cloned(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(_cloned(value) for value in state)
+    return state
 
 
-def _remove_partials(directory: Path) -> None:
-    """Remove what killed processes left half-written; those of other living ones stay."""
-    for path in directory.glob(".*.partial"):
-        name = _PARTIAL.fullmatch(path.name)
-        if name is not None and (int(name["pid"]) == os.getpid() or not psutil.pid_exists(int(name["pid"]))):
-            shutil.rmtree(path, ignore_errors=True)
+def _load_training(c: Components, state: Mapping[str, Any]) -> None:
+    c.model.load_state_dict(state["model"])
+    c.optimizer.load_state_dict(state["optimizer"])
+    if c.scheduler is not None and state["scheduler"] is not None:
+        c.scheduler.load_state_dict({**c.scheduler.state_dict(), **state["scheduler"]})
+    c.precision.load_state_dict(state["precision"])
 
 
-@contextmanager
-def _disk_errors(path: Path) -> Generator[None]:
-    """Turn what the operating system says into a DiskError that names the file and what to do."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        is_full = getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error)
-        reason = "the disk is full" if is_full else getattr(error, "strerror", None) or str(error)
-        raise DiskError(
-            f"{path} cannot be written ({reason}); free some space or set checkpoint.dir to another folder"
-        ) from error
+def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
+    return {
+        "plan": asdict(fork.plan),
+        "rng": fork.rng,
+        "batches": fork.batches,
+        "num_steps": fork.num_steps,
+        "jumped": _training_at(c, fork.jumped),
+    }
+
+
+def _fork_from(c: Components, state: Mapping[str, Any]) -> Fork:
+    """The fork whose jumped state is in the model right now."""
+    jumped = Snapshot.take(c.model, c.optimizer, c.scheduler, c.precision.scaler)
+    fork = Fork(ForkPlan(**state["plan"]), c.config.fork.steps, jumped, state["rng"])
+    fork.batches = _moved(list(state["batches"]), c.device)
+    fork.num_steps = int(state["num_steps"])
+    return fork
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: _moved(value, device) for key, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(_moved(value, device) for value in batch)
+    return batch
+
+
+def _proposal_from(state: Mapping[str, Any]) -> Proposal:
+    values: dict[str, Any] = {**state, "delta": WeightDelta(**state["delta"])}
+    return Proposal(**values)
+
+
+def _rng_state() -> dict[str, Any]:
+    """Torch on every device, and Python's and numpy's global streams, which a user's data pipeline may use."""
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002 (kept, never drawn from)
+    return {"torch": torch_rng_state(), "python": random.getstate(), "numpy": numpy_state}
+
+
+def _set_rng_state(state: Mapping[str, Any]) -> None:
+    set_torch_rng_state(state["torch"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state(state["numpy"])  # noqa: NPY002

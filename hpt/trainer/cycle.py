@@ -1,242 +1,212 @@
-"""What happens around the end of a cycle: measure the path, decide whether to jump, jump, and learn what it was worth.
+"""What happens around the end of a cycle: read and judge its steps, measure the path, decide whether to jump, jump.
 
-The order of decisions, once a cycle: window and progress (gate), arm and proposal (predictor), confidence (gate), trust
-region and probe (PREDICT), verdict (CORRECT), value (fork). Each can only say no.
+    after_step   count it; CORRECT's verdict when it falls; a fork's end; the end of the cycle
+    _end_cycle   read -> finite? -> alarms -> displacement -> the steps stand -> observers -> proposal
+    predict      the PREDICT call: probe, jump, probe, keep or undo; the next cycle begins
+
+The order of decisions, once a cycle: window and progress (gate), choice and proposal (predictor), confidence (gate),
+trust region and probe (outer step), verdict (CORRECT), value (fork). Each can only say no.
 """
 
 import dataclasses
 import math
 from typing import Any
 
-from hpt.learned.facts import CycleFacts, JumpOutcome, gain_of
+from hpt.control.correct import WatchedJump
+from hpt.control.divergence import JudgedSteps, Level, StepAlarm
+from hpt.history import StepStats
+from hpt.jump.outer import JumpResult
+from hpt.jump.stats import CycleStats, JumpOutcome
+from hpt.learned.loss_trend import TrendPath
 from hpt.predictors.protocol import Proposal
 from hpt.records import JumpRecord
-from hpt.trainer import forking, recovery
-from hpt.trainer.correct_step import Expected
-from hpt.trainer.corrector import undo_factor
-from hpt.trainer.parts import Parts
-from hpt.trainer.predict_step import Jump
-from hpt.trainer.rollout import Rollout
-from hpt.trainer.snapshot import Snapshot
+from hpt.trainer import forks, recovery
+from hpt.trainer.components import Components
+from hpt.trainer.ledger import FORWARD_SHARE
+from hpt.trainer.pending import losses_since_jump, read_with, stand
 
-KEPT_RECOVERY = 1.2  # a kept jump lifts a shrunken horizon by a fifth
+PROBE_GRACE = 2.0  # full-step equivalents that may be spent before the run is long enough for a share of it
 
 
-def after_step(parts: Parts, batches: list[Any], loss: float) -> None:
-    """After a full step that stands: let the open fork see it, and close the cycle when its K steps are done."""
-    if parts.moving.fork is not None and forking.observe(parts, parts.moving.fork, batches, loss):
+def after_step(c: Components, batches: list[Any]) -> None:
+    """After a full step: CORRECT's verdict, the open fork, and the end of the cycle when its K steps are done."""
+    if c.correct.count_step() and _verdict_falls_against_jump(c):
         return
-    if parts.controller.cycle_done:
-        _end_cycle(parts, batches)
+    if c.state.fork is not None:
+        forks.observe(c, c.state.fork, batches)
+    elif c.controller.cycle_done:
+        _end_cycle(c, batches)
 
 
-def _end_cycle(parts: Parts, batches: list[Any]) -> None:
-    facts = parts.trajectory.end_cycle(parts.controller.step, parts.config.cycle_steps, parts.progress, parts.lr_frac)
-    parts.ledger.lap("trajectory")
-    if not math.isfinite(facts.displacement_norm):
-        recovery.roll_back(parts, "weights are not finite at the end of a cycle")
+def _verdict_falls_against_jump(c: Components) -> bool:
+    excess = c.correct.excess(losses_since_jump(c))
+    if math.isfinite(excess) and excess <= 0.0:
+        return False
+    recovery.roll_back_jump(c, f"loss left the forecast's band by {excess:.4g}")
+    return True
+
+
+def _end_cycle(c: Components, batches: list[Any]) -> None:
+    steps, grams = read_with(c, c.outer.trajectory.measure())
+    c.ledger.lap("trajectory")
+    if not steps.is_finite:
+        recovery.undo_cycle(c, "loss or gradient was not finite in the cycle")
         return
-    _conclude_jump(parts)
-    parts.predictor.catch_up()
-    parts.ledger.lap("predictor")
-    parts.predictor.end_cycle(facts)
-    parts.ledger.lap("learning")
-    _assess_health(parts)
-    parts.take_snapshot()
-    proposal = _proposal(parts, facts)
+    trend = c.trend.copy()
+    path = trend.observe(steps.loss)
+    alarms = _alarms(c, steps, path)
+    if recovery.act_on(c, alarms):
+        return
+    c.ledger.lap("control")
+    if any(alarm.level is Level.WARNING for alarm in alarms):
+        c.outer.begin_cycle()  # what a doubtful cycle moved is not followed
+        stand(c, steps, trend, path)
+        c.controller.forced_full()
+        return
+    lr_frac = c.history.lr_frac(c.full.lr)
+    stats = c.outer.trajectory.end_cycle(c.controller.step, c.config.cycle_steps, c.progress, lr_frac, grams)
+    c.ledger.lap("trajectory")
+    if not math.isfinite(stats.displacement_norm):
+        recovery.roll_back(c, "weights are not finite at the end of a cycle")
+        return
+    stand(c, steps, trend, path, stats)
+    proposal = _proposal(c, stats)
     if proposal is None:
-        parts.trajectory.begin_cycle()
-        parts.controller.start_cycle()
-    elif parts.forks.is_due(parts.controller.step) and parts.config.predict.mode == "jump":
-        forking.begin(parts, proposal, facts, batches)
+        c.outer.begin_cycle()
+        c.controller.start_cycle()
+    elif c.forks.is_due(c.controller.step):
+        forks.begin(c, proposal, stats, batches)
     else:
-        parts.moving.proposal, parts.moving.facts = proposal, facts
-        parts.controller.begin_predict()
-    parts.ledger.lap("trajectory")
+        c.state.proposal, c.state.stats = proposal, stats
+        c.controller.begin_predict()
+    c.ledger.lap("trajectory")
 
 
-def _proposal(parts: Parts, facts: CycleFacts) -> Proposal | None:
+def _alarms(c: Components, steps: StepStats, path: TrendPath) -> list[StepAlarm]:
+    """Alarms that count: while a jump is in doubt its own forecast band is the judge."""
+    judged = JudgedSteps(steps.loss, steps.grad_norm, path.next_mean, path.next_scale)
+    alarms = c.monitor.judge(c.history.past_losses, c.history.past_grad_norms, judged)
+    first = len(steps) - c.correct.num_seen
+    last_in_doubt = first + c.config.correct_steps - 1 if c.correct.jump is not None else first
+    in_doubt = range(first, last_in_doubt)
+    return [alarm for alarm in alarms if alarm.place not in in_doubt] if c.config.divergence.enabled else []
+
+
+def _proposal(c: Components, stats: CycleStats) -> Proposal | None:
     """The predictor's proposal, if everyone who may say no says yes."""
-    objection = parts.gate.end_cycle(facts.progress, facts.lr_frac)
-    if objection or not parts.controller.can_predict or parts.moving.fork is not None:
+    if not c.gate.opens(stats.progress, stats.lr_frac) or not c.controller.can_predict:
         return None
-    limit = max(1, int(parts.config.max_horizon * parts.moving.horizon_factor))
-    proposal = parts.predictor.propose(facts, limit)
-    parts.ledger.lap("predictor")
+    limit = max(1, int(c.config.max_horizon * c.state.horizon_factor))
+    proposal = c.predictor.propose(stats, c.trend, limit)
+    c.ledger.lap("predictor")
     if proposal is None:
         return None
-    parts.moving.confidence = proposal.confidence
-    return proposal if parts.gate.admits(proposal.confidence) else None
+    c.state.confidence = proposal.confidence
+    return proposal if c.gate.admits(proposal.confidence) else None
 
 
-def _conclude_jump(parts: Parts) -> None:
-    """The cycle after a kept jump is over: everyone learns how it went."""
-    watched = parts.correct.watched
-    if watched is None:
-        return
-    rise = parts.correct.rise() if parts.correct.num_seen else 0.0
-    seen = parts.correct.settled()
-    outcome = parts.correct.close(rolled_back=False)
-    if outcome is None or seen is None:
-        return
-    parts.gate.accepted()
-    parts.rise.observe(rise)
-    parts.moving.horizon_factor = min(1.0, parts.moving.horizon_factor * KEPT_RECOVERY)
-    if watched.features is not None and parts.config.correct.use_residuals:
-        residual = (seen - watched.raw_far_mean) / watched.far_scale
-        parts.corrector.observe(watched.features, residual, watched.step, watched.horizon, was_jump=True)
-    parts.predictor.judge(outcome)
+def predict(c: Components, batch: Any) -> JumpResult:
+    """The PREDICT call: carry out the waiting proposal, and begin the next cycle from where the weights are then.
 
-
-def _assess_health(parts: Parts) -> None:
-    """Recommendations are recorded when they begin; they are carried out only when switched on."""
-    health = parts.health.assess()
-    said = [advice.why for advice in health.recommendations]
-    for advice in health.recommendations:
-        if advice.why not in parts.moving.advised:
-            parts.event("recommendation", advice.why, what=str(advice.what), factor=advice.factor)
-        if parts.config.tuning.actions:
-            recovery.carry_out(parts, advice)
-    parts.moving.advised = said
-
-
-def predict(parts: Parts, batch: Any) -> float:
-    """The PREDICT call: carry out the waiting proposal; returns the loss on this batch afterwards."""
-    proposal, facts = parts.moving.proposal, parts.moving.facts
+    Raises:
+        Exception: whatever the user's loss function raises; the weights are then as before the call.
+    """
+    proposal, stats = c.state.proposal, c.state.stats
     assert proposal is not None, "PREDICT without a proposal"
-    assert facts is not None, "PREDICT without a cycle"
-    snapshot = parts.moving.snapshot or parts.take_snapshot()
-    if parts.config.predict.mode == "rollout":
-        return _roll_out(parts, batch, proposal, facts, snapshot)
-    jump = parts.predict.run(batch, proposal, facts, parts.predictor, snapshot)
-    _settle_jump(parts, jump)
-    return jump.loss
+    assert stats is not None, "PREDICT without a cycle"
+    if c.outer.snapshot is None:
+        c.outer.take_snapshot()
+    c.ledger.counters.jumps_proposed += 1
+    paired = _affords_pair(c)
+    batches = c.probe.batches(batch, paired=paired)
+    result = c.outer.jump(proposal.delta, stats, lambda: c.measure(batches), paired=paired)
+    c.ledger.lap("snapshot" if not result.kept else "trajectory")
+    c.ledger.counters.factor_flops += result.factor_flops
+    _settle_jump(c, proposal, result)
+    return result
 
 
-def _settle_jump(parts: Parts, jump: Jump) -> None:
-    """Keep or reject: count it, tell everyone, and start the next cycle from where the weights are now."""
-    counters, moving = parts.ledger.counters, parts.moving
-    moving.proposal = moving.facts = None
-    expected = _forecasts(parts)
-    near = expected.near
-    parts.trajectory.begin_cycle()
-    if jump.kept:
+def _affords_pair(c: Components) -> bool:
+    """Whether a paired probe stays inside the budget; the one forward of each jump that reports a loss is free."""
+    counters, config = c.ledger.counters, c.config.probe
+    spent = FORWARD_SHARE * (counters.probe_forwards - counters.jumps_proposed) + counters.updates_rolled_back
+    pair = FORWARD_SHARE * (2 * config.batches - 1)
+    return spent + pair <= PROBE_GRACE + config.budget_frac * counters.full_step_equivalents
+
+
+def _settle_jump(c: Components, proposal: Proposal, result: JumpResult) -> None:
+    """Count the jump and tell everyone; a kept one is watched from now on."""
+    counters, state = c.ledger.counters, c.state
+    state.proposal = state.stats = None
+    watched = _watched(c, proposal, result)
+    if result.kept:
         counters.jumps_accepted += 1
-        counters.steps_covered_by_jumps += jump.proposal.horizon
-        moving.steps_since_jump = 0
-        parts.correct.open(parts.controller.step, jump, expected, parts.rise.bound(near.mean))
-        parts.controller.jump_kept()
-        _advance_schedule(parts, jump.proposal.horizon)
+        counters.steps_covered_by_jumps += proposal.horizon
+        c.history.jumped()
+        c.correct.open(watched)
+        c.controller.jump_kept()
     else:
         counters.jumps_rejected += 1
-        parts.gate.rejected()
-        parts.predictor.judge(_rejected(parts, jump))
-        parts.controller.jump_rejected()
-    record_jump(parts, jump, "accepted" if jump.kept else "rejected", near.mean)
-    parts.ledger.lap("control")
+        c.predictor.judge(_rejected(watched))
+        c.controller.jump_rejected()
+    _record(c, proposal, result, watched.near.mean)
+    c.ledger.lap("control")
 
 
-def _forecasts(parts: Parts) -> Expected:
-    """No-jump forecasts C and K steps ahead, corrected by what earlier ones got wrong."""
-    near = parts.forecast(parts.config.correct_steps)
-    far = parts.forecast(parts.config.cycle_steps)
-    features = parts.predictor.features()
-    if features is None or not parts.config.correct.use_residuals:
-        return Expected(near, far, far.mean, None)
-    shift = parts.corrector.correct(features)
-    corrected = dataclasses.replace(far, mean=far.mean + shift * far.scale)
-    return Expected(near, corrected, far.mean, tuple(features.tolist()))
+def _watched(c: Components, proposal: Proposal, result: JumpResult) -> WatchedJump:
+    """The jump, and no-jump forecasts C and K steps ahead, the latter corrected by what earlier ones got wrong."""
+    near, far = c.forecast(c.config.correct_steps), c.forecast(c.config.cycle_steps)
+    features = c.predictor.features()
+    shift = 0.0 if features is None else c.corrector.correct(features)
+    return WatchedJump(
+        step=c.controller.step,
+        arm=proposal.arm,
+        horizon=proposal.horizon,
+        norm_ratio=result.norm_ratio,
+        gain=result.delta.gain,
+        loss_change=result.loss_change,
+        near=near,
+        far=dataclasses.replace(far, mean=far.mean + shift * far.scale),
+        uncorrected_mean=far.mean,
+        allowance=c.outer.bound.at(near.mean),
+        features=None if features is None else tuple(features.tolist()),
+    )
 
 
-def _rejected(parts: Parts, jump: Jump) -> JumpOutcome:
-    change = None if jump.loss_before is None else jump.loss_after - jump.loss_before
+def _rejected(jump: WatchedJump) -> JumpOutcome:
     return JumpOutcome(
-        step=parts.controller.step,
-        arm=jump.proposal.arm,
+        step=jump.step,
+        arm=jump.arm,
         kept=False,
         rolled_back=False,
         norm_ratio=jump.norm_ratio,
-        gain=gain_of(jump.coefficients),
-        loss_change=change,
+        gain=jump.gain,
+        loss_change=jump.loss_change,
         good=False,
     )
 
 
-def record_jump(parts: Parts, jump: Jump, verdict: str, forecast_loss: float | None) -> None:
+def _record(c: Components, proposal: Proposal, result: JumpResult, forecast_loss: float) -> None:
     """One record for a proposal that reached the weights."""
-    parts.sink(
+    delta = result.delta
+    c.sink(
         JumpRecord(
-            step=parts.controller.step,
-            call=parts.moving.num_calls,
-            predictor=jump.proposal.predictor,
-            horizon=jump.proposal.horizon,
-            norm=jump.norm,
-            norm_ratio=jump.norm_ratio,
-            coefficients=jump.coefficients,
-            loss_before=jump.loss_before,
-            loss_after=jump.loss_after,
+            step=c.controller.step,
+            call=c.state.num_calls,
+            predictor=proposal.predictor,
+            horizon=proposal.horizon,
+            norm=result.norm,
+            norm_ratio=result.norm_ratio,
+            pull_back=delta.pull_back,
+            gain=delta.gain,
+            scale=delta.scale,
+            orthogonal=delta.orthogonal,
+            keeps_norm=delta.keeps_norm,
+            loss_before=result.loss_before,
+            loss_after=result.loss_after,
             forecast_loss=forecast_loss,
-            confidence=jump.proposal.confidence,
-            verdict=verdict,
-            reason=jump.reason,
+            confidence=proposal.confidence,
+            verdict="accepted" if result.kept else "rejected",
+            reason=result.reason,
         )
     )
-
-
-def _advance_schedule(parts: Parts, horizon: int) -> None:
-    if parts.config.predict.advance_schedule and parts.scheduler is not None:
-        for _ in range(horizon):
-            parts.scheduler.step()
-
-
-def _roll_out(parts: Parts, batch: Any, proposal: Proposal, facts: CycleFacts, snapshot: Snapshot) -> float:
-    """One call of a roll-out: stand at the next share of the delta, measure, and end it when it is due."""
-    rollout = parts.moving.rollout
-    if rollout is None:
-        expected = parts.forecast(1)
-        bound = expected.mean + parts.rise.bound(expected.mean) + parts.config.probe.band_sigmas * expected.scale
-        rollout = parts.moving.rollout = Rollout.begin(proposal.horizon, expected.mean, bound)
-        parts.ledger.counters.jumps_proposed += 1
-    share = rollout.advance()
-    try:
-        snapshot.restore()
-        scaled, norm = parts.predict.move(proposal, facts, parts.predictor, snapshot, share)
-        loss = parts.probe.losses([batch])[0]
-    except BaseException:
-        parts.moving.rollout = None
-        snapshot.restore()
-        raise
-    parts.ledger.lap("probe")
-    reason = rollout.observe(loss, parts.config.predict.correction_interval)
-    if reason:
-        snapshot.restore()
-    if reason or rollout.done:
-        parts.moving.rollout = None
-        ratio = facts.norm_ratio(norm)
-        _settle_jump(
-            parts,
-            Jump(
-                proposal,
-                scaled,
-                norm,
-                ratio,
-                loss,
-                rollout.expected,
-                loss,
-                kept=not reason,
-                reason=reason,
-            ),
-        )
-    return loss
-
-
-def undo_reversed(parts: Parts) -> None:
-    """After CORRECT: undo the part of the jump that the steps since have reversed, once."""
-    snapshot = parts.moving.snapshot
-    assert snapshot is not None, "a kept jump has a snapshot"
-    dot, square = parts.trajectory.since_jump(snapshot.kept)
-    factor = undo_factor(dot, square)
-    if factor > 0.0:
-        parts.trajectory.step_back(snapshot.kept, factor)
-        parts.event("jump_partly_undone", "steps after the jump reversed part of it", factor=factor)
-    parts.ledger.lap("jump")

@@ -16,8 +16,11 @@ from typing import Any
 import torch
 
 from hpt.config import ForkConfig
+from hpt.jump.snapshot import Snapshot
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
-from hpt.trainer.snapshot import Snapshot
+
+MAX_BATCH_BYTES = 256 * 1024**2  # batches kept for the second branch; more means no fork
+MEASURED_FRAC = 0.25  # of the branches' steps, the last ones, over which value is measured: the transient is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class ForkPlan:
         arm: arm of the jump.
         horizon: full steps the jump stands for.
         norm_ratio: |jump| / |last displacement|.
-        gain: sum of the jump's EMA coefficients.
+        gain: of the weight delta, on the trend.
         immediate: probed loss after minus before the jump; a rise is positive.
     """
 
@@ -49,50 +52,58 @@ class ForkValue:
     value_se: float
 
 
+NO_VALUE = ForkValue(-math.inf, 0.0)
+
+
 class Fork:
     """One open fork.
 
     Args:
         plan: what is being tried.
-        config: length, measured part and limits.
+        steps: full steps in each branch.
         jumped: the state with the jump applied.
         rng: random streams at the fork.
+
+    Attributes:
+        batches: micro-batches of the first branch so far.
+        num_steps: full steps of it so far.
     """
 
-    def __init__(self, plan: ForkPlan, config: ForkConfig, jumped: Snapshot, rng: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, plan: ForkPlan, steps: int, jumped: Snapshot, rng: Mapping[str, torch.Tensor]) -> None:
         self.plan = plan
         self.jumped = jumped
         self.rng = dict(rng)
         self.batches: list[Any] = []
-        self.losses: list[float] = []
-        self._config = config
+        self.num_steps = 0
+        self._steps = steps
         self._batch_bytes = 0
 
     @property
     def complete(self) -> bool:
         """The branch without the jump has its steps."""
-        return len(self.losses) >= self._config.steps
+        return self.num_steps >= self._steps
 
-    def observe(self, batches: list[Any], loss: float) -> bool:
-        """Take note of one full step of the first branch; False when its batches no longer fit the limit."""
+    def add(self, batches: list[Any]) -> bool:
+        """Take note of one full step of the first branch; False when its batches no longer fit MAX_BATCH_BYTES."""
         self.batches.extend(batches)
-        self.losses.append(loss)
+        self.num_steps += 1
         self._batch_bytes += sum(batch_bytes(batch) for batch in batches)
-        return self._batch_bytes <= self._config.max_batch_bytes
-
-    def value_of(self, other: list[float]) -> ForkValue:
-        """Paired comparison with the branch that jumped."""
-        count = self._config.measured_steps
-        gains = [mine - theirs for mine, theirs in zip(self.losses[-count:], other[-count:], strict=True)]
-        if not all(math.isfinite(gain) for gain in gains):
-            return ForkValue(-math.inf, 0.0)
-        return ForkValue(fmean(gains), stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf)
+        return self._batch_bytes <= MAX_BATCH_BYTES
 
     def replay_rng(self) -> dict[str, torch.Tensor]:
         """Set the random streams back to the fork; returns where they were."""
         now = torch_rng_state()
         set_torch_rng_state(self.rng)
         return now
+
+
+def paired_value(without: list[float], jumped: list[float]) -> ForkValue:
+    """Mean paired difference over the last MEASURED_FRAC of the branches' losses; positive when the jump saved loss."""
+    count = max(1, round(MEASURED_FRAC * len(without)))
+    gains = [mine - theirs for mine, theirs in zip(without[-count:], jumped[-count:], strict=True)]
+    if not all(math.isfinite(gain) for gain in gains):
+        return NO_VALUE
+    return ForkValue(fmean(gains), stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf)
 
 
 class ForkSchedule:

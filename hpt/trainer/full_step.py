@@ -1,8 +1,9 @@
 """The ordinary training step: forward, backward, accumulate, clip, update.
 
 With guards off this is, operation for operation, the loop a user would write by hand, so that `predictor="none"` is
-bit-identical to it. With guards on it also measures gradient norms and refuses an update whose loss or gradient is
-not finite, putting the model's buffers back as they were.
+bit-identical to it. With guards on it also measures gradient norms. Where numbers are read at every step it refuses an
+update whose loss or gradient is not finite, putting the model's buffers back as they were; where they are read once a
+cycle, nothing here waits for the device.
 """
 
 import math
@@ -14,13 +15,14 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import UpdateConfig
-from hpt.control.clipping import AdaptiveClipper
 from hpt.errors import HptError, ModelError
+from hpt.jump.snapshot import BufferGuard
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
-from hpt.numerics.tensors import norms_of, scale_
+from hpt.numerics.tensors import norms_of
+from hpt.records import DeferredNumber
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
-from hpt.trainer.snapshot import BufferGuard
+from hpt.trainer.readings import Row, loss_of_row
 
 LossFunction = Callable[[torch.nn.Module, Any], torch.Tensor]
 
@@ -34,17 +36,17 @@ class FullOutcome:
     """What one micro-batch brought.
 
     Attributes:
-        loss: loss of the update's micro-batches so far, averaged.
-        grad_norm: global norm before clipping; None where no update was due or guards are off.
-        group_grad_norms: the same by parameter group.
+        read_loss: loss of the update's micro-batches so far, averaged.
+        read_grad_norm: global norm before clipping; None where no update was due or it was not measured.
         updated: the optimizer made an update.
+        row: what the history will want of the step, see `readings`; None without guards or update.
         fault: why an update that was due did not happen, else None.
     """
 
-    loss: float
-    grad_norm: float | None
-    group_grad_norms: tuple[float, ...]
+    read_loss: Callable[[], float]
+    read_grad_norm: Callable[[], float] | None
     updated: bool
+    row: Row | None = None
     fault: str | None = None
 
 
@@ -60,12 +62,12 @@ class FullStep:
         config: accumulation and clipping.
         ledger: counts and laps.
         guarded: check losses and gradients, and measure norms.
+        reads_at_once: losses and norms are read at every update, so that a bad one can be refused.
 
     Attributes:
         groups: trained parameters of each optimizer group, as they were at construction.
         clipped: all that a hand-written loop would clip, in its order (it matters to the last bit of the norm).
         lr_factor: on every group's learning rate, for this update only.
-        clip_norm: limit of the global gradient norm, None for none.
         stepping: an optimizer update has begun and not ended.
     """
 
@@ -80,7 +82,7 @@ class FullStep:
         ledger: Ledger,
         *,
         guarded: bool,
-        clipper: AdaptiveClipper | None = None,
+        reads_at_once: bool,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -88,19 +90,18 @@ class FullStep:
         self.scheduler = scheduler
         self.precision = precision
         self.lr_factor = 1.0
-        self.clip_norm = config.clip_norm
         self.stepping = False
-        self._config = config
+        self._clip_norm = config.clip_norm
+        self._num_parts = config.accumulation_steps
         self._ledger = ledger
         self._guarded = guarded
-        self._clipper = clipper
+        self._reads_at_once = reads_at_once
         self._buffers = BufferGuard(model)
         self._pending: list[Any] = []
-        self._losses: list[float] = []
+        self._losses: list[torch.Tensor] = []
         self._rng: dict[str, torch.Tensor] = {}
         self.groups = _trained_groups(optimizer)
         self.clipped = _clipped(model, self.groups)
-        self._members = _places(self.groups, self.clipped)
 
     @property
     def lr(self) -> float:
@@ -124,9 +125,9 @@ class FullStep:
             self._rng = torch_rng_state() if self._guarded else {}
         self._pending.append(batch)
         self._backward(batch)
-        if len(self._pending) < self._config.accumulation_steps:
-            return FullOutcome(math.nan if not self._losses else _mean(self._losses), None, (), updated=False)
-        outcome = self._update()
+        if len(self._pending) < self._num_parts:
+            return FullOutcome(_mean_of(self._losses), None, updated=False)
+        outcome = self._guarded_update() if self._guarded else self._plain_update()
         self.forget()
         return outcome
 
@@ -170,74 +171,63 @@ class FullStep:
             self._buffers.save()
         loss = self.loss_of(batch)
         self._ledger.lap("forward")
-        parts = self._config.accumulation_steps
+        parts = self._num_parts
         scaled = self.precision.scale(loss if parts == 1 else loss / parts)
         scaled.backward()
         self._ledger.counters.backwards += 1
-        self._losses.append(float(loss.detach()))
+        self._losses.append(loss.detach().reshape(()))
         self._ledger.lap("backward")
-
-    def _update(self) -> FullOutcome:
-        if not self._guarded:
-            return self._plain_update()
-        loss = _mean(self._losses)
-        self.precision.unscale(self.optimizer)
-        total, by_group = self._clip()
-        scaled = self.precision.scaler is not None
-        if not math.isfinite(loss) or (not math.isfinite(total) and not scaled):
-            return self._skip(loss, total, by_group)
-        updated = self._step_optimizer()
-        if not updated:
-            self._buffers.restore()
-        fault = None if updated else "loss scale lowered"
-        return FullOutcome(loss, total, by_group, updated=updated, fault=fault)
 
     def _plain_update(self) -> FullOutcome:
         """Exactly what a hand-written loop does, and nothing else."""
         norm = None
         self.precision.unscale(self.optimizer)
-        if self.clip_norm is not None:
-            norm = float(torch.nn.utils.clip_grad_norm_(self.clipped, self.clip_norm))
+        if self._clip_norm is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.clipped, self._clip_norm)
+        read_loss = _mean_of(self._losses)
         updated = self._step_optimizer()
-        return FullOutcome(_mean(self._losses), norm, (), updated=updated)
+        return FullOutcome(read_loss, None if norm is None else DeferredNumber(norm.item), updated=updated)
 
-    def _skip(self, loss: float, total: float, by_group: tuple[float, ...]) -> FullOutcome:
+    def _guarded_update(self) -> FullOutcome:
+        self.precision.unscale(self.optimizer)
+        device_row = self._clip()
+        read_loss: Callable[[], float] = _mean_of(self._losses)
+        read_norm: Callable[[], float] = DeferredNumber(device_row[-1].item)
+        row: Row = device_row
+        if self._reads_at_once:
+            row = device_row.tolist()
+            loss, norm = loss_of_row(row, self._num_parts), row[-1]
+            read_loss, read_norm = lambda: loss, lambda: norm
+            if not math.isfinite(loss) or (not math.isfinite(norm) and self.precision.scaler is None):
+                return self._skip(read_loss, read_norm, "gradient" if math.isfinite(loss) else "loss")
+        if self._step_optimizer():
+            return FullOutcome(read_loss, read_norm, updated=True, row=row)
+        self._buffers.restore()
+        return FullOutcome(read_loss, read_norm, updated=False, fault="loss scale lowered")
+
+    def _skip(self, read_loss: Callable[[], float], read_norm: Callable[[], float], what: str) -> FullOutcome:
         self._buffers.restore()
         self.optimizer.zero_grad(set_to_none=True)
         self._ledger.counters.updates_skipped += 1
-        what = "loss" if not math.isfinite(loss) else "gradient"
-        return FullOutcome(loss, total, by_group, updated=False, fault=f"{what} is not finite")
+        return FullOutcome(read_loss, read_norm, updated=False, fault=f"{what} is not finite")
 
-    def _clip(self) -> tuple[float, tuple[float, ...]]:
-        """Gradient norms before clipping, global and by group, with one transfer to the host; then clip."""
+    def _clip(self) -> torch.Tensor:
+        """Clip, and return one row on the device: losses of the micro-batches, gradient norms before it, their norm.
+
+        A parameter that received no gradient has norm 0 in the row.
+        """
         clipped = [p for p in self.clipped if p.grad is not None]
         if not clipped:
             raise ModelError("no parameter received a gradient; check that loss_fn uses the model it is given")
-        complete = len(clipped) == len(self.clipped)
-        members = self._members if complete else _places(self.groups, clipped)
-        grads = [_dense(p) for p in clipped]
-        norms = _side_by_side(norms_of(grads))
+        norms = _side_by_side(norms_of([_dense(p) for p in clipped]))
         total = torch.linalg.vector_norm(norms)
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(clipped, self.clip_norm, total)
-        values = torch.cat([norms.float(), total.float().reshape(1)]).tolist()
-        by_group = tuple(math.sqrt(sum(values[i] ** 2 for i in group)) for group in members)
-        if self._clipper is not None:
-            self._clip_adaptively([[grads[i] for i in group] for group in members], by_group)
-        return values[-1], by_group
-
-    def _clip_adaptively(self, grads: Sequence[Sequence[torch.Tensor]], norms: tuple[float, ...]) -> None:
-        assert self._clipper is not None
-        weights = [
-            math.sqrt(sum(float(n) ** 2 for n in norms_of([p.detach() for p in group]))) for group in self.groups
-        ]
-        limit = self.clip_norm
-        total = math.sqrt(sum(norm * norm for norm in norms))
-        clipped = 1.0 if limit is None or total <= limit else limit / total
-        now = tuple(norm * clipped for norm in norms)
-        for factor, group in zip(self._clipper.factors(now, tuple(weights)), grads, strict=True):
-            if factor < 1.0:
-                scale_(group, factor)
+        if self._clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(clipped, self._clip_norm, total)
+        if len(clipped) < len(self.clipped):
+            places = [place for place, p in enumerate(self.clipped) if p.grad is not None]
+            norms = norms.new_zeros(len(self.clipped)).index_copy_(0, torch.tensor(places, device=norms.device), norms)
+        losses = self._losses[0].reshape(1) if self._num_parts == 1 else torch.stack(self._losses)
+        return torch.cat([losses.to(norms.device), norms, total.reshape(1)])
 
     def _step_optimizer(self) -> bool:
         """Update the weights at lr x lr_factor, then advance the scheduler.
@@ -245,14 +235,15 @@ class FullStep:
         Raises:
             SchedulerError: the scheduler raised; the update itself is complete.
         """
-        rates = [group["lr"] for group in self.optimizer.param_groups]
+        rates: list[Any] = []
         if self.lr_factor != 1.0:
+            rates = [group["lr"] for group in self.optimizer.param_groups]
             self._set_lr([rate * self.lr_factor for rate in rates])
         self.stepping = True
         try:
             updated = self.precision.step(self.optimizer)
         finally:
-            if self.lr_factor != 1.0:
+            if rates:
                 self._set_lr(rates)
         self.stepping = False
         self._ledger.counters.optimizer_updates += int(updated)
@@ -280,16 +271,14 @@ class FullStep:
             "pending": len(self._pending),
             "grads": grads,
             "lr_factor": self.lr_factor,
-            "clip_norm": self.clip_norm,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`; batches already consumed are not kept, only their gradients."""
-        self._losses = [float(loss) for loss in state["losses"]]
+        parameters = [p for group in self.groups for p in group]
+        self._losses = [loss.to(parameters[0].device) for loss in state["losses"]]
         self._pending = [None] * int(state["pending"])
         self.lr_factor = float(state["lr_factor"])
-        self.clip_norm = None if state["clip_norm"] is None else float(state["clip_norm"])
-        parameters = [p for group in self.groups for p in group]
         for parameter, grad in zip(parameters, state["grads"] or [None] * len(parameters), strict=True):
             parameter.grad = None if grad is None else grad.to(parameter.device, parameter.dtype)
 
@@ -305,12 +294,6 @@ def _clipped(model: torch.nn.Module, groups: list[list[torch.nn.Parameter]]) -> 
     return list(unique.values())
 
 
-def _places(groups: list[list[torch.nn.Parameter]], clipped: list[torch.nn.Parameter]) -> list[list[int]]:
-    """For each group, where its parameters stand among `clipped`."""
-    place = {id(p): index for index, p in enumerate(clipped)}
-    return [[place[id(p)] for p in group if id(p) in place] for group in groups]
-
-
 def _side_by_side(scalars: list[torch.Tensor]) -> torch.Tensor:
     """One vector, on the first one's device."""
     device = scalars[0].device
@@ -319,8 +302,10 @@ def _side_by_side(scalars: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack(scalars)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _mean_of(losses: list[torch.Tensor]) -> DeferredNumber:
+    """Mean of losses that lie on a device; the tensors are taken now, the numbers when they are asked for."""
+    taken = list(losses)
+    return DeferredNumber(lambda: sum(float(one) for one in taken) / len(taken))
 
 
 def _dense(parameter: torch.nn.Parameter) -> torch.Tensor:

@@ -1,14 +1,14 @@
 """The hybrid trainer: ordinary steps, predicted jumps, corrections, in the order of its phases.
 
-    WARMUP, FULL    K full steps a cycle; the predictor observes each
+    WARMUP, FULL    K full steps a cycle; at its end everyone who learns from them is shown them
     PREDICT         one weight delta in place of many steps, no backward pass
     CORRECT         the first C full steps after a kept jump, watched against the forecast made before it
 
 With `predictor="none"` it is the plain loop, bit for bit.
 """
 
-import dataclasses
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,24 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import HybridConfig
-from hpt.learned.facts import StepFacts
-from hpt.predictors.protocol import LossForecast, Predictor
+from hpt.errors import UsageError
+from hpt.jump.outer import OuterStep
+from hpt.memory.manager import MemoryManager
+from hpt.predictors.protocol import Predictor
 from hpt.records import Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
-from hpt.trainer import cycle, memory_layers, persistence, recovery
+from hpt.trainer import checkpoint, cycle, memory_layers, recovery
+from hpt.trainer.components import Components
 from hpt.trainer.full_step import FullOutcome, LossFunction
-from hpt.trainer.parts import Parts
 
-_RESULT_FIELDS = tuple(item.name for item in dataclasses.fields(StepResult))
+
+@dataclass(slots=True)
+class _Stretch:
+    """Calls in a row in one phase, so far."""
+
+    phase: Phase
+    first_call: int
+    num_calls: int = 0
+    wall_s: float = 0.0
 
 
 class HybridTrainer:
@@ -52,28 +62,56 @@ class HybridTrainer:
         sink: Sink | None = None,
         predictor: Predictor | None = None,
     ) -> None:
-        self._parts = Parts(model, optimizer, loss_fn, config or HybridConfig(), scheduler, sink or discard, predictor)
-        self._stretch = PhaseRecord(self.phase, 1, 0, 0.0)
+        sink = sink or discard
+        self._c = Components(model, optimizer, loss_fn, config or HybridConfig(), scheduler, sink, predictor)
+        self._is_silent = sink is discard
+        self._unsent: list[tuple[StepResult, int, int, float]] = []  # result, step, call, lr
+        self._stretch = _Stretch(self.phase, 1)
+        self._forecasts: list[float] = []  # of each step of the cycle under way, made at its start
 
     @property
     def config(self) -> HybridConfig:
-        """The settings in force."""
-        return self._parts.config
+        """The settings in force; `cycle_steps` is K as it is used."""
+        return self._c.config
 
     @property
     def phase(self) -> Phase:
         """Phase of the next call."""
-        return Phase.FULL if self._parts.plain else self._parts.controller.phase
+        return Phase.FULL if self._c.is_baseline else self._c.controller.phase
 
     @property
     def num_updates(self) -> int:
         """Net optimizer updates: made, and not taken back by a rollback."""
-        return self._parts.controller.step
+        return self._c.controller.step
 
     @property
     def num_calls(self) -> int:
         """Batches consumed, the position in the data."""
-        return self._parts.moving.num_calls
+        return self._c.state.num_calls
+
+    @property
+    def outer(self) -> OuterStep:
+        """The object that makes the jumps: trajectory, snapshot, bound.
+
+        Raises:
+            UsageError: the plain loop has none.
+        """
+        self._refuse_baseline("outer step")
+        return self._c.outer
+
+    @property
+    def memory(self) -> MemoryManager:
+        """The memory layers.
+
+        Raises:
+            UsageError: the plain loop has none.
+        """
+        self._refuse_baseline("memory layers")
+        return self._c.memory
+
+    def _refuse_baseline(self, what: str) -> None:
+        if self._c.is_baseline:
+            raise UsageError(f"predictor is 'none', the plain loop, which has no {what}; name a predictor")
 
     def step(self, batch: Any) -> StepResult:
         """Consume one batch: a full step, or a predicted jump.
@@ -83,123 +121,94 @@ class HybridTrainer:
             TrainingDiverged: recovery failed; the message names the last checkpoint.
             OutOfMemory: memory ran out and retrying did not help.
         """
-        parts, phase = self._parts, self.phase
-        parts.ledger.begin()
-        parts.precision.enter(phase)
-        lr, backwards = parts.full.lr, parts.ledger.counters.backwards
-        covered = parts.ledger.counters.jumps_accepted
-        forecast = None if parts.plain else self._one_step_forecast()
-        expected = self._expected_loss(forecast)
-        loss, grad_norm = self._jump(batch, forecast) if phase is Phase.PREDICT else self._full(batch, phase, forecast)
-        parts.moving.num_calls += 1
+        c, phase = self._c, self.phase
+        c.ledger.begin()
+        c.precision.enter(phase)
+        lr, backwards = c.full.lr, c.ledger.counters.backwards
+        expected = self._expected_loss(phase)
+        kept, read_loss, read_grad_norm = self._predict(batch) if phase is Phase.PREDICT else self._full(batch, phase)
+        c.state.num_calls += 1
         result = StepResult(
-            loss=loss,
             phase=phase,
-            was_predicted=phase is Phase.PREDICT and parts.ledger.counters.jumps_accepted > covered,
+            was_predicted=kept,
             predicted_loss=expected,
-            confidence=parts.moving.confidence,
-            grad_norm=grad_norm,
-            num_backward=parts.ledger.counters.backwards - backwards,
-            wall_s=parts.ledger.end(phase),
+            confidence=c.state.confidence,
+            num_backward=c.ledger.counters.backwards - backwards,
+            wall_s=c.ledger.end(phase),
+            read_loss=read_loss,
+            read_grad_norm=read_grad_norm,
         )
         self._emit(result, lr)
-        memory_layers.save_when_asked(parts, phase)
-        persistence.save_when_due(parts, phase)  # after the record: a kill leaves no checkpoint ahead of the log
+        memory_layers.save_when_asked(c, phase)
+        self._save_when_due(phase)
         return result
 
-    def _expected_loss(self, forecast: LossForecast | None) -> float | None:
-        """By the forecast made before the jump while that is in doubt, else by the one-step forecast."""
-        parts = self._parts
-        if not parts.plain and parts.correct.expected is not None:
-            return parts.correct.expected
-        return None if forecast is None else forecast.mean
-
-    def _one_step_forecast(self) -> LossForecast | None:
-        """The constant forecaster's, for the coming full step."""
-        trend = self._parts.trend
-        if not trend.num_observed:
+    def _expected_loss(self, phase: Phase) -> float | None:
+        """By the forecast made before the jump while that is in doubt, else by the one made at the cycle's start."""
+        c = self._c
+        if c.is_baseline:
             return None
-        change, scale = trend.at(1)
-        return LossForecast(trend.level + change, scale)
+        if c.correct.expected is not None:
+            return c.correct.expected
+        position = c.controller.cycle_position if phase is not Phase.PREDICT else 0
+        if position == 0:
+            self._forecasts = []
+        if not self._forecasts and c.trend.num_observed:
+            changes, _ = c.trend.curve(c.config.cycle_steps)
+            self._forecasts = (c.trend.level + changes).tolist()
+        return self._forecasts[position] if self._forecasts else None
 
-    def _jump(self, batch: Any, forecast: LossForecast | None) -> tuple[float, float | None]:
+    def _predict(self, batch: Any) -> tuple[bool, Callable[[], float], Callable[[], float] | None]:
         """PREDICT; when probing fails, the weights are as before and the batch serves a full step instead."""
         try:
-            return cycle.predict(self._parts, batch), None
+            result = cycle.predict(self._c, batch)
         except Exception as error:  # noqa: BLE001 (whatever the user's loss function raises)
-            recovery.probe_failed(self._parts, error)
-            self._parts.precision.enter(Phase.FULL)
-            return self._full(batch, Phase.FULL, forecast)
+            recovery.probe_failed(self._c, error)
+            self._c.precision.enter(Phase.FULL)
+            return self._full(batch, Phase.FULL)
+        loss = result.loss
+        assert loss is not None, "PREDICT probes every jump"
+        return result.kept, lambda: loss, None
 
-    def _full(self, batch: Any, phase: Phase, forecast: LossForecast | None) -> tuple[float, float | None]:
+    def _full(self, batch: Any, phase: Phase) -> tuple[bool, Callable[[], float], Callable[[], float] | None]:
         """WARMUP, FULL, CORRECT: one micro-batch, and what follows from an update."""
-        parts = self._parts
-        outcome = recovery.run_with_retries(parts, batch)
+        if not self._c.reads_at_once and not self._c.is_baseline and self.num_calls == 0:
+            self._c.outer.take_snapshot()  # what turns out not finite a cycle later is undone, in the first cycle too
+        outcome = recovery.run_with_retries(self._c, batch)
         if outcome.updated:
-            self._updated(outcome, phase, forecast)
-        elif outcome.fault is not None and not parts.plain:
-            recovery.skipped(parts, outcome)
-        return outcome.loss, outcome.grad_norm
+            self._updated(outcome, phase)
+        elif outcome.fault is not None and not self._c.is_baseline:
+            recovery.skipped(self._c, outcome)
+        return False, outcome.read_loss, outcome.read_grad_norm
 
-    def _updated(self, outcome: FullOutcome, phase: Phase, forecast: LossForecast | None) -> None:
-        parts = self._parts
-        parts.controller.full_step_done()
-        batches, parts.moving.update_batches = parts.moving.update_batches, []
-        if parts.plain:
-            if parts.controller.cycle_done:
-                parts.controller.start_cycle()
+    def _updated(self, outcome: FullOutcome, phase: Phase) -> None:
+        c = self._c
+        c.controller.full_step_done()
+        if c.is_baseline:
+            if c.controller.cycle_done:
+                c.controller.start_cycle()
             return
-        parts.moving.skips_in_row = 0
-        parts.moving.max_lr = max(parts.moving.max_lr, parts.full.lr)
+        batches, c.state.update_batches = c.state.update_batches, []
+        assert outcome.row is not None, "a guarded update measures its step"
+        c.readings.add(outcome.row)
+        c.history.add(c.controller.step, c.full.lr, c.controller.cycle_frac, phase)
+        if c.reads_at_once:
+            c.state.skips_in_row = 0
         for each in batches:
-            parts.probe.keep(each)
-        self._observe(outcome, phase, forecast)
-        if parts.correct.must_roll_back(outcome.loss):
-            recovery.roll_back_jump(parts, f"loss left the forecast's band by {parts.correct.excess():.4g}")
-            return
-        if parts.config.correct.undo_reversed and parts.correct.just_decided:
-            cycle.undo_reversed(parts)
-        mean, scale = (None, None) if forecast is None else (forecast.mean, forecast.scale)
-        if not recovery.act_on(parts, parts.monitor.check(outcome.loss, mean, scale, outcome.grad_norm)):
-            parts.ledger.lap("control")
-            memory_layers.end_step(parts, batches, outcome.loss)
-        memory_layers.after_update(parts)
-        parts.ledger.lap("control")
-
-    def _observe(self, outcome: FullOutcome, phase: Phase, forecast: LossForecast | None) -> None:
-        """Tell everyone who learns from full steps, in numbers."""
-        parts = self._parts
-        if parts.moving.steps_since_jump is not None:
-            parts.moving.steps_since_jump += 1
-        forecast_z = None if forecast is None else (outcome.loss - forecast.mean) / forecast.scale
-        parts.trend.observe(outcome.loss)
-        parts.gate.observe(outcome.loss)
-        grad_norm = math.nan if outcome.grad_norm is None else outcome.grad_norm
-        parts.health.observe(outcome.loss, grad_norm, outcome.group_grad_norms, forecast_z)
-        parts.ledger.lap("control")
-        parts.predictor.observe(
-            StepFacts(
-                step=parts.controller.step,
-                loss=outcome.loss,
-                grad_norm=grad_norm,
-                group_grad_norms=outcome.group_grad_norms,
-                lr_frac=parts.lr_frac,
-                progress=parts.progress,
-                phase=phase,
-                cycle_frac=parts.controller.cycle_frac,
-                steps_since_jump=parts.moving.steps_since_jump,
-            )
-        )
-        parts.ledger.lap("predictor")
+            c.probe.keep(each)
+        recovery.count_retry(c)
+        c.ledger.lap("control")
+        memory_layers.end_step(c, batches)
+        c.ledger.lap("control")
+        memory_layers.after_update(c)
 
     def finish(self) -> None:
         """End of the data: an open fork is given up (the branch under way is an ordinary run), nothing is written."""
-        if self._stretch.num_calls:
-            self._parts.sink(self._stretch)
-            self._stretch = PhaseRecord(self.phase, self.num_calls + 1, 0, 0.0)
-        self._parts.moving.fork = None
-        self._parts.moving.update_batches = []
-        self._parts.full.forget()
+        self._send()
+        self._end_stretch(self.phase)
+        self._c.state.fork = None
+        self._c.state.update_batches = []
+        self._c.full.forget()
 
     def save(self, path: str | Path) -> None:
         """Write everything needed to continue bit for bit: model, optimizer, predictor, random streams, position.
@@ -207,7 +216,8 @@ class HybridTrainer:
         Raises:
             DiskError: no space, or the folder cannot be written; an older file at `path` stays as it was.
         """
-        persistence.save(self._parts, Path(path))
+        self._send()
+        checkpoint.save(self._c, Path(path))
 
     def load(self, path: str | Path) -> None:
         """Continue from a file written by `save`, in a trainer built the same way.
@@ -215,32 +225,68 @@ class HybridTrainer:
         Raises:
             CheckpointError: the file is damaged, of a newer schema, or of another predictor or model.
         """
-        persistence.load(self._parts, Path(path))
-        self._stretch = PhaseRecord(self.phase, self.num_calls + 1, 0, 0.0)
+        checkpoint.load(self._c, Path(path))
+        self._unsent = []
+        self._forecasts = []
+        self._stretch = _Stretch(self.phase, self.num_calls + 1)
 
     def summary(self) -> dict[str, Any]:
         """Phases, counters, seconds, confidence and the predictor's own account, as plain values."""
-        parts = self._parts
-        ledger = parts.ledger.summary()
-        if parts.plain:
+        c = self._c
+        ledger = c.ledger.summary()
+        if c.is_baseline:
             return ledger | {"confidence": None, "predictor": {"name": "none"}}
-        account = dict(parts.predictor.summary())
-        fall = {"sigmas": parts.gate.fall.fall_sigmas, "passed": parts.gate.fall.passed}
+        account = dict(c.predictor.summary())
+        progress = {"sigmas": c.gate.progress.fall_sigmas, "passed": c.gate.progress.passed}
         confidence = account.pop("confidence", None)
         return ledger | {
             "confidence": confidence,
-            "predictor": {"name": parts.predictor.name, "fall": fall, **account},
+            "predictor": {"name": c.predictor.name, "fall": progress, **account},
         }
 
+    def _save_when_due(self, phase: Phase) -> None:
+        """The automatic checkpoint comes after the records: a kill leaves no checkpoint ahead of the log."""
+        if checkpoint.is_due(self._c):
+            self._send()
+            checkpoint.save_due(self._c, phase)
+
     def _emit(self, result: StepResult, lr: float) -> None:
-        parts = self._parts
-        values = {name: getattr(result, name) for name in _RESULT_FIELDS}
-        parts.sink(StepRecord(step=self.num_updates, call=self.num_calls, lr=lr, **values))
+        """Records of one call; where numbers are read once a cycle, the step's record waits for them."""
         if result.phase is not self._stretch.phase:
-            parts.sink(self._stretch)
-            self._stretch = PhaseRecord(result.phase, self.num_calls, 0, 0.0)
-            memory_layers.record(parts, result.phase)
-        before = self._stretch
-        self._stretch = PhaseRecord(
-            before.phase, before.first_call, before.num_calls + 1, before.wall_s + result.wall_s
-        )
+            self._end_stretch(result.phase)
+            if not self._is_silent:
+                memory_layers.record(self._c, result.phase)
+        self._stretch.num_calls += 1
+        self._stretch.wall_s += result.wall_s
+        if self._is_silent:
+            return
+        self._unsent.append((result, self.num_updates, self.num_calls, lr))
+        if self._c.reads_at_once or self._c.is_baseline or self._c.history.num_unread == 0:
+            self._send()
+
+    def _end_stretch(self, phase: Phase) -> None:
+        """Calls go on in another phase, or end."""
+        stretch = self._stretch
+        if stretch.num_calls:
+            self._c.sink(PhaseRecord(stretch.phase, stretch.first_call, stretch.num_calls, stretch.wall_s))
+        self._stretch = _Stretch(phase, max(1, self.num_calls))
+
+    def _send(self) -> None:
+        """Hand the sink the records of steps that wait."""
+        unsent, self._unsent = self._unsent, []
+        for result, step, call, lr in unsent:
+            self._c.sink(
+                StepRecord(
+                    step=step,
+                    call=call,
+                    phase=result.phase,
+                    loss=result.loss,
+                    was_predicted=result.was_predicted,
+                    predicted_loss=result.predicted_loss,
+                    confidence=result.confidence,
+                    grad_norm=result.grad_norm,
+                    lr=lr,
+                    num_backward=result.num_backward,
+                    wall_s=result.wall_s,
+                )
+            )

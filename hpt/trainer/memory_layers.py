@@ -4,32 +4,33 @@ from dataclasses import asdict
 from typing import Any
 
 from hpt.memory.cleanup import CleanUp
-from hpt.memory.thresholds import Alarm
+from hpt.memory.manager import MemoryAlarm
 from hpt.records import MemoryRecord, Phase
-from hpt.trainer import cycle, persistence
-from hpt.trainer.parts import Parts
+from hpt.trainer import checkpoint, cycle
+from hpt.trainer.components import Components
 from hpt.trainer.recovery import MIN_HORIZON_FACTOR, first_line
 
 
-def after_update(parts: Parts) -> None:
+def after_update(c: Components) -> None:
     """Layers 1, 2 and 4, once an update of the optimizer stands."""
-    parts.ledger.lap("control")
-    findings = parts.memory.after_update()
+    c.ledger.lap("control")
+    findings = c.memory.after_update()
     if findings.num_moved:
-        parts.event(
+        c.event(
             "parameters_moved",
             "parameters were replaced instead of written in place, which costs a copy of each",
             num_moved=findings.num_moved,
+            num_updates=findings.num_updates,
         )
     if findings.cleanup is not None:
-        _report(parts, findings.cleanup)
+        _report(c, findings.cleanup)
     for alarm in findings.alarms:
-        _answer(parts, alarm)
-    parts.ledger.lap("memory")
+        _answer(c, alarm)
+    c.ledger.lap("memory")
 
 
-def _report(parts: Parts, cleanup: CleanUp) -> None:
-    parts.event(
+def _report(c: Components, cleanup: CleanUp) -> None:
+    c.event(
         "memory_freed",
         f"{cleanup.freed_bytes} of {cleanup.idle_bytes} idle bytes given back",
         idle_bytes=cleanup.idle_bytes,
@@ -37,58 +38,57 @@ def _report(parts: Parts, cleanup: CleanUp) -> None:
     )
 
 
-def _answer(parts: Parts, alarm: Alarm) -> None:
-    used, limit = parts.memory.thresholds.used_bytes, parts.memory.thresholds.limit_of(alarm)
+def _answer(c: Components, alarm: MemoryAlarm) -> None:
+    used, limit = c.memory.thresholds.used_bytes, c.memory.thresholds.limit_of(alarm)
     where = f"{used} bytes of memory are in use, threshold {limit}"
-    if alarm is Alarm.WARN:
-        parts.event("memory_warning", where, used_bytes=used)
-    elif alarm is Alarm.DEGRADE:
-        done = parts.degradation.step_down()
-        if parts.degradation.halves_horizon:
-            parts.moving.horizon_factor = max(MIN_HORIZON_FACTOR, parts.moving.horizon_factor * 0.5)
-        parts.event("memory_degraded", f"{where}; {done}", rung=parts.degradation.rung, used_bytes=used)
+    if alarm is MemoryAlarm.WARN:
+        c.event("memory_warning", where, used_bytes=used)
+    elif alarm is MemoryAlarm.DEGRADE:
+        done = c.degradation.step_down()
+        if c.degradation.halves_horizon:
+            c.state.horizon_factor = max(MIN_HORIZON_FACTOR, c.state.horizon_factor * 0.5)
+        c.event("memory_degraded", f"{where}; {done}", rung=c.degradation.rung, used_bytes=used)
     else:
-        parts.moving.save_soon = True
-        parts.event("memory_emergency", f"{where}; a checkpoint follows this call", used_bytes=used)
+        c.state.save_soon = True
+        c.event("memory_emergency", f"{where}; a checkpoint follows this call", used_bytes=used)
 
 
-def record(parts: Parts, phase: Phase) -> None:
+def record(c: Components, phase: Phase) -> None:
     """Layer 3: one reading at a change of phase."""
-    if parts.config.memory.record_phases and not parts.plain:
-        parts.sink(MemoryRecord(call=parts.moving.num_calls, phase=phase, **asdict(parts.memory.read())))
+    if not c.is_baseline:
+        c.sink(MemoryRecord(call=c.state.num_calls, phase=phase, **asdict(c.memory.read())))
 
 
-def end_step(parts: Parts, batches: list[Any], loss: float) -> None:
+def end_step(c: Components, batches: list[Any]) -> None:
     """What follows a full step that stands; without memory for it the cycle is given up, the step is not."""
     try:
-        cycle.after_step(parts, batches, loss)
+        cycle.after_step(c, batches)
     except Exception as error:
-        if not parts.memory.recover(error):
+        if not c.memory.recover(error):
             raise
-        _give_up_cycle(parts, error)
+        _give_up_cycle(c, error)
 
 
-def _give_up_cycle(parts: Parts, error: BaseException) -> None:
-    moving = parts.moving
-    moving.fork = None
-    moving.proposal = moving.facts = None
-    if moving.snapshot is not None and not moving.snapshot.is_whole:
-        moving.snapshot = None
-    parts.event("out_of_memory", f"{first_line(error)}; this cycle's jump is given up, training goes on")
-    parts.trajectory.begin_cycle()
-    parts.controller.forced_full()
+def _give_up_cycle(c: Components, error: BaseException) -> None:
+    c.state.fork = None
+    c.state.proposal = c.state.stats = None
+    if c.outer.snapshot is not None and not c.outer.snapshot.is_whole:
+        c.outer.snapshot = None
+    c.event("out_of_memory", f"{first_line(error)}; this cycle's jump is given up, training goes on")
+    c.outer.begin_cycle()
+    c.controller.forced_full()
 
 
-def save_when_asked(parts: Parts, phase: Phase) -> None:
+def save_when_asked(c: Components, phase: Phase) -> None:
     """The emergency checkpoint, after the call that raised the alarm."""
-    if not parts.moving.save_soon or parts.full.accumulating:
+    if not c.state.save_soon or c.full.accumulating:
         return
-    parts.moving.save_soon = False
-    if parts.folder is None:
-        parts.event("emergency_checkpoint_impossible", "checkpoint.dir is not set, so nothing was saved")
+    c.state.save_soon = False
+    if c.folder is None:
+        c.event("emergency_checkpoint_impossible", "checkpoint.dir is not set, so nothing was saved")
         return
-    parts.ledger.begin()
-    path = persistence.save_now(parts)
-    parts.ledger.extend(phase)
+    c.ledger.begin()
+    path = checkpoint.save_now(c)
+    c.ledger.extend(phase)
     if path is not None:
-        parts.event("emergency_checkpoint", f"state saved to {path}", path=path)
+        c.event("emergency_checkpoint", f"state saved to {path}", path=path)

@@ -11,9 +11,15 @@ from typing import Any
 
 import torch
 
-from hpt.memory.host import host_limit_bytes, used_host_bytes
 from hpt.memory.peak import PeakMeter
-from hpt.memory.probe import describe_sources, is_gpu, limit_bytes, read_memory
+from hpt.memory.probe import (
+    describe_sources,
+    host_limit_bytes,
+    is_gpu,
+    limit_bytes,
+    read_memory,
+    used_host_bytes,
+)
 from hpt.records import EventRecord, JumpRecord, MemoryRecord, Phase, jsonable
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import Forced, config_of, held_bytes, model_of, plain_values, workload_of

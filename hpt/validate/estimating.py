@@ -15,8 +15,7 @@ import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from hpt.memory.budget import Plan, plan_for
-from hpt.memory.estimate import LIMITS, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like
+from hpt.memory.estimate import LIMITS, FittingPlan, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like, plan_for
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import config_of, model_of, results_of, workload_of
 from hpt.validate.plan import DTYPES, ValidationJob
@@ -83,7 +82,7 @@ def plan_job(job: ValidationJob, budget_bytes: float, wanted_batch: int) -> dict
     }
 
 
-def _answer(job: ValidationJob, chosen: Plan | None, tried: list[Plan]) -> str:
+def _answer(job: ValidationJob, chosen: FittingPlan | None, tried: list[FittingPlan]) -> str:
     if chosen is None:
         least = min(one.least_budget_bytes for one in tried)
         return (

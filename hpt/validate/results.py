@@ -79,7 +79,7 @@ def step_s(arm: ValidationResult) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Slope:
+class GrowthSlope:
     """Bytes per step: the estimate, and both ends of its 95 % interval."""
 
     per_step: float
@@ -88,15 +88,15 @@ class Slope:
     num_steps: int
 
 
-def growth(arm: ValidationResult) -> Slope | None:
+def growth(arm: ValidationResult) -> GrowthSlope | None:
     """Growth after warm-up over like steps: FULL ones from the third cycle on, when everything was allocated once."""
     like = [step for step in arm.steps if step["phase"] == "FULL" and step["step"] > 2 * FULL_STEPS]
     known = [(float(step["call"]), float(use)) for step in like if (use := in_use(step)) is not None]
     return slope_of([call for call, _ in known], [use for _, use in known]) if len(known) == len(like) else None
 
 
-def slope_of(steps: Sequence[float], values: Sequence[float]) -> Slope | None:
-    """Slope of values over steps; None with fewer than MIN_STEPS of them."""
+def slope_of(steps: Sequence[float], values: Sequence[float]) -> GrowthSlope | None:
+    """GrowthSlope of values over steps; None with fewer than MIN_STEPS of them."""
     count = len(steps)
     if count < MIN_STEPS:
         return None
@@ -106,9 +106,9 @@ def slope_of(steps: Sequence[float], values: Sequence[float]) -> Slope | None:
     residuals = y - y.mean() - slope * centred
     square = float(residuals @ residuals)
     if square == 0.0:
-        return Slope(slope, slope, slope, count)
+        return GrowthSlope(slope, slope, slope, count)
     r = max(0.0, float(residuals[1:] @ residuals[:-1]) / square)
     freedom = max(3.0, count * (1.0 - r) / (1.0 + r)) - 2.0
     error = math.sqrt(square / freedom / float(centred @ centred))
     half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2.0)) * error
-    return Slope(slope, slope - half, slope + half, count)
+    return GrowthSlope(slope, slope - half, slope + half, count)

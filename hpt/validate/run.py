@@ -84,7 +84,7 @@ def run_job(job: ValidationJob, folder: Path, on_line: OnLine) -> list[Validatio
     lines, finished = folder / f"{stem}.jsonl", folder / f"{stem}.done.json"
     if _was_finished(job, finished):
         return _results(job, list(read_lines(lines)), 0, "")
-    log = LineLog(lines, lambda *_: False)
+    log = LineLog(lines, lambda _index, _line: False)
 
     def keep(_: ChildJob, line: dict[str, Any]) -> None:
         log.append(json.dumps(line, allow_nan=False))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hpt.workloads.schedule import warmup_linear
+from hpt.workloads.optimizer import warmup_linear
 
 
 class Workload(ABC):

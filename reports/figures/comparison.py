@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 
 from reports.comparisons import measured_arms
 from reports.evidence import Source
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, file_name, plain_log_axis
-from reports.numbers import plain
+from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, look, plain_log_axis
+from reports.formatting import file_name, plain
+from reports.page import Figure
 from reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
-from reports.view import Figure
 
 ROLES = {"method": 1, "control": 2, "calibration": 7}
 """Colour and marker by role."""
@@ -65,13 +65,7 @@ def draw_ratios(source: Source, tag: str) -> Figure | None:
         f"Largest: {best[0]} at {plain(float(best[2]['value']))}.{unseen}"
     )
     return draw(
-        f"ratios_{tag}",
-        f"Work ratio to the {base}",
-        alt,
-        data,
-        paint,
-        (source,),
-        height_inches=0.24 * len(rows) + 1.6,
+        f"ratios_{tag}", f"Work ratio to the {base}", alt, data, paint, (source,), height_inches=0.24 * len(rows) + 1.6
     )
 
 
@@ -147,7 +141,7 @@ def draw_reliability(source: Source, tag: str) -> Figure | None:
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="honest")
         for index, (name, found) in enumerate(tables.items()):
             x, y = [row["mean_confidence"] for row in found], [row["good_frac"] for row in found]
-            axes.plot(x, y, label=name, color=COLOURS[index], marker=MARKERS[index], linestyle=DASHES[index])
+            axes.plot(x, y, label=name, **look(index))
         axes.set(
             xlabel="confidence before the jump",
             ylabel="share of jumps that were good",
@@ -169,14 +163,7 @@ def draw_pairs(source: Source, pairs: pd.DataFrame) -> Figure:
         for seed in seeds:
             part = pairs[pairs["seed"] == seed].set_index("arm")["final_loss"].reindex(arms).dropna()
             index = seeds.index(seed) % len(COLOURS)
-            axes.plot(
-                [arms.index(arm) for arm in part.index],
-                part.to_numpy(),
-                label=f"seed {seed}",
-                color=COLOURS[index],
-                marker=MARKERS[index],
-                linestyle=DASHES[index],
-            )
+            axes.plot([arms.index(arm) for arm in part.index], part.to_numpy(), label=f"seed {seed}", **look(index))
         axes.set_xticks(range(len(arms)), arms)
         axes.set(ylabel="validation loss, nats", xlim=(-0.4, len(arms) - 0.6))
         axes.legend()

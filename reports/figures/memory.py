@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from reports.figures.style import COLOURS, DASHES, MARKERS, draw, file_name
+from reports.figures.style import draw, look
+from reports.formatting import file_name, num_bytes
 from reports.memory_runs import Validation
-from reports.numbers import num_bytes
-from reports.view import Figure
+from reports.page import Figure
 
 MIB = 2**20
 SHADED_ARM = "hybrid"
@@ -33,13 +33,7 @@ def draw_steps(validation: Validation, frame: pd.DataFrame) -> Figure:
         for index, arm in enumerate(arms):
             part = wanted[wanted["arm"] == arm]
             axes.plot(
-                part["call"],
-                part["in_use_bytes"] / MIB,
-                label=arm,
-                color=COLOURS[index],
-                linestyle=DASHES[index],
-                marker=MARKERS[index],
-                markevery=max(1, len(part) // 8),
+                part["call"], part["in_use_bytes"] / MIB, label=arm, **look(index), markevery=max(1, len(part) // 8)
             )
         axes.set(xlabel="call of the trainer", ylabel=f"{validation.measured.split(' (')[0]}, MiB")
         shades = [

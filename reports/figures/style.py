@@ -18,7 +18,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from reports.evidence import Source
-from reports.view import Figure
+from reports.page import Figure
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -85,6 +85,6 @@ def plain_log_axis(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def file_name(text: str) -> str:
-    """Text as part of a file's name."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)
+def look(index: int) -> dict[str, Any]:
+    """Colour, marker and dashes of a figure's line."""
+    return {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": DASHES[index]}

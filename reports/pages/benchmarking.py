@@ -4,19 +4,28 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports import regression
-from reports.achieved import verdicts
+from hpt.errors import NothingMeasured
+from reports import step_time
+from reports.claims import claims, original
 from reports.evidence import Evidence, Source
-from reports.figures.profiles import draw_parts
-from reports.figures.timings import draw_horizons, draw_spread
+from reports.figures.benchmarks import draw_horizons, draw_parts, draw_spread
+from reports.formatting import NOT_MEASURED, code, count, harmless, interval, percent, plain, ratio, seconds, table
 from reports.kinds import ALARMS, OVERHEAD, PREDICTION, PROFILE, TIMING, WALL
-from reports.markdown_text import code, harmless, table
-from reports.numbers import NOT_MEASURED, count, interval, percent, plain, ratio, seconds
-from reports.originals import claims, original
-from reports.pages import step_time
-from reports.timings import CONTROL, LOW_VARIANCE_FRAC, SCENARIOS, Line, Timings, by_preset, horizon_line, steady_share
-from reports.training_runs import covered_step, full_overhead
-from reports.view import Figure, Links, Missing, Page, absent, counted
+from reports.page import Figure, Links, Missing, Page, absent, counted
+from reports.step_time import covered_step, full_overhead
+from reports.targets import verdicts
+from reports.timings import (
+    CONTROL,
+    LOW_VARIANCE_FRAC,
+    SCENARIOS,
+    FittedLine,
+    Timings,
+    before,
+    by_preset,
+    compared,
+    horizon_line,
+    steady_share,
+)
 
 NAME = "PHASE_2_BENCHMARKING_REPORT"
 KINDS = (TIMING, OVERHEAD, PROFILE)
@@ -38,6 +47,7 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="Phase 2: benchmarking report",
+        question="What do the parts cost, and where does a step's time go?",
         summary=_summary(runs, overhead, evidence, links, counted(judged)),
         verdicts=judged,
         sources=[*(one.source for one in runs.values()), *profiles, *found],
@@ -88,13 +98,10 @@ def _summary(
             lines.append(f"A predicted step, `{preset}` preset: {NOT_MEASURED}.")
             continue
         gain = original()["per_step_measured_s"] / line.slope_s
-        compared = (
-            f", {plain(gain)} times less than the original's code takes ({links.claim})"
-            if preset == "reference"
-            else ""
-        )
+        also = f", {plain(gain)} times less than the original's code takes ({links.claim})"
         lines.append(
-            f"A predicted step, `{preset}` preset: {seconds(line.slope_s)}{compared} ({links.to(timings.source)})."
+            f"A predicted step, `{preset}` preset: {seconds(line.slope_s)}{also if preset == REFERENCE else ''} "
+            f"({links.to(timings.source)})."
         )
     if overhead is None:
         lines.append(f"Overhead of the trainer in a full step: {NOT_MEASURED}.")
@@ -109,9 +116,9 @@ def _summary(
     lines.append(
         f"A step that a jump covers, against a full step: {NOT_MEASURED}."
         if covered is None
-        else f"A step that a jump covers costs {percent(covered.share)} of a full step, jump and probes included; "
+        else f"A step that a jump covers costs {percent(covered[0])} of a full step, jump and probes included; "
         f"whether it is worth one is another question, see {links.page('EVALUATION_REPORT', 'the evaluation')} "
-        f"({links.to(covered.source)})."
+        f"({links.to(covered[1])})."
     )
     return lines
 
@@ -143,45 +150,62 @@ def _preset(preset: str, timings: Timings, links: Links) -> dict[str, object]:
 
 def _changes(evidence: Evidence, runs: dict[str, Timings], links: Links) -> list[dict[str, str]]:
     """Against the run before, for presets that were measured more than once."""
-    pairs = ((name, one.source, regression.before(evidence, one.source)) for name, one in runs.items())
+    pairs = ((name, one.source, before(evidence, one.source)) for name, one in runs.items())
     return [
-        {"name": name, "table": regression.section(old, new, links), "link": links.every([old, new])}
+        {"name": name, "table": _change_table(old, new, links), "link": links.every([old, new])}
         for name, new, old in pairs
         if old is not None
     ]
 
 
+def _change_table(old: Source, new: Source, links: Links) -> str:
+    """Ratios with verdicts, or why there are none."""
+    try:
+        found = compared(old, new)
+    except NothingMeasured as error:
+        return f"Not comparable with {links.to(old)}: {harmless(error)} ({links.to(new)})."
+    rows = [
+        {
+            "scenario": code(row.name),
+            "before": seconds(row.old_s),
+            "now": seconds(row.new_s),
+            "now over before": f"{ratio(row.ratio)} {interval(row.low, row.high)}",
+            "verdict": f"**{harmless(row.verdict)}**",
+        }
+        for row in found.rows
+    ]
+    return table(rows, links.every([old, new]))
+
+
 def _scenario_table(timings: Timings, links: Links) -> str:
-    link = links.to(timings.source)
     names = [*SCENARIOS, *(str(name) for name in timings.rows.index if name not in {*SCENARIOS, CONTROL})]
-    rows: list[list[str]] = []
-    for name in names:
-        if name not in timings.rows.index:
-            rows.append([code(name), *[NOT_MEASURED] * 9, link])
-            continue
-        row = timings.rows.loc[name]
-        low, high = row["low_s"], row["high_s"]
-        ends = f"{seconds(low)} to {seconds(high)}" if pd.notna(low) else "no interval"
-        rows.append(
-            [
-                code(name),
-                seconds(float(row["median_s"])),
-                ends,
-                seconds(float(row["mean_s"])),
-                seconds(float(row["std_s"])) if pd.notna(row["std_s"]) else "-",
-                f"{seconds(float(row['p5_s']))} to {seconds(float(row['p95_s']))}",
-                f"{row['num_values']} in {row['num_processes']}",
-                str(row["num_outliers"]),
-                percent(float(row["cv_frac"])) if pd.notna(row["cv_frac"]) else "-",
-                f"{seconds(float(row['median_s']) / int(row['num_units']))} per {harmless(row['unit'])}",
-                link,
-            ]
-        )
-    head = ["scenario", "median", "95 % interval", "mean", "std", "5th to 95th percentile", "values in processes"]
-    return table([*head, "outliers", "variation", "unit cost", "source"], rows)
+    return table([_scenario_row(name, timings) for name in names], links.to(timings.source))
 
 
-def _line_text(line: Line, timings: Timings, links: Links) -> str:
+def _scenario_row(name: str, timings: Timings) -> dict[str, str]:
+    names = ("median", "95 % interval", "mean", "std", "5th to 95th percentile", "values in processes", "outliers")
+    if name not in timings.rows.index:
+        return {"scenario": code(name)} | dict.fromkeys((*names, "variation", "unit cost"), NOT_MEASURED)
+    row = timings.rows.loc[name]
+    has_ends, has_spread = pd.notna(row["low_s"]), pd.notna(row["std_s"])
+    cells = (
+        seconds(float(row["median_s"])),
+        f"{seconds(row['low_s'])} to {seconds(row['high_s'])}" if has_ends else "no interval",
+        seconds(float(row["mean_s"])),
+        seconds(float(row["std_s"])) if has_spread else "-",
+        f"{seconds(float(row['p5_s']))} to {seconds(float(row['p95_s']))}",
+        f"{row['num_values']} in {row['num_processes']}",
+        str(row["num_outliers"]),
+    )
+    return {
+        "scenario": code(name),
+        **dict(zip(names, cells, strict=True)),
+        "variation": percent(float(row["cv_frac"])) if has_spread else "-",
+        "unit cost": f"{seconds(float(row['median_s']) / int(row['num_units']))} per {harmless(row['unit'])}",
+    }
+
+
+def _line_text(line: FittedLine, timings: Timings, links: Links) -> str:
     source = links.to(timings.source)
     macs = timings.rows["macs"].dropna()
     work = f"; {plain(float(macs.iloc[0]) / 1e3)} thousand multiply-adds a predicted step" if len(macs) else ""
@@ -194,41 +218,27 @@ def _line_text(line: Line, timings: Timings, links: Links) -> str:
 def _claim_table(runs: dict[str, Timings], links: Links) -> str:
     """Claimed, measured for the original, measured here at the same dimensions, and the ratio."""
     timings = runs.get(REFERENCE) or runs.get("default")
-    known = original()["benchmarks"]
-    link = links.claim if timings is None else f"{links.claim}, {links.to(timings.source)}"
-    rows: list[list[str]] = []
+    known, rows = original()["benchmarks"], list[dict[str, str]]()
     for name in SCENARIOS:
-        facts = known.get(name, {})
         here = None if timings is None or not _has_same_dimensions(name, timings) else timings.median_s(name)
-        there = facts.get("measured_s")
-        gain = None if here is None or there is None else there / here
-        rows.append(
-            [
-                code(name),
-                seconds(facts["claimed_s"]) if "claimed_s" in facts else "no claim",
-                "not there" if there is None else seconds(there),
-                seconds(here),
-                "-" if gain is None else ratio(gain),
-                harmless(facts.get("note", "")),
-                link,
-            ]
-        )
+        facts = known.get(name, {})
+        claimed = seconds(facts["claimed_s"]) if "claimed_s" in facts else "no claim"
+        rows.append(_claim_row(code(name), claimed, facts.get("measured_s"), here, facts.get("note", "")))
     line = None if timings is None or timings.preset != REFERENCE else horizon_line(timings)
-    slope = None if line is None else line.slope_s
-    there = float(original()["per_step_measured_s"])
-    rows.append(
-        [
-            "a predicted step (slope)",
-            seconds(original()["per_step_claimed_s"]),
-            seconds(there),
-            seconds(slope),
-            "-" if slope is None else ratio(there / slope),
-            "",
-            link,
-        ]
-    )
-    head = ["scenario", "claimed by the original", "measured for the original", "measured here", "original over here"]
-    return table([*head, "note", "source"], rows)
+    claimed, there = seconds(original()["per_step_claimed_s"]), float(original()["per_step_measured_s"])
+    rows.append(_claim_row("a predicted step (slope)", claimed, there, None if line is None else line.slope_s, ""))
+    return table(rows, links.claim if timings is None else f"{links.claim}, {links.to(timings.source)}")
+
+
+def _claim_row(name: str, claimed: str, there: float | None, here: float | None, note: str) -> dict[str, str]:
+    return {
+        "scenario": name,
+        "claimed by the original": claimed,
+        "measured for the original": "not there" if there is None else seconds(there),
+        "measured here": seconds(here),
+        "original over here": "-" if here is None or there is None else ratio(there / here),
+        "note": harmless(note),
+    }
 
 
 def _has_same_dimensions(name: str, timings: Timings) -> bool:
@@ -238,15 +248,15 @@ def _has_same_dimensions(name: str, timings: Timings) -> bool:
 
 def _confidence(runs: dict[str, Timings], links: Links) -> str:
     rows = [
-        [
-            preset,
-            seconds(one.median_s("confidence/cached")),
-            seconds(one.median_s("confidence/uncached")),
-            links.to(one.source),
-        ]
+        {
+            "preset": preset,
+            "cached": seconds(one.median_s("confidence/cached")),
+            "computed": seconds(one.median_s("confidence/uncached")),
+            "source": links.to(one.source),
+        }
         for preset, one in runs.items()
     ]
-    return table(["preset", "cached", "computed", "source"], rows)
+    return table(rows)
 
 
 def _missing(

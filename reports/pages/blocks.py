@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.achieved import targets, verdict_of
 from reports.evidence import Evidence
-from reports.markdown_text import harmless, table
-from reports.numbers import NOT_MEASURED
+from reports.formatting import NOT_MEASURED, harmless, table
+from reports.page import Links, Page, counted, verdict_table
 from reports.pages import benchmarking, evaluation, validation
-from reports.view import Links, Page, counted
+from reports.targets import targets, verdict_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +34,36 @@ CHOSEN = (benchmarking.NAME, validation.NAME, evaluation.NAME)
 def readme(evidence: Evidence, pages: Sequence[Page], links: Links) -> str:
     """Headline findings of the reports, and the targets with what was measured for them."""
     lines = ["What was measured, each number with the run it comes from; the reports have the rest."]
+    ending = f": {NOT_MEASURED}."
     for page in pages:
         if page.name in CHOSEN:
             lines += ["", f"**{links.page(page.name, page.title)}**", ""]
-            lines += [f"- {line}" for line in page.summary if not line.endswith(f": {NOT_MEASURED}.")]
-            lacking = [
-                line.removesuffix(f": {NOT_MEASURED}.") for line in page.summary if line.endswith(f": {NOT_MEASURED}.")
-            ]
+            lines += [f"- {line}" for line in page.summary if not line.endswith(ending)]
+            lacking = [line.removesuffix(ending) for line in page.summary if line.endswith(ending)]
             lines += [f"- Not measured: {'; '.join(lacking)}."] if lacking else []
-    measured = [one for one in (verdict_of(target, evidence) for target in targets()) if one.word != NOT_MEASURED]
-    rows = [[one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources)] for one in measured]
-    if rows:
-        lines += ["", table(["target", "must", "measured", "verdict", "evidence"], rows)]
     aims = [verdict_of(target, evidence) for target in targets()]
+    measured = [one for one in aims if one.word != NOT_MEASURED]
+    lines += ["", verdict_table(measured, links, "target", "must")] if measured else []
     lines += ["", f"Targets: {counted(aims)} ({links.target})."]
     return "\n".join(lines) + "\n"
 
 
 def engineering_spec(evidence: Evidence, links: Links) -> str:
     """Every target: the original's figure, what must be reached, what was, and where it was measured."""
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for target in targets():
         one = verdict_of(target, evidence)
         where = [f"{harmless(source.provenance.where)}, {source.provenance.day}" for source in one.sources]
         rows.append(
-            [
-                target["what"],
-                target["reference"],
-                target["must"],
-                target["then"],
-                one.measured,
-                f"**{one.word}**",
-                "; ".join(where) or "-",
-                links.every(one.sources) or links.target,
-            ]
+            {
+                "target": target["what"],
+                "original": target["reference"],
+                "must": target["must"],
+                "and then": target["then"],
+                "achieved": one.measured,
+                "verdict": f"**{one.word}**",
+                "measured on": "; ".join(where) or "-",
+                "evidence": links.every(one.sources) or links.target,
+            }
         )
-    head = ["target", "original", "must", "and then", "achieved", "verdict", "measured on", "evidence"]
-    return table(head, rows) + "\n"
+    return table(rows) + "\n"

@@ -2,29 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 
-from reports.achieved import verdicts
+from reports.claims import claims
 from reports.comparisons import (
     DEFAULT_ARM,
     WORKLOADS,
     Finding,
-    Worth,
     best_known,
     budget_of,
     comparisons,
     default_arm,
     findings,
+    findings_in,
     measured_arms,
 )
 from reports.evidence import Evidence, Source
 from reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
-from reports.figures.style import file_name
+from reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
 from reports.kinds import COMPARISON, PREDICTION, TRAINING
-from reports.markdown_text import code, harmless, table
-from reports.numbers import DIVERGED, NOT_MEASURED, interval, plain, ratio
-from reports.originals import claims
-from reports.pages import compared, paired_runs
-from reports.tuning import LACKS, Standing, lack, of_baseline, of_pair
-from reports.view import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, Verdict, absent, counted
+from reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
+from reports.pages import comparison, paired_runs
+from reports.targets import verdicts
+from reports.tuning import LACKS, Standing, lack, of_baseline
 
 NAME = "EVALUATION_REPORT"
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
@@ -41,14 +39,15 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="Evaluation: does it pay?",
+        question="Does it pay against a tuned baseline?",
         summary=_summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
         sources=[*found, *([] if paired is None else [paired]), *runs],
         missing=_missing(evidence, found, paired),
         figures={one.name: one for one in figures},
         values={
-            "comparisons": [compared.section(one, links) for one in found],
-            "has_tuned": any(compared.has_tuned(one) for one in found),
+            "comparisons": [comparison.section(one, links) for one in found],
+            "has_tuned": any(comparison.has_tuned(one) for one in found),
             "paired": None if paired is None else paired_runs.section(paired, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
@@ -56,28 +55,26 @@ def build(evidence: Evidence, links: Links) -> Page:
     )
 
 
-def _verdicts(source: Source) -> list[Verdict]:
+def _verdicts(source: Source) -> list[VerdictRow]:
     """The comparison's own words on every method."""
     return [
-        Verdict(
-            what=harmless(f"{name} on {workload} ({budget_of(source)})"),
+        VerdictRow(
+            what=harmless(f"{one.arm} on {one.workload} ({budget_of(source)})"),
             threshold="accelerates: interval above 1 and above the best control",
-            measured=f"{ratio(arm['measures']['work_ratio']['value'])} "
-            f"{interval(arm['measures']['work_ratio']['low'], arm['measures']['work_ratio']['high'])}, "
-            f"{harmless(arm['judgement']['verdict'])}{_in_brackets(lack(found, name))}",
-            word=_word(str(arm["judgement"]["verdict"]), of_pair(found, name)),
+            measured=f"{ratio(one.work_ratio['value'])} {interval(one.work_ratio['low'], one.work_ratio['high'])}, "
+            f"{harmless(one.stored['judgement']['verdict'])}{_in_brackets(lack(one.beside, one.arm))}",
+            word=_word(one),
             sources=(source,),
         )
-        for workload, found in source.document["workloads"].items()
-        for name, arm in measured_arms(found).items()
-        if arm["role"] == "method"
+        for one in findings_in(source)
+        if one.stored["role"] == "method"
     ]
 
 
-def _word(verdict: str, standing: Standing) -> str:
+def _word(one: Finding) -> str:
     """What settings that were not searched reach is only reported; what hurts stays said."""
-    word = WORDS.get(verdict, NOT_MEASURED)
-    return REPORTED if word == REACHED and standing is not Standing.CLOSED else word
+    word = WORDS.get(one.stored["judgement"]["verdict"], NOT_MEASURED)
+    return REPORTED if word == REACHED and one.standing is not Standing.CLOSED else word
 
 
 def _in_brackets(text: str) -> str:
@@ -94,14 +91,12 @@ def _figures(source: Source) -> list[Figure]:
 def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
     overall = _overall(evidence)
     hurt = [
-        f"{workload}: {name}{_in_brackets(lack(values, name))}"
-        for source in found
-        for workload, values in source.document["workloads"].items()
-        for name, arm in measured_arms(values).items()
-        if arm["role"] == "method" and arm["judgement"]["verdict"] == "hurts"
+        f"{one.workload}: {one.arm}{_in_brackets(lack(one.beside, one.arm))}"
+        for one in (one for source in found for one in findings_in(source))
+        if one.stored["role"] == "method" and one.stored["judgement"]["verdict"] == "hurts"
     ]
     return [
-        f"Over all workloads: {NOT_MEASURED}." if overall is None else compared.overall_line(overall, links),
+        f"Over all workloads: {NOT_MEASURED}." if overall is None else comparison.overall_line(overall, links),
         _default_line(evidence, links),
         _control_line(evidence, links),
         f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
@@ -139,76 +134,64 @@ def _workloads(evidence: Evidence) -> list[str]:
     return [*WORKLOADS, *sorted({one.workload for one in findings(evidence)} - set(WORKLOADS))]
 
 
-def _ratios(found: Mapping[str, Worth], links: Links, *, is_named: bool = False) -> str:
+def _ratios(found: Mapping[str, Finding], links: Links, *, is_named: bool = False) -> str:
     """Ratios by workload and where they are from; `is_named`: each with how its settings were found."""
     each = [
-        f"{harmless(name)} {ratio(one.value) if one.value else DIVERGED}"
-        f"{_in_brackets(_why_not(name, one)) if is_named else ''}"
+        f"{harmless(name)} {ratio(one.work_ratio['value']) if one.work_ratio['value'] else DIVERGED}"
+        f"{_in_brackets(_why_not(one)) if is_named else ''}"
         for name, one in found.items()
     ]
     return f"{', '.join(each)} ({links.every([one.source for one in found.values()])})"
 
 
-def _why_not(workload: str, worth: Worth) -> str:
+def _why_not(found: Finding) -> str:
     """Why a ratio is no target's value."""
-    lacking = lack(worth.source.document["workloads"][workload], DEFAULT_ARM)
-    return lacking or "tuned, no target"
+    return lack(found.beside, DEFAULT_ARM) or "tuned, no target"
 
 
 def _has_method(one: Finding) -> bool:
     """A control is one to something: those beside calibrations only have all of a comparison's controls elsewhere."""
-    arms = measured_arms(one.source.document["workloads"][one.workload])
-    return any(arm["role"] == "method" for arm in arms.values())
+    return any(arm["role"] == "method" for arm in measured_arms(one.beside).values())
 
 
 def _control_line(evidence: Evidence, links: Links) -> str:
     """The best control of each workload, from the comparison that is believed first."""
-    used: dict[str, Source] = {}
+    used: dict[str, Finding] = {}
     for one in findings(evidence):
         if one.stored["role"] == "control" and _has_method(one):
-            used.setdefault(one.workload, one.source)
+            used.setdefault(one.workload, one)
     against: list[str] = []
-    for workload, source in used.items():
-        values = source.document["workloads"][workload]
-        controls = [one for one in measured_arms(values).values() if one["role"] == "control"]
-        best = max(float(one["measures"]["work_ratio"]["value"]) for one in controls)
-        base = of_baseline(values)
+    for workload, one in used.items():
+        controls = [arm for arm in measured_arms(one.beside).values() if arm["role"] == "control"]
+        best = max(arm["measures"]["work_ratio"]["value"] for arm in controls)
+        base = of_baseline(one.beside)
         words = _in_brackets("" if base is Standing.CLOSED else f"baseline {LACKS[base]}")
         against.append(f"{harmless(workload)} {ratio(best) if best else DIVERGED}{words}")
     if not against:
         return f"Controls: {NOT_MEASURED}."
-    return f"Best control of each workload: {', '.join(against)} ({links.every(list(used.values()))})."
+    sources = links.every([one.source for one in used.values()])
+    return f"Best control of each workload: {', '.join(against)} ({sources})."
 
 
 def _run_table(runs: Sequence[Source], links: Links) -> str:
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for one in runs:
-        facts = one.document
-        loss = facts.get("final_loss")
+        facts, counters = one.document, one.document.get("counters") or {}
+        loss, updates = facts.get("final_loss"), facts.get("num_updates")
         rows.append(
-            [
-                harmless(facts["workload"]["name"]),
-                harmless(facts["config"]["predictor"]),
-                str(facts["seed"]),
-                str(facts["num_updates"]) if facts.get("num_updates") is not None else NOT_MEASURED,
-                NOT_MEASURED if not isinstance(loss, float) else plain(loss, 5),
-                plain((facts.get("counters") or {}).get("full_step_equivalents"), 5),
-                str((facts.get("counters") or {}).get("jumps_accepted", NOT_MEASURED)),
-                harmless(facts["status"]),
-                links.to(one),
-            ]
+            {
+                "workload": harmless(facts["workload"]["name"]),
+                "predictor": harmless(facts["config"]["predictor"]),
+                "seed": str(facts["seed"]),
+                "updates": NOT_MEASURED if updates is None else str(updates),
+                "validation loss": plain(loss, 5) if isinstance(loss, float) else NOT_MEASURED,
+                "full-step equivalents": plain(counters.get("full_step_equivalents"), 5),
+                "jumps kept": str(counters.get("jumps_accepted", NOT_MEASURED)),
+                "status": harmless(facts["status"]),
+                "source": links.to(one),
+            }
         )
-    head = [
-        "workload",
-        "predictor",
-        "seed",
-        "updates",
-        "validation loss",
-        "full-step equivalents",
-        "jumps kept",
-        "status",
-    ]
-    return table([*head, "source"], rows)
+    return table(rows)
 
 
 def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None) -> list[Missing]:
@@ -231,4 +214,4 @@ def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None)
 
 def _stored_instead(evidence: Evidence, workload: str) -> str:
     found = best_known(evidence, workload)
-    return "" if found is None else f"; stored: {_why_not(workload, found)}"
+    return "" if found is None else f"; stored: {_why_not(found)}"

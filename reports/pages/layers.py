@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports.claims import claims
 from reports.evidence import Evidence
+from reports.formatting import NOT_MEASURED, harmless, num_bytes, seconds, table
 from reports.kinds import MEMORY
-from reports.markdown_text import harmless, table
 from reports.memory_runs import WORDS, Validation, validations
-from reports.numbers import NOT_MEASURED, num_bytes, seconds
-from reports.originals import claims
-from reports.view import REACHED, REPORTED, Links, Missing, Page, Verdict, absent, counted
+from reports.page import REACHED, REPORTED, Links, Missing, Page, VerdictRow, absent, counted
 
 NAME = "VRAM_MANAGEMENT_SUMMARY"
 
@@ -80,6 +79,7 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="VRAM management: five layers",
+        question="What does each memory layer do, save and cost?",
         summary=[
             f"Layer {_numeral(place)}, {layer.name}: {layer.mechanism}; {verdict.word}{_linked(verdict, links)}."
             for place, (layer, verdict) in enumerate(zip(LAYERS, judged, strict=True))
@@ -90,7 +90,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         values={
             "tally": counted(judged),
             "table": _layer_table(found, links),
-            "drills": [_drill_table(one, links) for one in found if one.drills],
+            "drills": [_drill_table(one, links) for one in found if one.stored["drills"]],
             "options": [text for one in found if (text := _option_table(one, links))],
             "claim_list": claims(NAME),
         },
@@ -115,21 +115,21 @@ def _numeral(place: int) -> str:
     return ("one", "two", "three", "four", "five")[place]
 
 
-def _linked(verdict: Verdict, links: Links) -> str:
+def _linked(verdict: VerdictRow, links: Links) -> str:
     return f" ({links.every(verdict.sources)})" if verdict.sources else ""
 
 
 def _grounds(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation, Mapping[str, Any]]]:
     """Checks of the validations that are about this layer."""
     wanted = {*layer.checks, *(f"drill: {name}" for name in layer.drills)}
-    return [(one, check) for one in found for check in one.checks if check["name"] in wanted]
+    return [(one, check) for one in found for check in one.stored["checks"] if check["name"] in wanted]
 
 
-def _verdict(layer: Layer, found: Sequence[Validation]) -> Verdict:
+def _verdict(layer: Layer, found: Sequence[Validation]) -> VerdictRow:
     grounds = _grounds(layer, found)
     words = {WORDS.get(str(check["verdict"]), NOT_MEASURED) for _, check in grounds} - {REPORTED}
     word = NOT_MEASURED if not words else REACHED if words == {REACHED} else sorted(words - {REACHED})[0]
-    return Verdict(
+    return VerdictRow(
         what=f"layer {layer.name}",
         threshold="its checks and drills pass",
         measured=f"{sum(check['verdict'] == 'passed' for _, check in grounds)} of {len(grounds)} passed"
@@ -141,56 +141,49 @@ def _verdict(layer: Layer, found: Sequence[Validation]) -> Verdict:
 
 
 def _layer_table(found: Sequence[Validation], links: Links) -> str:
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for layer in LAYERS:
         grounds = _grounds(layer, found)
-        effect = "; ".join(dict.fromkeys(f"{harmless(check['evidence'])}" for _, check in grounds)) or NOT_MEASURED
-        costs = [one.drills[name].get("cost_s") for one, name in _drills(layer, found)]
-        known = [seconds(abs(cost)) if cost else seconds(cost) for cost in costs if cost is not None]
+        drills = [one.stored["drills"][name] for one in found for name in layer.drills if name in one.stored["drills"]]
+        costs = [cost for drill in drills if (cost := drill.get("cost_s")) is not None]
+        effects = dict.fromkeys(harmless(check["evidence"]) for _, check in grounds)
         rows.append(
-            [
-                layer.name,
-                layer.mechanism,
-                layer.trigger,
-                effect,
-                ", ".join(known) or NOT_MEASURED,
-                links.every([one.source for one, _ in grounds]) or "-",
-            ]
+            {
+                "layer": layer.name,
+                "mechanism": layer.mechanism,
+                "trigger": layer.trigger,
+                "measured effect": "; ".join(effects) or NOT_MEASURED,
+                "cost in the drill": ", ".join(seconds(abs(cost)) for cost in costs) or NOT_MEASURED,
+                "source": links.every([one.source for one, _ in grounds]) or "-",
+            }
         )
-    return table(["layer", "mechanism", "trigger", "measured effect", "cost in the drill", "source"], rows)
-
-
-def _drills(layer: Layer, found: Sequence[Validation]) -> list[tuple[Validation, str]]:
-    return [(one, name) for one in found for name in layer.drills if name in one.drills]
+    return table(rows)
 
 
 def _drill_table(one: Validation, links: Links) -> dict[str, str]:
     rows = [
-        [
-            harmless(name),
-            harmless(drill.get("model", "-")),
-            "passed" if drill.get("passed") else "failed",
-            num_bytes(drill["saved_bytes"]) if drill.get("saved_bytes") is not None else "-",
-            harmless(drill.get("evidence") or drill.get("failed") or "-"),
-            links.to(one.source),
-        ]
-        for name, drill in one.drills.items()
+        {
+            "drill": harmless(name),
+            "model": harmless(drill.get("model", "-")),
+            "outcome": "passed" if drill.get("passed") else "failed",
+            "saved": num_bytes(drill["saved_bytes"]) if drill.get("saved_bytes") is not None else "-",
+            "what happened": harmless(drill.get("evidence") or drill.get("failed") or "-"),
+        }
+        for name, drill in one.stored["drills"].items()
         if name not in OPTIONS
     ]
-    head = ["drill", "model", "outcome", "saved", "what happened", "source"]
-    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(head, rows)}
+    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(rows, links.to(one.source))}
 
 
 def _option_table(one: Validation, links: Links) -> str:
     rows = [
-        [
-            harmless(name),
-            "passed" if one.drills[name].get("passed") else "failed",
-            num_bytes(one.drills[name].get("saved_bytes")),
-            harmless(one.drills[name].get("evidence") or "-"),
-            links.to(one.source),
-        ]
+        {
+            "option": harmless(name),
+            "same result": "passed" if one.stored["drills"][name].get("passed") else "failed",
+            "saved": num_bytes(one.stored["drills"][name].get("saved_bytes")),
+            "what happened": harmless(one.stored["drills"][name].get("evidence") or "-"),
+        }
         for name in OPTIONS
-        if name in one.drills
+        if name in one.stored["drills"]
     ]
-    return table(["option", "same result", "saved", "what happened", "source"], rows)
+    return table(rows, links.to(one.source))

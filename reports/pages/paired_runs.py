@@ -7,10 +7,8 @@ from typing import Any
 import pandas as pd
 
 from reports.evidence import Source
-from reports.figures.style import file_name
-from reports.markdown_text import harmless, table
-from reports.numbers import NOT_MEASURED, count, plain
-from reports.view import Links
+from reports.formatting import NOT_MEASURED, count, file_name, harmless, plain, table
+from reports.page import Links
 
 PLAIN, DEFAULT = "plain", "default"
 ORDER = (PLAIN, DEFAULT)
@@ -64,31 +62,29 @@ def _changes(found: pd.DataFrame) -> list[float]:
 
 def _loss_table(found: pd.DataFrame, link: str) -> str:
     arms = list(dict.fromkeys(found["arm"]))
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for seed, part in found.groupby("seed", sort=True):
         known = dict(zip(part["arm"], part["final_loss"], strict=True))
-        change = known[DEFAULT] - known[PLAIN] if {PLAIN, DEFAULT} <= set(known) else None
-        shown = [plain(known[arm], 5) if arm in known else NOT_MEASURED for arm in arms]
-        rows.append([f"seed {seed}", *shown, "-" if change is None else plain(change), link])
-    return table(["pair", *map(harmless, arms), f"{DEFAULT} minus {PLAIN}", "source"], rows)
+        shown = {harmless(arm): plain(known[arm], 5) if arm in known else NOT_MEASURED for arm in arms}
+        change = plain(known[DEFAULT] - known[PLAIN]) if {PLAIN, DEFAULT} <= set(known) else "-"
+        rows.append({"pair": f"seed {seed}", **shown, f"{DEFAULT} minus {PLAIN}": change})
+    return table(rows, link)
 
 
 def _fork_table(source: Source, link: str) -> str:
     rows = [
-        [
-            f"seed {cell['seed']}, {harmless(cell['arm'])}",
-            str(fork["step"]),
-            plain(float(fork["immediate"])),
-            plain(float(fork["value"])),
-            plain(float(fork["value_se"])),
-            "yes" if fork["kept_jump"] else "no",
-            link,
-        ]
+        {
+            "fork": f"seed {cell['seed']}, {harmless(cell['arm'])}",
+            "at update": str(fork["step"]),
+            "loss rose at once by": plain(float(fork["immediate"])),
+            "loss saved later": plain(float(fork["value"])),
+            "standard error": plain(float(fork["value_se"])),
+            "jump kept": "yes" if fork["kept_jump"] else "no",
+        }
         for cell in source.document["cells"]
         for fork in cell.get("forks") or []
     ]
-    head = ["fork", "at update", "loss rose at once by", "loss saved later", "standard error", "jump kept", "source"]
-    return table(head, rows)
+    return table(rows, link)
 
 
 def _by_arm(source: Source, name: str) -> dict[str, list[Mapping[str, Any]]]:
@@ -102,24 +98,28 @@ def _by_arm(source: Source, name: str) -> dict[str, list[Mapping[str, Any]]]:
 
 def _forecast_table(source: Source, link: str) -> str:
     """Mean negative log likelihood of the loss ahead, by who forecast it."""
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for arm, accounts in _by_arm(source, "predictor").items():
         scored = [account["scores"] for account in accounts if account.get("scores")]
         for who in dict.fromkeys(name for scores in scored for name in scores):
             known = [float(scores[who]["nll_mean"]) for scores in scored if who in scores]
-            rows.append([f"{harmless(arm)}, {harmless(who)}", plain(statistics.mean(known), 4), str(len(known)), link])
-    return table(["forecast of the loss ahead", "negative log likelihood, nats", "runs", "source"], rows)
+            name, mean = f"{harmless(arm)}, {harmless(who)}", plain(statistics.mean(known), 4)
+            rows.append(
+                {"forecast of the loss ahead": name, "negative log likelihood, nats": mean, "runs": str(len(known))}
+            )
+    return table(rows, link)
 
 
 def _confidence_table(source: Source, link: str) -> str:
     """Brier scores of the confidence, and of a constant one."""
-    rows: list[list[str]] = []
+    rows: list[dict[str, str]] = []
     for arm, accounts in _by_arm(source, "confidence").items():
         scored = [one for one in accounts if one.get("brier") is not None and one.get("base_rate_brier") is not None]
         if scored:
-            means = [_mean(scored, name) for name in ("brier", "base_rate_brier")]
-            rows.append([harmless(arm), *(plain(mean) for mean in means), str(len(scored)), link])
-    return table(["confidence", "Brier score", "of the base rate", "runs", "source"], rows)
+            own, base = (plain(_mean(scored, name)) for name in ("brier", "base_rate_brier"))
+            runs = str(len(scored))
+            rows.append({"confidence": harmless(arm), "Brier score": own, "of the base rate": base, "runs": runs})
+    return table(rows, link)
 
 
 def _mean(accounts: Sequence[Mapping[str, Any]], name: str) -> float:

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.achieved import targets, verdict_of
+from reports.claims import claims
 from reports.evidence import Evidence, Source
+from reports.formatting import NOT_MEASURED, code, count, harmless, seconds, table
 from reports.kinds import RELEASE
-from reports.markdown_text import code, harmless, table
-from reports.numbers import NOT_MEASURED, count, seconds
-from reports.originals import claims
-from reports.view import INCONCLUSIVE, MISSED, REACHED, Links, Missing, Page, Verdict, absent, counted
+from reports.page import INCONCLUSIVE, MISSED, REACHED, Links, Missing, Page, VerdictRow, absent, counted, verdict_table
+from reports.targets import targets, verdict_of
 
 NAME = "PHASE_3_RELEASE_PREP_REPORT"
 WORDS = {"passed": REACHED, "failed": MISSED, "not run": NOT_MEASURED}
@@ -23,6 +22,7 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
     return Page(
         name=NAME,
         title="Phase 3: release preparation",
+        question="What was run before the release, and which claim rests on which run?",
         summary=_summary(source, judged, aims, others, links),
         verdicts=judged,
         sources=[] if source is None else [source],
@@ -30,7 +30,7 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
         values={
             "checklist": "" if source is None else _checklist(source, links),
             "tests": "" if source is None else _tests(source, links),
-            "index": _index(aims, links),
+            "index": verdict_table(aims, links, "aim", "must"),
             "originals": _original_index(links),
             "gaps": _gaps(others),
             "claim_list": claims(NAME),
@@ -38,9 +38,9 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
     )
 
 
-def _verdicts(source: Source) -> list[Verdict]:
+def _verdicts(source: Source) -> list[VerdictRow]:
     return [
-        Verdict(
+        VerdictRow(
             what=harmless(step["what"]),
             threshold="exit code 0",
             measured=NOT_MEASURED
@@ -54,7 +54,11 @@ def _verdicts(source: Source) -> list[Verdict]:
 
 
 def _summary(
-    source: Source | None, judged: Sequence[Verdict], aims: Sequence[Verdict], others: Sequence[Page], links: Links
+    source: Source | None,
+    judged: Sequence[VerdictRow],
+    aims: Sequence[VerdictRow],
+    others: Sequence[Page],
+    links: Links,
 ) -> list[str]:
     gaps = sum(len(page.missing) for page in others)
     if source is None:
@@ -81,17 +85,16 @@ def _summary(
 
 def _checklist(source: Source, links: Links) -> str:
     rows = [
-        [
-            harmless(step["what"]),
-            code(step["command"]),
-            "-" if step["exit_code"] is None else str(step["exit_code"]),
-            "-" if step["duration_s"] is None else seconds(step["duration_s"]),
-            f"**{harmless(step['status'])}**",
-            links.to(source),
-        ]
+        {
+            "step": harmless(step["what"]),
+            "command": code(step["command"]),
+            "exit code": "-" if step["exit_code"] is None else str(step["exit_code"]),
+            "duration": "-" if step["duration_s"] is None else seconds(step["duration_s"]),
+            "outcome": f"**{harmless(step['status'])}**",
+        }
         for step in source.document["steps"]
     ]
-    return table(["step", "command", "exit code", "duration", "outcome", "source"], rows)
+    return table(rows, links.to(source))
 
 
 def _with_tests(source: Source) -> list[Mapping[str, Any]]:
@@ -110,23 +113,22 @@ def _tests(source: Source, links: Links) -> str:
     found = _with_tests(source)
     words = list(dict.fromkeys(word for step in found for word in step["tests"]))
     rows = [
-        [harmless(step["what"]), *(str(step["tests"].get(word, "-")) for word in words), links.to(source)]
+        {"tests": harmless(step["what"])} | {harmless(word): str(step["tests"].get(word, "-")) for word in words}
         for step in found
     ]
-    return table(["tests", *map(harmless, words), "source"], rows)
-
-
-def _index(aims: Sequence[Verdict], links: Links) -> str:
-    rows = [
-        [one.what, one.threshold, one.measured, f"**{one.word}**", links.every(one.sources) or links.target]
-        for one in aims
-    ]
-    return table(["aim", "must", "measured", "verdict", "evidence"], rows)
+    return table(rows, links.to(source))
 
 
 def _original_index(links: Links) -> str:
-    rows = [[one["claim"], one["shown"], f"{links.page(one['page'], 'report')}, {links.claim}"] for one in claims()]
-    return table(["claim of the original", "what its code or records show", "ours"], rows)
+    rows = [
+        {
+            "claim of the original": one["claim"],
+            "what its code or records show": one["shown"],
+            "ours": f"{links.page(one['page'], 'report')}, {links.claim}",
+        }
+        for one in claims()
+    ]
+    return table(rows)
 
 
 def _gaps(others: Sequence[Page]) -> list[str]:

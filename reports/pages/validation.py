@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.claims import claims
 from reports.evidence import Evidence
 from reports.figures.memory import draw_steps
+from reports.formatting import NOT_MEASURED, harmless, num_bytes, plain, ratio, seconds, table
 from reports.kinds import MEMORY
-from reports.markdown_text import harmless, table
 from reports.memory_runs import Validation, steps_of, validations
-from reports.numbers import NOT_MEASURED, num_bytes, plain, ratio, seconds
-from reports.originals import claims
-from reports.view import Figure, Links, Missing, Page, absent, counted
+from reports.page import Figure, Links, Missing, Page, absent, counted
+from reports.step_time import PHASES
 
 NAME = "PHASE_1_VALIDATION_REPORT"
 MB = 1e6
@@ -25,15 +25,13 @@ def build(evidence: Evidence, links: Links) -> Page:
     return Page(
         name=NAME,
         title="Phase 1: validation of memory",
+        question="Is the memory what it should be, and does it stay so?",
         summary=_summary(found, links, counted(judged)),
         verdicts=judged,
         sources=[one.source for one in found],
         missing=_missing(found),
         figures={one.name: one for one in figures},
-        values={
-            "runs": [_section(one, links, figures) for one in found],
-            "claim_list": claims(NAME),
-        },
+        values={"runs": [_section(one, links, figures) for one in found], "claim_list": claims(NAME)},
     )
 
 
@@ -53,7 +51,7 @@ def _summary(found: Sequence[Validation], links: Links, tally: str) -> list[str]
             f"Emergency checkpoint and out-of-memory drills: {NOT_MEASURED}.",
         ]
     link = links.to(main.source)
-    drills = [one for one in main.checks if str(one["name"]).startswith("drill")]
+    drills = [one for one in main.stored["checks"] if str(one["name"]).startswith("drill")]
     passed = sum(one["verdict"] == "passed" for one in drills)
     return [
         f"Measured: {harmless(main.measured)}, model {harmless(main.model)}. "
@@ -72,7 +70,7 @@ def _main(found: Sequence[Validation]) -> Validation | None:
 
 
 def _said(one: Validation, name: str) -> str:
-    for check in one.checks:
+    for check in one.stored["checks"]:
         if check["name"] == name:
             return f"{harmless(check['evidence'])}: {harmless(check['verdict'])}"
     return NOT_MEASURED
@@ -80,7 +78,7 @@ def _said(one: Validation, name: str) -> str:
 
 def _section(one: Validation, links: Links, figures: Sequence[Figure]) -> dict[str, Any]:
     link = links.to(one.source)
-    settings = one.source.document["settings"]
+    settings = one.stored["settings"]
     drawn = [figure for figure in figures if one.source in figure.sources]
     return {
         "title": f"{harmless(one.model)} on {harmless(one.device)}",
@@ -101,23 +99,19 @@ def _or_own(value: object) -> str:
 
 
 def _arm_table(one: Validation, link: str) -> str:
-    rows: list[list[str]] = []
-    for name, arm in one.arms.items():
-        slope = arm.get("growth")
-        rows.append(
-            [
-                harmless(name),
-                num_bytes(arm.get("peak_bytes")),
-                ratio(arm.get("ratio")),
-                _slope(slope),
-                "-" if arm.get("num_copies") is None else str(arm["num_copies"]),
-                "-" if arm.get("num_cleanups") is None else str(arm["num_cleanups"]),
-                seconds(arm.get("step_s")),
-                link,
-            ]
-        )
-    head = ["arm", "peak", "over plain", "growth, MB a step", "parameters moved", "clean-ups", "time of a full step"]
-    return table([*head, "source"], rows)
+    rows = [
+        {
+            "arm": harmless(name),
+            "peak": num_bytes(arm.get("peak_bytes")),
+            "over plain": ratio(arm.get("ratio")),
+            "growth, MB a step": _slope(arm.get("growth")),
+            "parameters moved": "-" if arm.get("num_copies") is None else str(arm["num_copies"]),
+            "clean-ups": "-" if arm.get("num_cleanups") is None else str(arm["num_cleanups"]),
+            "time of a full step": seconds(arm.get("step_s")),
+        }
+        for name, arm in one.stored["arms"].items()
+    ]
+    return table(rows, link)
 
 
 def _slope(slope: Mapping[str, float] | None) -> str:
@@ -128,39 +122,38 @@ def _slope(slope: Mapping[str, float] | None) -> str:
 
 
 def _phase_table(one: Validation, link: str) -> str:
-    names = ("WARMUP", "FULL", "PREDICT", "CORRECT")
     rows = [
-        [harmless(name), *("-" if phase not in peaks else num_bytes(peaks[phase]) for phase in names), link]
-        for name, arm in one.arms.items()
+        {"peak by phase": harmless(name)}
+        | {phase: num_bytes(peaks[phase]) if phase in peaks else "-" for phase in PHASES}
+        for name, arm in one.stored["arms"].items()
         if (peaks := arm.get("peak_by_phase") or {})
     ]
-    return table(["peak by phase", *names, "source"], rows)
+    return table(rows, link)
 
 
 def _item_table(one: Validation, link: str) -> str:
-    items = {name: arm["items"] for name, arm in one.arms.items() if arm.get("items")}
-    names = list(dict.fromkeys(item for found in items.values() for item in found))
+    items = {name: arm["items"] for name, arm in one.stored["arms"].items() if arm.get("items")}
     rows = [
-        [harmless(item), *(num_bytes(found.get(item)) if item in found else "-" for found in items.values()), link]
-        for item in names
+        {"held in memory": harmless(item)}
+        | {harmless(arm): num_bytes(found.get(item)) if item in found else "-" for arm, found in items.items()}
+        for item in dict.fromkeys(item for found in items.values() for item in found)
     ]
-    return table(["held in memory", *map(harmless, items), "source"], rows)
+    return table(rows, link)
 
 
 def _estimate_table(one: Validation, link: str) -> str:
     rows = [
-        [
-            harmless(name),
-            num_bytes(found.get("plain_peak_bytes")),
-            num_bytes(found.get("hybrid_peak_bytes")),
-            ratio(found.get("ratio")),
-            f"{found.get('batch_size') or '-'} x {found.get('seq_len') or '-'}",
-            link,
-        ]
-        for name, found in one.estimates.items()
+        {
+            "estimate for": harmless(name),
+            "plain": num_bytes(found.get("plain_peak_bytes")),
+            "hybrid": num_bytes(found.get("hybrid_peak_bytes")),
+            "ratio": ratio(found.get("ratio")),
+            "batch x sequence": f"{found.get('batch_size') or '-'} x {found.get('seq_len') or '-'}",
+        }
+        for name, found in one.stored["estimates"].items()
         if found
     ]
-    return table(["estimate for", "plain", "hybrid", "ratio", "batch x sequence", "source"], rows)
+    return table(rows, link)
 
 
 def _missing(found: Sequence[Validation]) -> list[Missing]:

@@ -1,6 +1,7 @@
 """`hpt release-check`: runs what must pass before a release and stores the outcome as evidence."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,7 @@ from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, PrerequisiteError, UsageError
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.machine import describe_machine, utc_now
-from reports.release.runner import FAILED, NOT_RUN, Result, run_all
-from reports.release.steps import MINUTE_S, Step, steps_of
-from reports.release.vacuous import vacuous_tests
+from reports.release.steps import FAILED, PASSED, Step, StepOutcome, left_out, run_all, steps_of
 
 SCHEMA_VERSION = 1
 EXIT_FINDING = 3
@@ -25,7 +24,7 @@ LIMIT_MINUTES = 30.0
 EPILOG = """\b
 Examples:
   hpt release-check                                 everything, at most thirty minutes on two cores
-  hpt release-check --steps lint,types --out out/release_check.json
+  hpt release-check --steps changelog,evidence --out out/release_check.json
   hpt release-check --list
 """
 
@@ -58,8 +57,9 @@ def release_check(
 ) -> int:
     """Run what must pass before a release, and store the outcome as evidence for the release report.
 
-    Checks, tests, an install of the wheel into a fresh environment, and the three measurements with it. Exit code 3
-    if a step failed. Ctrl-C keeps what is finished.
+    scripts/check, an install of the wheel into a fresh environment, the measurements with it, and whether the
+    benchmarks, the change log and the evidence are those of this version. Exit code 3 if a step failed. Ctrl-C keeps
+    what is finished.
     """
     root = Path.cwd()
     every = steps_of(root, root / work)
@@ -72,28 +72,21 @@ def release_check(
     with disk_errors(work):
         (root / work / "runs").mkdir(parents=True, exist_ok=True)
         out.parent.mkdir(parents=True, exist_ok=True)
-    record = _first_record(root)
-    is_interrupted = False
+    started_at, done, is_interrupted = utc_now(), list[StepOutcome](), False
     try:
-        for result in run_all(every, root, chosen=chosen, limit_s=limit_minutes * MINUTE_S, watch=_tell):
-            record["steps"].append(result.to_document())
-            _store(record, work / UNFINISHED, root)
-        _store(record, out, root)
+        for result in run_all(every, root, chosen=chosen, limit_s=60.0 * limit_minutes, watch=_tell):
+            done.append(result)
+            write_json(root / work / UNFINISHED, _record(started_at, done))
     except KeyboardInterrupt:
         is_interrupted = True
-        done = {step["name"] for step in record["steps"]}
-        left = (step for step in every if step.name not in done)
-        record["steps"] += [_left(step) for step in left]
-        _store(record, out, root)
-    if as_json:
-        click.echo(json.dumps(record))
-    else:
-        click.echo(
-            f"{out}: {'passed' if record['passed'] else 'not passed'}; `hpt report all` brings the reports up to date"
-        )
+        done += [left_out(step, root, "interrupted") for step in every[len(done) :]]
+    record = _record(started_at, done)
+    write_json(root / out, record)
+    word = "passed" if record["passed"] else "not passed"
+    click.echo(json.dumps(record) if as_json else f"{out}: {word}; `hpt report all` brings the reports up to date")
     if is_interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_FINDING if any(step["status"] == FAILED for step in record["steps"]) else EXIT_DONE
+    return EXIT_FINDING if any(one.status == FAILED for one in done) else EXIT_DONE
 
 
 def _chosen(steps: str | None, every: list[Step]) -> frozenset[str]:
@@ -107,36 +100,19 @@ def _chosen(steps: str | None, every: list[Step]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _first_record(root: Path) -> dict[str, Any]:
-    vacuous = vacuous_tests(root / "tests")
+def _record(started_at: str, done: list[StepOutcome]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "release-check",
-        "started_at": utc_now(),
-        "finished_at": None,
+        "started_at": started_at,
+        "finished_at": utc_now(),
         "machine": describe_machine(device="cpu", threads=0) | {"threads": None},
-        "vacuous_tests": vacuous,
-        "passed": False,
-        "steps": [],
+        "passed": all(one.status == PASSED for one in done),
+        "steps": [asdict(one) for one in done],
     }
 
 
-def _store(record: dict[str, Any], out: Path, root: Path) -> None:
-    for step in record["steps"]:
-        if step["name"] == "tests" and step["tests"]:
-            step["tests"]["vacuous"] = len(record["vacuous_tests"])
-    record["finished_at"] = utc_now()
-    record["passed"] = bool(record["steps"]) and all(step["status"] == "passed" for step in record["steps"])
-    write_json(root / out, record)
-
-
-def _left(step: Step) -> dict[str, Any]:
-    return Result(
-        name=step.name, what=step.what, command=" ".join(step.command), status=NOT_RUN, reason="interrupted"
-    ).to_document()
-
-
-def _tell(event: Result | Step) -> None:
+def _tell(event: StepOutcome | Step) -> None:
     if isinstance(event, Step):
         click.echo(f"{event.what} ...", err=True)
         return

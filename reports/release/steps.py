@@ -1,25 +1,38 @@
-"""The steps of `hpt release-check`: what must pass, by which command, in which environment.
+"""The steps of `hpt release-check`: what must pass before a release, run one after the other, and what came of each.
 
-Two environments are used. The one that runs this command has the test tools; the fresh one is made on the way, holds
-the built wheel and what the constraints pin, and is what a user has.
+`scripts/check` is one of them, with everything that must pass after any change. The others are what it cannot say:
+the wheel works in a fresh environment that a user would have, its documented commands run there, no benchmark has
+regressed, version and change log agree, and the committed evidence was measured on these sources.
 """
 
+import os
 import re
+import shlex
+import signal
+import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Sequence
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpt.errors import PrerequisiteError
+from hpt.errors import InconclusiveError, NothingMeasured, PrerequisiteError
 
-MINUTE_S = 60.0
-PIP_WHEEL = ("-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation")
-PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt")
-NEEDED = ("pyproject.toml", "constraints.txt", "tests", "hpt")
+PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
+STOP_S = 5.0
+EXIT_TIMEOUT, EXIT_NOT_FOUND = 124, 127
+UNDECIDED = (InconclusiveError.exit_code, NothingMeasured.exit_code)
+"""Exit codes of hpt's commands that are no verdict: the benchmarks of the evidence are of another machine, say."""
+LAST_LINES = 15
+BASELINE = "reports/evidence/bench_default/bench.json"
+NEEDED = ("pyproject.toml", "constraints.txt", "CHANGELOG.md", "scripts/check", BASELINE)
+PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One command.
 
@@ -27,17 +40,45 @@ class Step:
         name: short.
         what: for tables.
         command: words, the program first.
-        limit_s: seconds after which it has failed.
-        junit: file in which pytest leaves its counts.
+        minutes: after which it has failed.
         needs: names of steps that must have passed.
+        says: text that its output must hold.
+        junit: file in which the tests that it runs leave their counts.
     """
 
     name: str
     what: str
     command: Sequence[str]
-    limit_s: float
-    junit: Path | None = None
+    minutes: float
     needs: tuple[str, ...] = ()
+    says: str = ""
+    junit: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutcome:
+    """What came of a step; None where it was not run.
+
+    Attributes:
+        name, what: of the step.
+        command: as a person would type it.
+        status: passed, failed or not run.
+        exit_code: of the command; 124 after its time.
+        duration_s: seconds.
+        tests: counts by outcome, of a step that runs tests.
+        last_words: of one that did not pass.
+        reason: why it was not run.
+    """
+
+    name: str
+    what: str
+    command: str
+    status: str
+    exit_code: int | None = None
+    duration_s: float | None = None
+    tests: dict[str, int] | None = None
+    last_words: list[str] | None = None
+    reason: str | None = None
 
 
 def steps_of(root: Path, work: Path) -> list[Step]:
@@ -53,134 +94,32 @@ def steps_of(root: Path, work: Path) -> list[Step]:
     lacking = [name for name in NEEDED if not (root / name).exists()]
     if lacking:
         raise PrerequisiteError(f"{root} has no {lacking[0]}; run hpt release-check in a checkout of the project")
-    return [*_static_checks(), *_installation(root, work), *_measurements(work), *_tests(work)]
-
-
-def _static_checks() -> list[Step]:
-    """What needs only the sources."""
-    python, scripts = sys.executable, Path(sys.executable).parent
-    return [
-        Step(
-            name="format", what="formatting", command=[python, "-m", "ruff", "format", "--check", "."], limit_s=MINUTE_S
-        ),
-        Step(name="lint", what="lint", command=[python, "-m", "ruff", "check", "."], limit_s=MINUTE_S),
-        Step(name="layers", what="import layers", command=[str(scripts / "lint-imports")], limit_s=2 * MINUTE_S),
-        Step(name="types", what="types", command=[str(scripts / "pyright")], limit_s=6 * MINUTE_S),
-    ]
-
-
-def _installation(root: Path, work: Path) -> list[Step]:
-    """The wheel, into an environment that a user would have."""
-    python, fresh = sys.executable, work / "env" / "bin"
-    return [
-        Step(
-            name="wheel",
-            what="build of the wheel",
-            command=[python, *PIP_WHEEL, "--wheel-dir", str(work / "wheel"), "."],
-            limit_s=2 * MINUTE_S,
-        ),
-        Step(
-            name="environment",
-            what="fresh environment",
-            command=[python, "-m", "venv", "--clear", str(work / "env")],
-            limit_s=2 * MINUTE_S,
-        ),
-        Step(
-            name="install",
-            what="install of the wheel into the fresh environment",
-            command=[
-                str(fresh / "python"),
-                *PIP_INSTALL,
-                torch_pin(root),
-                str(work / "wheel" / wheel_name(root)),
-            ],
-            limit_s=10 * MINUTE_S,
-            needs=("wheel", "environment"),
-        ),
-        Step(
-            name="version",
-            what="the installed command answers",
-            command=[str(fresh / "hpt"), "--version"],
-            limit_s=MINUTE_S,
-            needs=("install",),
-        ),
-    ]
-
-
-def _measurements(work: Path) -> list[Step]:
-    """The three measurements and their reports, by the installed command."""
-    fresh, runs = work / "env" / "bin", work / "runs"
-    return [
-        Step(
-            name="bench",
-            what="all benchmarks, fast",
-            command=[str(fresh / "hpt"), "bench", "all", "--fast", "--out", str(runs / "bench")],
-            limit_s=5 * MINUTE_S,
-            needs=("install",),
-        ),
-        Step(
-            name="memory",
-            what="memory validation of gpt2-nano",
-            command=[str(fresh / "hpt"), "validate-vram", "--model", "gpt2-nano", "--out", str(runs / "vram")],
-            limit_s=3 * MINUTE_S,
-            needs=("install",),
-        ),
-        Step(
-            name="compare",
-            what="comparison, quick",
-            command=[str(fresh / "hpt"), "compare", "--budget", "quick", "--out", str(runs / "compare")],
-            limit_s=6 * MINUTE_S,
-            needs=("install",),
-        ),
-        Step(
-            name="report",
-            what="reports from these runs",
-            command=[str(fresh / "hpt"), "report", "all", "--runs", str(runs), "--out", str(work / "reports")],
-            limit_s=MINUTE_S,
-            needs=("install",),
-        ),
-    ]
-
-
-def _tests(work: Path) -> list[Step]:
-    """Examples, the whole suite, and the committed evidence."""
-    python = sys.executable
-    return [
-        Step(
-            name="examples",
-            what="examples of README and docs, links of docs",
-            command=[
-                python,
-                "-m",
-                "pytest",
-                "-q",
-                "tests/docs",
-                "tests/test_readme.py",
-                f"--junitxml={work / 'examples.xml'}",
-            ],
-            limit_s=4 * MINUTE_S,
-            junit=work / "examples.xml",
-        ),
-        Step(
-            name="tests",
-            what="the whole test suite",
-            command=[python, "-m", "pytest", "-q", f"--junitxml={work / 'tests.xml'}"],
-            limit_s=20 * MINUTE_S,
-            junit=work / "tests.xml",
-        ),
-        Step(
-            name="evidence",
-            what="committed reports against the evidence, measured on these sources",
-            command=[python, "-m", "hpt", "report", "all", "--check", "--fresh"],
-            limit_s=MINUTE_S,
-        ),
-    ]
-
-
-def wheel_name(root: Path) -> str:
-    """File name of the wheel that this checkout builds; by its path no package of the same name can be meant."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return f"{project['name'].replace('-', '_')}-{project['version']}-py3-none-any.whl"
+    name, version = project["name"].replace("-", "_"), project["version"]
+    python, fresh, runs = sys.executable, work / "env" / "bin", work / "runs"
+    wheel, env = work / "wheel" / f"{name}-{version}-py3-none-any.whl", str(work / "env")
+    build = [python, *PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheel.parent), "."]
+    install = [str(fresh / "python"), *PIP, "install", "-c", "constraints.txt", torch_pin(root), str(wheel)]
+    hpt, installed, tests = str(fresh / "hpt"), ("install",), work / "tests.xml"
+    bench, vram, compare = str(runs / "bench"), str(runs / "vram"), str(runs / "compare")
+    memory = [hpt, "validate-vram", "--model", "gpt2-nano", "--out", vram]
+    report = [hpt, "report", "all", "--runs", str(runs), "--out", str(work / "reports")]
+    check = ["env", f"PYTEST_ADDOPTS=--junitxml={tests}", "scripts/check"]
+    fresh_evidence = [python, "-m", "hpt", "report", "all", "--check", "--fresh"]
+    return [
+        Step("changelog", "the change log has this version", ["grep", "-nF", f"## [{version}]", "CHANGELOG.md"], 1),
+        Step("wheel", "build of the wheel", build, 2),
+        Step("environment", "fresh environment", [python, "-m", "venv", "--clear", env], 2),
+        Step("install", "install of the wheel into the fresh environment", install, 10, ("wheel", "environment")),
+        Step("version", "the installed command is of this version", [hpt, "--version"], 1, installed, says=version),
+        Step("bench", "all benchmarks, fast", [hpt, "bench", "all", "--fast", "--out", bench], 5, installed),
+        Step("gate", "no benchmark has regressed", [hpt, "bench", "compare", BASELINE, bench], 1, ("bench",)),
+        Step("memory", "memory validation", memory, 3, installed),
+        Step("compare", "comparison, quick", [hpt, "compare", "--budget", "quick", "--out", compare], 6, installed),
+        Step("report", "reports from these runs", report, 1, installed),
+        Step("check", "everything that a change must pass", check, 20, junit=tests),
+        Step("evidence", "committed reports against evidence that is measured on these sources", fresh_evidence, 2),
+    ]
 
 
 def torch_pin(root: Path) -> str:
@@ -193,3 +132,117 @@ def torch_pin(root: Path) -> str:
     if found is None:
         raise PrerequisiteError(f"{root / 'constraints.txt'} pins no torch; add its line")
     return found[0]
+
+
+def run_all(
+    steps: Sequence[Step],
+    root: Path,
+    *,
+    chosen: frozenset[str],
+    limit_s: float,
+    watch: Callable[[StepOutcome | Step], None],
+) -> Iterator[StepOutcome]:
+    """Run the chosen steps in order; one that needs one that did not pass, or has no time left, is not run.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; the running command was ended.
+    """
+    ended: dict[str, StepOutcome] = {}
+    began = time.monotonic()
+    for step in steps:
+        left_s = limit_s - (time.monotonic() - began)
+        reason = _reason(step, chosen, ended, left_s)
+        if reason is None:
+            watch(step)
+        result = _run(step, root, min(60.0 * step.minutes, left_s)) if reason is None else left_out(step, root, reason)
+        ended[step.name] = result
+        watch(result)
+        yield result
+
+
+def left_out(step: Step, root: Path, reason: str) -> StepOutcome:
+    """Of a step that was not run."""
+    return StepOutcome(name=step.name, what=step.what, command=shown(step, root), status=NOT_RUN, reason=reason)
+
+
+def _reason(step: Step, chosen: frozenset[str], ended: dict[str, StepOutcome], left_s: float) -> str | None:
+    if step.name not in chosen:
+        return "not asked for"
+    broken = [name for name in step.needs if ended[name].status == FAILED]
+    if broken:
+        return f"{broken[0]} failed"
+    return "no time left" if left_s <= 0.0 else None
+
+
+def shown(step: Step, root: Path) -> str:
+    """The command with paths from the root of the checkout, and `python` for the interpreter."""
+    words = ["python" if word == sys.executable else word for word in step.command]
+    return shlex.join(words).replace(f"{root}/", "")
+
+
+def _run(step: Step, root: Path, limit_s: float) -> StepOutcome:
+    began = time.monotonic()
+    if step.junit is not None:
+        step.junit.unlink(missing_ok=True)
+    code, text = _execute(step.command, root, limit_s)
+    has_passed = code == 0 and step.says in text
+    words = text.replace(f"{root}/", "").splitlines()[-LAST_LINES:]
+    is_open = code in UNDECIDED
+    return StepOutcome(
+        name=step.name,
+        what=step.what,
+        command=shown(step, root),
+        status=PASSED if has_passed else NOT_RUN if is_open else FAILED,
+        exit_code=code,
+        duration_s=round(time.monotonic() - began, 3),
+        tests=None if step.junit is None else counts_of(step.junit),
+        last_words=None if has_passed else words,
+        reason="no verdict" if is_open else None,
+    )
+
+
+def _execute(command: Sequence[str], root: Path, limit_s: float) -> tuple[int, str]:
+    """Exit code and output; the command's whole process group ends with it."""
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the words are ours
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return EXIT_NOT_FOUND, f"{command[0]} cannot be started: {error.strerror}"
+    try:
+        text, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return EXIT_TIMEOUT, f"{_end(process)}\nended after {limit_s:.0f} s"
+    except BaseException:
+        _end(process)
+        raise
+    return process.returncode, text
+
+
+def _end(process: "subprocess.Popen[str]") -> str:
+    for one in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, one)
+        with suppress(subprocess.TimeoutExpired):
+            text, _ = process.communicate(timeout=STOP_S)
+            return text
+    return ""
+
+
+def counts_of(junit: Path) -> dict[str, int] | None:
+    """Passed, failed and skipped tests of a pytest run; None if it left no counts."""
+    try:
+        suites = list(ET.parse(junit).getroot().iter("testsuite"))  # noqa: S314 - pytest wrote it a moment ago
+    except (OSError, ET.ParseError):
+        return None
+    total, failures, errors, skipped = (
+        sum(int(suite.get(name, "0")) for suite in suites) for name in ("tests", "failures", "errors", "skipped")
+    )
+    return {"passed": total - failures - errors - skipped, "failed": failures + errors, "skipped": skipped}

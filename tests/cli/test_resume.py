@@ -1,15 +1,13 @@
 """Whatever stops a run, signal, kill, fault or full disk: resumed, it ends as if it had never been stopped."""
 
 import json
-import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from references.faulty_run import FLAGS, QUIET, STEPS, assert_same_run, losses, stored, train
+from references.fresh_process import run_fresh
 
 from hpt.cli.main import run
 
@@ -50,12 +48,8 @@ def test_an_interrupted_run_resumes_bit_for_bit(
 
 def test_a_killed_run_resumes_bit_for_bit(folder: Path, whole: str) -> None:
     """SIGKILL between two checkpoints: no line is lost, none is there twice."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hpt", "train", *FLAGS, *QUIET, "--out", "out"],
-        env=os.environ | {"PLANTED_AT": "53", "PLANTED_FAULT": "SIGKILL"},
-        capture_output=True,
-        check=False,
-    )
+    planted = {"PLANTED_AT": "53", "PLANTED_FAULT": "SIGKILL"}
+    done = run_fresh("hpt.cli.main:run", ["train", *FLAGS, *QUIET, "--out", "out"], environment=planted)
     assert done.returncode == -signal.SIGKILL
     assert stored()["status"] == "running"
     assert len(losses()) == 53

@@ -37,3 +37,29 @@ def test_the_count_survives_a_checkpoint() -> None:
         judge.admits(0.1)
     twin.load_state_dict(judge.state_dict())
     assert [twin.admits(0.1) for _ in range(4)] == [judge.admits(0.1) for _ in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "passed", "progress", "opens"),
+    [
+        ("earned", True, 0.5, True),
+        ("earned", False, 0.5, False),
+        ("earned", True, 0.95, False),
+        ("always", False, 0.5, True),
+        ("always", False, 0.05, False),
+    ],
+)
+def test_it_opens_inside_the_window_once_the_loss_has_fallen(
+    kind: str, passed: bool, progress: float, opens: bool
+) -> None:
+    """`always` does without the fall, not without the window."""
+    judge = JumpGate(HybridConfig(gate=kind), (0.1, 0.9))
+    judge.progress.passed = passed
+    assert judge.opens(progress, 1.0) is opens
+
+
+@pytest.mark.parametrize(("lr_frac", "opens"), [(0.5, True), (0.05, False)])
+def test_without_a_plan_the_learning_rate_says_when_it_is_late(lr_frac: float, opens: bool) -> None:
+    """Below a tenth of the largest rate nothing jumps any more."""
+    judge = JumpGate(HybridConfig(gate="always"), (0.1, 0.9))
+    assert judge.opens(None, lr_frac) is opens

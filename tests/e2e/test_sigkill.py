@@ -1,17 +1,14 @@
 """SIGKILL at any moment, --resume, and the rest of the run is what it would have been, to the last bit."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from references.fresh_process import run_fresh
 
-TESTS = Path(__file__).parents[1]
 STEPS = 90
 CONFIG = """
 predictor = "rssm"
@@ -29,10 +26,8 @@ at_fracs = [0.6]
 
 
 def hpt(arguments: list[str], die_at: int = 0) -> int:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "HPT_TEST_DIE_AT": str(die_at)}
-    done = subprocess.run(
-        [sys.executable, "-m", "hpt", "train", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+    """`hpt train` in a process of its own."""
+    done = run_fresh("hpt.cli.main:run", ["train", *arguments], environment={"HPT_TEST_DIE_AT": str(die_at)})
     if done.returncode not in (0, -signal.SIGKILL):
         raise AssertionError(done.stderr)
     return done.returncode

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt.errors import CheckpointError
-from hpt.learned.forecast import gaussian_nll
-from hpt.learned.loss_trend import LossTrend, horizon_grid
+from hpt.learned.forecast_model import gaussian_nll
+from hpt.learned.loss_trend import LossTrend, TrendPath, horizon_grid
 
 
 def watched(losses: list[float], max_horizon: int) -> LossTrend:
     trend = LossTrend(max_horizon)
-    for loss in losses:
-        trend.observe(loss)
+    trend.observe(np.array(losses))
     return trend
 
 
@@ -56,10 +55,12 @@ def test_forecasts_equal_the_slow_definition(seed: int, count: int) -> None:
 
 
 def test_grid_is_powers_of_two_and_the_end() -> None:
-    """1, 2, 4, ... and the largest horizon, which is not repeated when it is a power itself."""
+    """1, 2, 4, ... and the largest horizon, not repeated when it is a power itself; another one where asked for."""
     assert horizon_grid(75) == (1, 2, 4, 8, 16, 32, 64, 75)
     assert horizon_grid(64) == (1, 2, 4, 8, 16, 32, 64)
     assert horizon_grid(1) == (1,)
+    assert horizon_grid(64, 20) == (1, 2, 4, 8, 16, 20, 32, 64)
+    assert horizon_grid(8, 75) == (1, 2, 4, 8, 75)
 
 
 def test_between_the_grid_it_is_linear() -> None:
@@ -104,7 +105,7 @@ def test_scale_is_honest_on_noise() -> None:
         if trend.num_observed > 500:
             mean, scale = trend.at(1)
             scores.append(gaussian_nll((loss - trend.level - mean) / scale, 0.0) + np.log(scale))
-        trend.observe(loss)
+        trend.observe(np.array([loss]))
     best = 0.5 * np.log(2 * np.pi * np.e) + np.log(0.1 * np.sqrt(1 + (1 / 16) / (2 - 1 / 16)))
     assert np.mean(scores) == pytest.approx(best, abs=0.03)  # standard error .012; 200 outcomes cost .005
 
@@ -116,7 +117,7 @@ def test_errors_far_ahead_have_unit_size() -> None:
     for step in range(6000):
         noise = 0.9 * noise + 0.05 * generator.standard_normal()
         loss = 1 + 20 / (step + 20) + noise
-        trend.observe(loss)
+        trend.observe(np.array([loss]))
         if step in due:
             mean, scale = due.pop(step)
             errors.append((loss - mean) / scale)
@@ -130,7 +131,7 @@ def test_one_spike_hardly_moves_the_noise() -> None:
     """A loss a thousand sigmas out raises the noise by no more than sqrt(1 + 25/64), its clipped share."""
     trend = watched((2 + 0.1 * np.random.default_rng(4).standard_normal(500)).tolist(), 8)
     before = trend.noise
-    trend.observe(102.0)
+    trend.observe(np.array([102.0]))
     assert before < trend.noise <= before * np.sqrt(1 + 25 / 64)
 
 
@@ -144,7 +145,7 @@ def test_a_constant_loss_still_has_a_scale() -> None:
 def test_non_finite_losses_are_refused() -> None:
     """A skipped update is not an observation; passing one is a bug."""
     with pytest.raises(AssertionError, match="skipped"):
-        LossTrend(8).observe(float("nan"))
+        LossTrend(8).observe(np.array([float("nan")]))
 
 
 @pytest.mark.parametrize("split", [1, 30, 450])
@@ -154,12 +155,55 @@ def test_state_continues_bit_for_bit(split: int) -> None:
     whole, second = watched(losses, 75), LossTrend(75)
     second.load_state_dict(json.loads(json.dumps(watched(losses[:split], 75).state_dict())))
     for loss in losses[split:]:
-        second.observe(loss)
+        second.observe(np.array([loss]))
     assert whole.state_dict() == second.state_dict()
     np.testing.assert_array_equal(whole.curve(75), second.curve(75))
 
 
 def test_state_of_another_horizon_is_refused() -> None:
     """A trend with other horizons cannot continue the saved one."""
-    with pytest.raises(CheckpointError, match="max_horizon 8"):
+    with pytest.raises(CheckpointError, match="saved with 9 levels, this one has 17"):
         LossTrend(16).load_state_dict(LossTrend(8).state_dict())
+
+
+def columns(path: TrendPath) -> np.ndarray:
+    """All that a path tells, (6, n)."""
+    return np.stack([path.level, path.noise, path.next_mean, path.next_scale, path.far_mean, path.far_scale])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), count=st.integers(1, 60), cuts=st.sets(st.integers(1, 59)), far=st.integers(1, 40))
+def test_a_path_is_what_was_said_one_loss_at_a_time(seed: int, count: int, cuts: set[int], far: int) -> None:
+    """Bit for bit, however the losses are split into blocks: level, noise, and forecasts before and after each."""
+    losses = 2 + 0.1 * np.random.default_rng(seed).standard_normal(count)
+    single, expected = LossTrend(32, far), list[tuple[float, ...]]()
+    for loss in losses:
+        change, scale = single.at(1) if single.num_observed else (np.nan, np.nan)
+        following = single.level + change, scale
+        single.observe(np.array([loss]))
+        change, scale = single.at(far)
+        expected.append((single.level, single.noise, *following, single.level + change, scale))
+    trend = LossTrend(32, far)
+    blocks = np.split(losses, sorted(cut for cut in cuts if cut < count))
+    paths = np.concatenate([columns(trend.observe(block)) for block in blocks], axis=1)
+    np.testing.assert_array_equal(paths, np.array(expected).T)
+
+
+def test_without_a_far_horizon_nothing_is_said_of_it() -> None:
+    """NaN, as for the forecast of the very first loss."""
+    path = LossTrend(8).observe(np.array([2.0, 2.1]))
+    assert np.isnan(path.far_mean).all()
+    assert np.isnan(path.far_scale).all()
+    assert np.isnan(path.next_mean).tolist() == [True, False]
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    """A cycle absorbed on a copy leaves the original where it was, and the copy is then ahead by that cycle."""
+    losses = 2 + 0.1 * np.random.default_rng(6).standard_normal(60)
+    trend = LossTrend(16, 20)
+    trend.observe(losses[:40])
+    before, ahead = trend.state_dict(), trend.copy()
+    ahead.observe(losses[40:])
+    assert trend.state_dict() == before
+    trend.observe(losses[40:])
+    assert trend.state_dict() == ahead.state_dict()

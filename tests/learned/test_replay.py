@@ -1,11 +1,11 @@
-"""What a window holds, tick by tick, also after the ring has wrapped."""
+"""What a window holds, tick by tick, also after the ring has wrapped; the store of labelled moments."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.learned.replay import FIRST_TICK, Replay, anchors
+from hpt.learned.replay import FIRST_TICK, LabelStore, Replay, anchors
 
 _H, _O = 6, 3
 
@@ -17,15 +17,35 @@ def _loss(tick: int) -> float:
 def _filled(num_ticks: int, capacity: int = 64) -> Replay:
     """Every stored number tells which tick it is of; blocks of five ticks have curves and masks of their own."""
     replay = Replay(capacity, (2, 2, 2, 2), _H)
-    for tick in range(num_ticks):
-        level = 3 + 0.01 * tick
-        replay.append(np.full(2, tick, np.float32), np.full(3, tick, np.float32), _loss(tick), level)
-        replay.put_latent(np.full(2, tick + 0.5, np.float32), np.full(2, -tick, np.float32))
-        if tick % 5 == 4 or tick == num_ticks - 1:
-            block = tick // 5
-            steps = np.arange(1, _H + 1)
-            replay.close_block(0.1 * block * steps, 1.0 + block + steps, np.array([block, 1.0]))
+    for first in range(0, num_ticks, 5):
+        _append(replay, np.arange(first, min(first + 5, num_ticks)))
+        block, steps = first // 5, np.arange(1, _H + 1)
+        replay.close_block(0.1 * block * steps, 1.0 + block + steps, np.array([block, 1.0]))
     return replay
+
+
+def _append(replay: Replay, ticks: np.ndarray) -> None:
+    """Ticks in one block."""
+    column = ticks[:, None].astype(np.float32)
+    latents = np.repeat(column + 0.5, 2, axis=1), np.repeat(-column, 2, axis=1)
+    losses = np.array([_loss(int(tick)) for tick in ticks])
+    replay.append(np.repeat(column, 2, axis=1), np.repeat(column, 3, axis=1), losses, 3 + 0.01 * ticks, latents)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=6))
+def test_blocks_of_any_size_store_the_same(sizes: list[int]) -> None:
+    """Rows, slow averages and numbers are those of single ticks, bit for bit, also where a block is a ring long."""
+    whole, single = Replay(64, (2, 2, 2, 2), _H), Replay(64, (2, 2, 2, 2), _H)
+    for size in sizes:
+        _append(whole, np.arange(whole.num_ticks, whole.num_ticks + size))
+    for tick in range(sum(sizes)):
+        _append(single, np.array([tick]))
+    one, other = whole.state_dict(), single.state_dict()
+    assert one["num_ticks"] == other["num_ticks"]
+    np.testing.assert_array_equal(one["slow"], other["slow"])
+    for name, rows in one["rows"].items():
+        np.testing.assert_array_equal(rows, other["rows"][name])
 
 
 @settings(max_examples=15, deadline=None)
@@ -117,10 +137,56 @@ def test_state_continues_exactly() -> None:
     first, second = _filled(100), Replay(64, (2, 2, 2, 2), _H)
     second.load_state_dict(first.state_dict())
     for replay in (first, second):
-        replay.append(np.zeros(2, np.float32), np.zeros(3, np.float32), 9.0, 1.0)
+        _append(replay, np.array([100]))
     np.testing.assert_array_equal(first.gaps(), second.gaps())
     one, two = (replay.sample(4, _O, np.random.default_rng(1), new_from=90) for replay in (first, second))
     assert one is not None
     assert two is not None
     np.testing.assert_array_equal(one.errors, two.errors)
     np.testing.assert_array_equal(one.anchors, two.anchors)
+
+
+def _store(num: int) -> LabelStore:
+    store = LabelStore(2, 3, 2)
+    for at in range(num):
+        latent = np.full(2, at, np.float32), np.full(3, -at, np.float32)
+        store.add(latent, np.array([0, 2], np.float32), at % 3, 10.0 * at)
+    return store
+
+
+def test_empty_store_gives_no_batch() -> None:
+    """Nothing to learn from is None, not an empty batch."""
+    assert _store(0).batch() is None
+
+
+def test_batch_holds_what_was_added() -> None:
+    """Latent, weights, arm and target of every moment, in order."""
+    batch = _store(4).batch()
+    assert batch is not None
+    assert batch.deter[:, 0].tolist() == [0, 1, 2, 3]
+    assert batch.stoch[:, 2].tolist() == [0, -1, -2, -3]
+    assert batch.arms.tolist() == [0, 1, 2, 0]
+    assert batch.targets.tolist() == [0, 10, 20, 30]
+    assert batch.masks.tolist() == [[0, 2]] * 4
+
+
+def test_the_oldest_give_way() -> None:
+    """Of 130 moments the first two are gone, and counts are of what is left."""
+    store = _store(130)
+    batch = store.batch()
+    assert batch is not None
+    assert sorted(batch.targets.tolist()) == [10.0 * at for at in range(2, 130)]
+    assert store.counts(4).tolist() == [43, 42, 43, 0]
+
+
+def test_a_restored_store_continues_exactly() -> None:
+    """A restored store gives the same batch and takes in the next moment at the same place."""
+    first, second = _store(130), LabelStore(2, 3, 2)
+    second.load_state_dict(first.state_dict())
+    for store in (first, second):
+        store.add((np.ones(2, np.float32), np.ones(3, np.float32)), np.ones(2, np.float32), 1, 7.0)
+    one, two = first.batch(), second.batch()
+    assert one is not None
+    assert two is not None
+    np.testing.assert_array_equal(one.targets, two.targets)
+    np.testing.assert_array_equal(one.deter, two.deter)

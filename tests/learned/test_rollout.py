@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references.rssm_loop import LoopRSSM
 
-from hpt.learned.forecast import Vector
+from hpt.learned.forecast_model import Vector
 from hpt.learned.rollout import FastRollout
 from hpt.learned.rssm import SIZES, Sizes
 from hpt.learned.world_model import WorldModel
@@ -53,8 +53,7 @@ def test_acting_equals_the_torch_model(sizes: Sizes, horizon: int, seed: int) ->
     fast.load(model)
     features, seen_actions = _inputs(sizes.features, 3, seed)
     _, actions = _inputs(1, horizon, seed + 1)
-    for one, action in zip(features, seen_actions, strict=True):
-        fast.tick(one, action)
+    fast.tick(features, seen_actions)
     with torch.no_grad():
         start = torch.zeros(1, sizes.deter), torch.full((1, sizes.stoch), 1 / sizes.num_classes)
         as_batch = [torch.from_numpy(one)[:, None] for one in (features, seen_actions, actions)]
@@ -70,13 +69,32 @@ def test_acting_equals_the_torch_model(sizes: Sizes, horizon: int, seed: int) ->
             np.testing.assert_allclose(getattr(got, name), numbers, atol=1e-5, rtol=1e-5, err_msg=name)
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 40), st.sets(st.integers(1, 39)), st.sampled_from(list(SIZES.values())))
+def test_blocks_of_ticks_give_the_bits_of_single_ticks(num_ticks: int, cuts: set[int], sizes: Sizes) -> None:
+    """Every latent, however ticks are split into blocks, also where a block is longer than the longest roll-out."""
+    model = _model(sizes, 1)
+    whole, single = FastRollout(sizes, _ARMS, 8), FastRollout(sizes, _ARMS, 8)
+    whole.load(model)
+    single.load(model)
+    features, actions = _inputs(64, num_ticks, 2)
+    places = sorted(cut for cut in cuts if cut < num_ticks)
+    blocks = [
+        whole.tick(some, led) for some, led in zip(np.split(features, places), np.split(actions, places), strict=True)
+    ]
+    for tick in range(num_ticks):
+        single.tick(features[tick : tick + 1], actions[tick : tick + 1])
+        for part, now in zip(zip(*blocks, strict=True), single.latent(), strict=True):
+            np.testing.assert_array_equal(np.concatenate(part)[tick], now)
+
+
 def test_acting_equals_the_slow_twin() -> None:
     """The same from plain loops in float64, at the default sizes."""
     sizes = SIZES["default"]
     model, fast = _model(sizes, 5), FastRollout(sizes, _ARMS, 8)
     fast.load(model)
     features, actions = _inputs(64, 8, 6)
-    fast.tick(features[0], actions[0])
+    fast.tick(features[:1], actions[:1])
     twin = LoopRSSM({name: value.numpy() for name, value in model.state_dict().items()}, sizes.num_classes)
     h, s = twin.observe(np.zeros(48), np.full(32, 1 / 8), features[0].astype(float), actions[0].astype(float))
     np.testing.assert_allclose(fast.latent()[0], h, atol=1e-5)
@@ -101,7 +119,7 @@ def test_imagination_leaves_the_acting_state_alone() -> None:
     fast = FastRollout(SIZES["default"], _ARMS, 10)
     fast.load(_model(SIZES["default"], 2))
     features, actions = _inputs(64, 10, 3)
-    fast.tick(features[0], actions[0])
+    fast.tick(features[:1], actions[:1])
     before = [one.copy() for one in fast.latent()]
     first = fast.imagine(actions).shift.copy()
     fast.imagine(-actions[:4])
@@ -128,7 +146,7 @@ def test_extreme_logits_stay_probabilities() -> None:
         model.rssm.posterior.weight.mul_(1e4)
     fast.load(model)
     features, actions = _inputs(64, 5, 4)
-    fast.tick(features[0], actions[0])
+    fast.tick(features[:1], actions[:1])
     sums = fast.latent()[1].reshape(4, 8).sum(axis=1)
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     assert np.isfinite(fast.imagine(actions).shift).all()
@@ -156,10 +174,10 @@ def test_state_continues_exactly() -> None:
     first, second = FastRollout(sizes, _ARMS, 5), FastRollout(sizes, _ARMS, 5)
     features, actions = _inputs(64, 2, 4)
     first.load(model)
-    first.tick(features[0], actions[0])
+    first.tick(features[:1], actions[:1])
     second.load(model)
     second.load_state_dict(first.state_dict())
     for fast in (first, second):
-        fast.tick(features[1], actions[1])
+        fast.tick(features[1:], actions[1:])
     for one, two in zip(first.latent(), second.latent(), strict=True):
         np.testing.assert_array_equal(one, two)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hpt.learned.labels import Labelled
-from hpt.learned.replay import Windows
+from hpt.learned.replay import Labelled, Windows
 from hpt.learned.rssm import Sizes
 from hpt.learned.world_model import ModelOptimizer, WorldModel
 
@@ -120,7 +119,7 @@ def test_outlook_splits_the_forecast() -> None:
 def test_updates_bring_the_loss_down() -> None:
     """Thirty steps on one batch fit it better than none."""
     model, windows = _model(), _windows()
-    optimizer = ModelOptimizer(model, 1e-2, 1.0)
+    optimizer = ModelOptimizer(model, 1e-2)
     costs: list[float] = []
     for _ in range(30):
         loss = model.loss(windows, None, 1.0)[0]
@@ -134,7 +133,7 @@ def test_anchors_stay_between_none_and_all_of_a_gap() -> None:
     for sign in (-1.0, 1.0):
         model, windows = _model(), _windows()
         pushed = replace(windows, errors=np.full_like(windows.errors, 3 * sign), anchors=np.ones_like(windows.anchors))
-        optimizer = ModelOptimizer(model, 2e-2, 1.0)
+        optimizer = ModelOptimizer(model, 2e-2)
         for _ in range(10):
             optimizer.step(model.loss(pushed, None, 1.0)[0])
         weight = model.heads.anchors.weight.detach()
@@ -146,18 +145,18 @@ def test_an_update_without_a_finite_gradient_is_left_out() -> None:
     """A loss of NaN moves no parameter."""
     model = _model()
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    ModelOptimizer(model, 1e-2, 1.0).step(model.loss(_windows(), None, 1.0)[0] * float("nan"))
+    ModelOptimizer(model, 1e-2).step(model.loss(_windows(), None, 1.0)[0] * float("nan"))
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), before, strict=True))
 
 
 def test_optimizer_continues_exactly() -> None:
     """Restored moments and weights take the same next step, bit for bit."""
     first = _model()
-    optimizer = ModelOptimizer(first, 1e-2, 1.0)
+    optimizer = ModelOptimizer(first, 1e-2)
     optimizer.step(first.loss(_windows(), None, 1.0)[0])
     second = _model(seed=9)
     second.load_state_dict(first.state_dict())
-    resumed = ModelOptimizer(second, 1e-2, 1.0)
+    resumed = ModelOptimizer(second, 1e-2)
     resumed.load_state_dict(optimizer.state_dict())
     for model, adam in ((first, optimizer), (second, resumed)):
         adam.step(model.loss(_windows(1), None, 1.0)[0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpt.memory.host import trim_heap
+from hpt.memory.cleanup import trim_heap
 
 
 @pytest.fixture(autouse=True)

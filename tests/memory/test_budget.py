@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt.memory.budget import PLACEMENTS, budget_for, largest_batch, plan_for, room_in
+from hpt.memory.estimate import PLACEMENTS, budget_for, largest_batch, plan_for, room_in
 
 GIB = 1024**3
 

@@ -6,7 +6,9 @@ import psutil
 import torch
 from references.spike import spike
 
-from hpt.memory.host import host_limit_bytes, peak_bytes, read_heap, reset_peak, resident_bytes, trim_heap
+from hpt.memory.cleanup import read_heap, trim_heap
+from hpt.memory.peak import high_water_bytes, reset_high_water
+from hpt.memory.probe import host_limit_bytes, resident_bytes
 
 MIB = 1024**2
 BLOCK = 64 * 1024
@@ -15,9 +17,9 @@ BLOCK = 64 * 1024
 def test_a_reset_peak_forgets_what_was_freed() -> None:
     """64 MiB freed before the reset are in the old high-water mark and not in the new one."""
     spike(64 * MIB)
-    before = peak_bytes()
-    assert reset_peak()
-    after = peak_bytes()
+    before = high_water_bytes()
+    assert reset_high_water()
+    after = high_water_bytes()
     assert before is not None
     assert after is not None
     assert before - after > 60 * MIB
@@ -26,18 +28,18 @@ def test_a_reset_peak_forgets_what_was_freed() -> None:
 
 def test_a_peak_is_kept_after_the_memory_is_gone() -> None:
     """What was in use for a moment after the reset stays in the mark."""
-    reset_peak()
+    reset_high_water()
     start = resident_bytes()
     spike(64 * MIB)
-    peak = peak_bytes()
+    peak = high_water_bytes()
     assert peak is not None
     assert peak - start > 60 * MIB
 
 
 def test_unreadable_marks_are_none_and_false(tmp_path: Path) -> None:
     """Where the kernel offers neither file there is no number, never 0."""
-    assert peak_bytes(tmp_path / "status") is None
-    assert not reset_peak(tmp_path / "none" / "clear_refs")
+    assert high_water_bytes(tmp_path / "status") is None
+    assert not reset_high_water(tmp_path / "none" / "clear_refs")
 
 
 def test_trimming_returns_what_lies_idle() -> None:

@@ -4,15 +4,12 @@ import sys
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from hpt.config import MemoryConfig
-from hpt.memory import cleanup, thresholds
-from hpt.memory.cleanup import Cleaner
-from hpt.memory.copies import CopyCounter
-from hpt.memory.exhaustion import is_out_of_memory
-from hpt.memory.host import HeapReading
-from hpt.memory.manager import MemoryManager
-from hpt.memory.thresholds import Alarm, Thresholds
+from hpt.memory import cleanup, manager
+from hpt.memory.cleanup import Cleaner, HeapReading
+from hpt.memory.manager import NO_FINDINGS, CopyCounter, MemoryAlarm, MemoryManager, Thresholds, is_out_of_memory
 
 CPU = torch.device("cpu")
 MIB = 1024**2
@@ -69,11 +66,11 @@ def test_what_a_clean_up_could_not_free_is_not_tried_again(monkeypatch: pytest.M
     assert [bool(cleaner.after_update(update)) for update in (10, 20, 30)] == [True, False, True]
 
 
-def _thresholds(monkeypatch: pytest.MonkeyPatch, uses: list[int], **settings: float | None) -> list[list[Alarm]]:
+def _thresholds(monkeypatch: pytest.MonkeyPatch, uses: list[int], **settings: float | None) -> list[list[MemoryAlarm]]:
     """Alarms of one check after the other on a device of 1000 bytes."""
     used = iter(uses)
-    monkeypatch.setattr(thresholds, "used_bytes", lambda _: next(used))
-    monkeypatch.setattr(thresholds, "limit_bytes", lambda _: 1000)
+    monkeypatch.setattr(manager, "used_bytes", lambda _: next(used))
+    monkeypatch.setattr(manager, "limit_bytes", lambda _: 1000)
     config = MemoryConfig.from_dict({"warn_at": None, "checkpoint_at": None, **settings})
     guard = Thresholds(config, CPU)
     return [guard.check() for _ in uses]
@@ -82,13 +79,13 @@ def _thresholds(monkeypatch: pytest.MonkeyPatch, uses: list[int], **settings: fl
 def test_a_threshold_speaks_once_until_use_has_fallen_well_below(monkeypatch: pytest.MonkeyPatch) -> None:
     """900 of 1000 warns once; 870 is not far enough below to arm it again, 850 is."""
     alarms = _thresholds(monkeypatch, [899, 900, 950, 870, 900, 850, 900], warn_at=0.9)
-    assert alarms == [[], [Alarm.WARN], [], [], [], [], [Alarm.WARN]]
+    assert alarms == [[], [MemoryAlarm.WARN], [], [], [], [], [MemoryAlarm.WARN]]
 
 
 def test_degrading_goes_on_as_long_as_use_is_above(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look above the threshold is one more rung; bytes and shares may be mixed."""
     alarms = _thresholds(monkeypatch, [700, 800, 800, 980, 500], degrade_at=750.0, checkpoint_at=0.97)
-    assert alarms == [[], [Alarm.DEGRADE], [Alarm.DEGRADE], [Alarm.DEGRADE, Alarm.SAVE], []]
+    assert alarms == [[], [MemoryAlarm.DEGRADE], [MemoryAlarm.DEGRADE], [MemoryAlarm.DEGRADE, MemoryAlarm.SAVE], []]
 
 
 def test_without_thresholds_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +101,7 @@ def test_default_settings_of_the_layers() -> None:
     config = MemoryConfig()
     assert (config.warn_at, config.degrade_at, config.checkpoint_at) == (0.9, None, 0.97)
     assert (config.cleanup_interval, config.cleanup_min_bytes, config.check_interval) == (50, 64 * MIB, 10)
-    assert (config.max_retries, config.record_phases, config.offload_optimizer) == (2, True, False)
+    assert (config.max_retries, config.offload_optimizer) == (2, False)
 
 
 def test_a_real_failed_allocation_is_told_apart() -> None:
@@ -121,7 +118,7 @@ def test_a_real_failed_allocation_is_told_apart() -> None:
 
 def test_recovery_lets_go_of_the_failed_call() -> None:
     """Tensors that only the traceback's frames hold are gone after recovery."""
-    manager = MemoryManager(MemoryConfig(), CPU, [])
+    guard = MemoryManager(MemoryConfig(), CPU, [])
     alive: list[torch.Tensor] = []
 
     def fail() -> None:
@@ -132,19 +129,42 @@ def test_recovery_lets_go_of_the_failed_call() -> None:
     with pytest.raises(torch.OutOfMemoryError) as caught:
         fail()
     before = sys.getrefcount(alive[0])
-    assert manager.recover(caught.value)
+    assert guard.recover(caught.value)
     after = sys.getrefcount(alive[0])
     assert after == before - 1
-    assert not manager.recover(ValueError("not memory"))
+    assert not guard.recover(ValueError("not memory"))
 
 
-def test_findings_of_an_update_name_every_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One call per update: copies at once, thresholds at their interval."""
+def test_findings_of_an_update_name_every_layer() -> None:
+    """Copies and thresholds are looked at when their interval is over, and on no other update."""
     weight = torch.nn.Parameter(torch.ones(4))
-    manager = MemoryManager(MemoryConfig.from_dict({"warn_at": 2.0, "check_interval": 2}), CPU, [weight])
-    first = manager.after_update()
+    guard = MemoryManager(MemoryConfig.from_dict({"warn_at": 2.0, "check_interval": 3}), CPU, [weight])
+    first = guard.after_update()
     weight.data = weight.data.clone()
-    second = manager.after_update()
-    assert (first.num_moved, first.alarms) == (0, ())
-    assert (second.num_moved, second.alarms) == (1, (Alarm.WARN,))
-    assert manager.read().process_bytes
+    second, third = guard.after_update(), guard.after_update()
+    assert first is second is NO_FINDINGS
+    assert (third.num_moved, third.num_updates, third.alarms) == (1, 3, (MemoryAlarm.WARN,))
+    assert guard.read().process_bytes
+
+
+@pytest.mark.parametrize("size", [8, 1000, 100_000])
+def test_a_parameter_that_moves_in_every_update_is_found_by_each_look(size: int) -> None:
+    """Ten copies may end where they began, as the allocator gives old places back: each look still names the one."""
+    weights = [torch.nn.Parameter(torch.ones(size)) for _ in range(3)]
+    guard = MemoryManager(MemoryConfig(), CPU, weights)
+    found = []
+    for update in range(1, 31):
+        weights[1].data = weights[1].data.clone()
+        findings = guard.after_update()
+        found += [(update, findings.num_moved, findings.num_updates)] if findings.num_moved else []
+    assert found == [(10, 1, 10), (20, 1, 10), (30, 1, 10)]
+
+
+def test_a_watched_parameter_frees_its_old_memory() -> None:
+    """Watching costs nothing: the storage that a parameter has left is freed though it is still remembered."""
+    weight = torch.nn.Parameter(torch.ones(8))
+    counter = CopyCounter([weight])
+    old = StorageWeakRef(weight.untyped_storage())
+    weight.data = weight.data.clone()
+    assert old.expired()
+    assert counter.check() == 1

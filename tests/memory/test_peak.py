@@ -5,8 +5,8 @@ import torch
 from references.spike import spike
 
 from hpt.memory import peak
-from hpt.memory.host import resident_bytes
 from hpt.memory.peak import PeakMeter
+from hpt.memory.probe import resident_bytes
 
 CPU = torch.device("cpu")
 BYTES = 48 * 1024**2
@@ -17,7 +17,7 @@ HELD_S = 0.05  # long enough for a sampler
 def test_a_spike_between_start_and_stop_is_seen(monkeypatch: pytest.MonkeyPatch, can_reset: bool) -> None:
     """48 MiB for a moment; the method used is named."""
     if not can_reset:
-        monkeypatch.setattr(peak, "reset_peak", lambda: False)
+        monkeypatch.setattr(peak, "reset_high_water", lambda: False)
     meter = PeakMeter(CPU)
     assert meter.method == ("VmHWM, reset" if can_reset else "resident set, sampled")
     before = resident_bytes()

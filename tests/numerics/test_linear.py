@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt.errors import CheckpointError
-from hpt.numerics.linear import RidgeRegressor, combination_norm, gram_cosines, ridge_solve
+from hpt.numerics.linear import RidgeRegressor
 
 
 def batch_ridge(inputs: np.ndarray, targets: np.ndarray, penalty: float, forgetting: float) -> np.ndarray:
@@ -108,29 +108,5 @@ def test_ridge_state_continues_bit_for_bit() -> None:
 
 def test_ridge_refuses_another_size() -> None:
     """A regression over other features cannot continue the saved one."""
-    with pytest.raises(CheckpointError, match="3 features"):
+    with pytest.raises(CheckpointError, match="information was saved with shape"):
         RidgeRegressor(4, 1.0, 1.0).load_state_dict(RidgeRegressor(3, 1.0, 1.0).state_dict())
-
-
-@settings(max_examples=25)
-@given(seed=st.integers(0, 2**16), rank=st.integers(1, 4), columns=st.integers(1, 3))
-def test_ridge_solve_meets_the_normal_equations(seed: int, rank: int, columns: int) -> None:
-    """(G + penalty) w = m, for semidefinite G of any rank and several right-hand sides."""
-    generator = np.random.default_rng(seed)
-    root, moments = generator.standard_normal((4, rank)), generator.standard_normal((4, columns))
-    gram = root @ root.T
-    weights = ridge_solve(gram, moments, 0.3)
-    np.testing.assert_allclose(gram @ weights + 0.3 * weights, moments, atol=1e-10)
-
-
-def test_gram_helpers_agree_with_the_vectors() -> None:
-    """Cosines and norms from inner products equal those of the vectors; a zero vector has cosine 0 with all."""
-    vectors = np.random.default_rng(4).standard_normal((4, 10))
-    vectors[2] = 0.0
-    gram = vectors @ vectors.T
-    cosines = gram_cosines(gram)
-    norms = np.linalg.norm(vectors, axis=1)
-    assert cosines[0, 3] == pytest.approx(vectors[0] @ vectors[3] / (norms[0] * norms[3]), rel=1e-12)
-    assert np.all(cosines[2] == 0)
-    coefficients = np.array([0.5, -1.0, 2.0, 0.1])
-    assert combination_norm(gram, coefficients) == pytest.approx(np.linalg.norm(coefficients @ vectors), rel=1e-12)

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references.extrapolation import ema_nesterov_run
-from references.trajectory_facts import SimulatedPath, random_path
+from references.outer_nesterov import ema_nesterov_run
+from references.simulated_path import SimulatedPath, random_path
 
 from hpt.config import HybridConfig
+from hpt.learned.loss_trend import LossTrend
 from hpt.predictors.ema_nesterov import EmaNesterov
+
+TREND = LossTrend(8)
 
 
 def predictor_of(num_steps: int) -> EmaNesterov:
@@ -23,16 +26,15 @@ def test_the_jump_is_the_look_ahead_of_one_cycle(seed: int, num_steps: int, num_
     per_step = generator.standard_normal((num_cycles, 5))
     _, trend = ema_nesterov_run(np.repeat(per_step, num_steps, axis=0), decay=0.99, strength=0.8)
     predictor = predictor_of(num_steps)
-    path = SimulatedPath(per_step * num_steps, predictor.scales, num_steps=num_steps)
+    path = SimulatedPath(per_step * num_steps, predictor.scale, num_steps=num_steps)
 
-    proposal = predictor.propose(path.facts(num_cycles, progress=0.5), max_horizon=10**6)
+    proposal = predictor.propose(path.stats(num_cycles, progress=0.5), TREND, 10**6)
 
     assert proposal is not None
     correction = 1.0 - predictor.scale**num_cycles
-    jump = path.jump(proposal.coefficients, num_cycles) * correction
+    jump = path.jump(proposal.delta, num_cycles) * correction
     expected = num_steps * 0.8 * trend
-    # The time scale is rounded to the six digits of its name.
-    np.testing.assert_allclose(jump, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(jump, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
 
 def test_a_steady_drift_is_amplified_as_in_the_method() -> None:
@@ -40,35 +42,25 @@ def test_a_steady_drift_is_amplified_as_in_the_method() -> None:
     drift, num_steps = np.array([1.0, -3.0]), 20
     _, trend = ema_nesterov_run(np.tile(drift, (8000, 1)), decay=0.99, strength=0.8)
     predictor = predictor_of(num_steps)
-    path = SimulatedPath(np.tile(drift * num_steps, (4, 1)), predictor.scales, num_steps=num_steps)
+    path = SimulatedPath(np.tile(drift * num_steps, (4, 1)), predictor.scale, num_steps=num_steps)
 
-    proposal = predictor.propose(path.facts(4), max_horizon=10**6)
+    proposal = predictor.propose(path.stats(4), TREND, 10**6)
 
     assert proposal is not None
-    total = path.displacements[3] + path.jump(proposal.coefficients, 4)
+    total = path.displacements[3] + path.jump(proposal.delta, 4)
     np.testing.assert_allclose(total / num_steps, drift + 0.8 * trend, rtol=1e-5)
     np.testing.assert_allclose(total / num_steps, 5.0 * drift, rtol=1e-12)
-
-
-@pytest.mark.parametrize("num_steps", [4, 10, 37, 50, 500])
-def test_the_time_scale_is_found_under_its_name(num_steps: int) -> None:
-    """Directions are looked up by float(name): the scale survives the way through its six digits."""
-    predictor = predictor_of(num_steps)
-    proposal = predictor.propose(random_path(0, 3, scales=predictor.scales).facts(3), max_horizon=10**6)
-
-    assert proposal is not None
-    (name,) = set(proposal.coefficients) - {"d"}
-    assert float(name[1:]) == predictor.scales[0] == pytest.approx(0.998**num_steps, rel=1e-5)
 
 
 def test_there_is_no_pull_back_and_the_horizon_is_capped() -> None:
     """Gain 4 over 50 steps would stand for 200; capped at 75 the gain is 75 / 50."""
     predictor = predictor_of(50)
-    path = random_path(0, 3, scales=predictor.scales)
+    path = random_path(0, 3, scale=predictor.scale)
 
-    proposal = predictor.propose(path.facts(3), max_horizon=75)
+    proposal = predictor.propose(path.stats(3), TREND, 75)
 
     assert proposal is not None
     assert proposal.horizon == 75
-    assert proposal.coefficients == {"d": 0.0, f"E{predictor.scale:g}": 1.5}
-    assert predictor.propose(path.facts(2), max_horizon=75) is None
+    assert (proposal.delta.pull_back, proposal.delta.gain) == (0.0, 1.5)
+    assert proposal.delta.scale == predictor.scale == pytest.approx(0.998**50)
+    assert predictor.propose(path.stats(2), TREND, 75) is None

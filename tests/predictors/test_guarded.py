@@ -1,76 +1,64 @@
-"""The guard hands steps on late, in order, and never lets a predictor take the run down."""
+"""The guard passes calls on in order and never lets a predictor take the run down."""
 
 from typing import Any
 
 import pytest
+from references.blocks import joined, one_step
 
-from hpt.learned.facts import StepFacts
+from hpt.history import StepStats
+from hpt.learned.loss_trend import LossTrend, TrendPath
 from hpt.predictors.guarded import GuardedPredictor
-from hpt.predictors.protocol import LossForecast, Silent
-from hpt.records import Phase
+from hpt.predictors.protocol import BasePredictor, LossForecast
+
+TREND = LossTrend(8)
 
 
-def step(number: int) -> StepFacts:
-    return StepFacts(number, 2.0, 1.0, (1.0,), 1.0, None, Phase.FULL, 0.0, None)
+def shown(guard: GuardedPredictor, *numbers: int) -> None:
+    """Show a block of steps of these numbers."""
+    steps = joined(one_step(step=number) for number in numbers)
+    guard.observe(steps, TREND.copy().observe(steps.loss))
 
 
-class Diary(Silent):
+class Diary(BasePredictor):
     """Notes what it is told and asked, in order; raises at a given step."""
 
-    name = "diary"
+    name, scale, window, far = "diary", 0.7, (0.2, 0.3), 5
 
     def __init__(self, fails_at: int = -1) -> None:
         self.entries: list[Any] = []
         self._fails_at = fails_at
 
-    def observe(self, facts: StepFacts) -> None:
-        if facts.step == self._fails_at:
+    def observe(self, steps: StepStats, path: TrendPath) -> None:
+        if self._fails_at in steps.step:
             raise ValueError("no more")
-        self.entries.append(facts.step)
+        self.entries.append(steps.step.tolist())
 
-    def forecast(self, num_steps: int) -> LossForecast | None:
-        self.entries.append("forecast")
+    def forecast(self, trend: LossTrend, num_steps: int) -> LossForecast | None:
+        self.entries.append(("forecast", num_steps))
         return LossForecast(1.0, 1.0)
 
 
-@pytest.mark.parametrize("ask", ["features", "summary", "state_dict"])
-def test_all_steps_are_handed_on_before_anything_else_is_asked(ask: str) -> None:
-    """Whatever is asked, the predictor has seen every step made before, each once and in order."""
+def test_calls_keep_their_order_and_arguments() -> None:
+    """What is asked between two blocks is asked between them; the attributes are the predictor's own."""
     diary = Diary()
     guard = GuardedPredictor(diary, pytest.fail)
-    for number in range(5):
-        guard.observe(step(number))
-    getattr(guard, ask)()
-    assert diary.entries == [0, 1, 2, 3, 4]
+    shown(guard, 0, 1)
+    assert guard.forecast(TREND, 3) == LossForecast(1.0, 1.0)
+    shown(guard, 2)
+    assert diary.entries == [[0, 1], ("forecast", 3), [2]]
+    assert (guard.name, guard.scale, guard.window, guard.far) == ("diary", 0.7, (0.2, 0.3), 5)
 
 
-def test_questions_keep_their_place_among_the_steps() -> None:
-    """A forecast made between two steps is made from the first and without the second."""
-    diary = Diary()
-    guard = GuardedPredictor(diary, pytest.fail)
-    guard.observe(step(0))
-    guard.forecast(1)
-    guard.observe(step(1))
-    guard.forecast(1)
-    assert diary.entries == [0, "forecast", 1, "forecast"]
-
-
-def test_steps_do_not_pile_up_when_nothing_is_asked() -> None:
-    """However long a cycle is, only a bounded number of steps wait."""
-    diary = Diary()
-    guard = GuardedPredictor(diary, pytest.fail)
-    for number in range(1000):
-        guard.observe(step(number))
-    assert len(diary.entries) > 900
-
-
-def test_a_step_that_raises_when_handed_on_retires_the_predictor() -> None:
-    """The question that brought the failure to light gets no answer, and neither does any later one."""
+def test_a_predictor_that_raises_is_retired() -> None:
+    """It is told of once, on one line; no later question gets an answer, and a restored guard knows."""
     said: list[str] = []
     guard = GuardedPredictor(Diary(fails_at=1), said.append)
-    for number in range(3):
-        guard.observe(step(number))
-    assert guard.forecast(1) is None
-    assert guard.forecast(1) is None
+    shown(guard, 0, 1)
+    shown(guard, 2)
+    assert guard.forecast(TREND, 1) is None
     assert said == ["predictor diary raised ValueError: no more"]
     assert guard.summary() == {"failed": True}
+    restored = GuardedPredictor(Diary(), pytest.fail)
+    restored.load_state_dict(guard.state_dict())
+    assert restored.failed
+    assert restored.forecast(TREND, 1) is None

@@ -1,16 +1,21 @@
 """Predictors that misbehave on purpose."""
 
-from collections.abc import Callable
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
-from hpt.predictors.protocol import LossForecast, Proposal, Silent
+from hpt.history import StepStats
+from hpt.jump.delta import WeightDelta
+from hpt.jump.stats import CycleStats, JumpOutcome
+from hpt.learned.loss_trend import LossForecast, LossTrend, TrendPath
+from hpt.predictors.protocol import BasePredictor, Proposal
 
 
-class Overshoot(Silent):
+def along_displacement(factor: float) -> WeightDelta:
+    """`factor` times the last displacement."""
+    return WeightDelta(pull_back=-factor, gain=0.0, scale=0.8)
+
+
+class Overshoot(BasePredictor):
     """Proposes `factor` times the last displacement: far too much when the factor is large."""
 
     name = "overshoot"
@@ -18,12 +23,12 @@ class Overshoot(Silent):
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal:
         """Always a jump."""
-        return Proposal(self.name, {"d": self.factor}, min(10, max_horizon), "overshoot")
+        return Proposal(self.name, along_displacement(self.factor), min(10, max_horizon), "overshoot")
 
 
-class Pessimist(Silent):
+class Pessimist(BasePredictor):
     """Proposes harmless jumps, expects a loss far below what can be, and notes how it was judged."""
 
     name = "pessimist"
@@ -31,11 +36,11 @@ class Pessimist(Silent):
     def __init__(self) -> None:
         self.judged_good: list[bool] = []
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal:
         """A small step along the last displacement."""
-        return Proposal(self.name, {"d": 0.1}, 1, "pessimist")
+        return Proposal(self.name, along_displacement(0.1), 1, "pessimist")
 
-    def forecast(self, num_steps: int) -> LossForecast:
+    def forecast(self, trend: LossTrend, num_steps: int) -> LossForecast:
         """Always the same, always too low."""
         return LossForecast(0.0, 0.01)
 
@@ -48,7 +53,7 @@ class Pessimist(Silent):
         self.judged_good.append(outcome.good)
 
 
-class Raising(Silent):
+class Raising(BasePredictor):
     """Raises in the method named."""
 
     name = "raising"
@@ -56,33 +61,18 @@ class Raising(Silent):
     def __init__(self, method: str) -> None:
         self.method = method
 
-    def observe(self, facts: StepFacts) -> None:
+    def observe(self, steps: StepStats, path: TrendPath) -> None:
         """Raise if this is the method."""
-        if self.method == "observe" and facts.step > 15:
+        if self.method == "observe" and steps.step[-1] > 15:
             raise ValueError("no more steps, please")
 
-    def propose(self, facts: CycleFacts, max_horizon: int) -> Proposal | None:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
         """Raise if this is the method, else propose a short jump."""
         if self.method == "propose":
             raise ZeroDivisionError("nothing to propose")
-        return Proposal(self.name, {"own" if self.method == "own_direction" else "d": 0.1}, 1, "raising")
+        return Proposal(self.name, along_displacement(0.1), 1, "raising")
 
-    def own_direction(
-        self, index: int, parameter: torch.nn.Parameter, optimizer: torch.optim.Optimizer, norm: float
-    ) -> torch.Tensor:
-        """Raise half-way through the parameters."""
-        if index >= 2:
-            raise RuntimeError("lost my direction")
-        return torch.ones_like(parameter)
-
-
-def failing_on(call: Callable[[int], bool], error: Exception) -> Callable[[int], None]:
-    """A counter that raises `error` on the calls that `call` picks."""
-    seen = {"calls": 0}
-
-    def check(_: int = 0) -> None:
-        seen["calls"] += 1
-        if call(seen["calls"]):
-            raise error
-
-    return check
+    def judge(self, outcome: JumpOutcome) -> None:
+        """Raise if this is the method."""
+        if self.method == "judge":
+            raise RuntimeError("I object")

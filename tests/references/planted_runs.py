@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from references.blocks import joined, one_step
 
-from hpt.learned.facts import CycleFacts, JumpOutcome, StepFacts
-from hpt.records import Phase
+from hpt.history import NEVER, StepStats
+from hpt.jump.stats import CycleStats, JumpOutcome
+from hpt.learned.loss_trend import LossTrend
 
-SCALES = (0.8, 0.95)
 NOISE = 0.05
 
 
@@ -24,38 +25,35 @@ def wave_losses(num_steps: int, seed: int, period: float = 60.0) -> NDArray[np.f
     return noise_losses(num_steps, seed) + 0.1 * np.sin(2 * math.pi * np.arange(num_steps) / period)
 
 
-def step_of(index: int, loss: float, cycle_steps: int, since: int | None, seed: int) -> StepFacts:
-    """Facts of full step `index` (1 for the first), a function of its arguments alone."""
+def step_of(index: int, loss: float, cycle_steps: int, since: int, seed: int) -> StepStats:
+    """Full step `index` (1 for the first) as a block of one, a function of its arguments alone."""
     rng = np.random.default_rng((seed, index))
-    return StepFacts(
+    return one_step(
         step=index,
         loss=float(loss),
         grad_norm=float(np.exp(0.2 * rng.normal())),
-        group_grad_norms=(1.0,),
         lr_frac=1.0 / (1.0 + index / 1000.0),
         progress=0.5,
-        phase=Phase.FULL,
         cycle_frac=((index - 1) % cycle_steps + 1) / cycle_steps,
         steps_since_jump=since,
     )
 
 
-def cycle_of(cycle: int, cycle_steps: int, seed: int) -> CycleFacts:
-    """Facts of cycle `cycle` with one parameter group, a function of its arguments alone."""
-    paths = np.random.default_rng((seed, cycle, 1)).normal(size=(1 + len(SCALES), 8))
+def cycle_of(cycle: int, cycle_steps: int, seed: int) -> CycleStats:
+    """Cycle `cycle` with one parameter group, a function of its arguments alone."""
+    paths = np.random.default_rng((seed, cycle, 1)).normal(size=(2, 8))
     gram = (paths @ paths.T)[None]
-    return CycleFacts(
+    return CycleStats(
         cycle=cycle,
         step=cycle * cycle_steps,
         num_steps=cycle_steps,
         progress=0.5,
         lr_frac=1.0 / (1.0 + cycle * cycle_steps / 1000.0),
-        scales=SCALES,
+        scale=0.8,
         gram=gram,
-        lagged=0.5 * gram[:, 0, 1:],
-        lagged_norms=np.stack([gram[:, 1, 1], gram[:, 2, 2]], axis=1),
+        lagged=0.5 * gram[:, 0, 1],
+        lagged_norms=gram[:, 1, 1],
         weight_norms=np.ones(1),
-        past_gram=None,
     )
 
 
@@ -77,17 +75,49 @@ def outcome_of(
     )
 
 
-def drive(
-    predictor: Any, losses: NDArray[np.float64], cycle_steps: int, *, first: int = 1, seed: int = 0
-) -> Iterator[tuple[int, Any]]:
-    """Show a run to a predictor from step `first` on; yields (step, proposal or None) at the end of each cycle.
+def since_of(index: int, cycle_steps: int) -> int:
+    """Steps since the last jump, where every cycle from the third on ends in one."""
+    return NEVER if index <= 3 * cycle_steps else (index - 1) % cycle_steps + 1
 
-    Every proposal counts as a kept jump made right after it.
+
+class Shown:
+    """A predictor and the trend that goes with it.
+
+    Attributes:
+        predictor: what is shown the run.
+        trend: as the trainer keeps it.
     """
-    for index in range(first, len(losses) + 1):
-        since = None if index <= 3 * cycle_steps else (index - 1) % cycle_steps + 1
-        predictor.observe(step_of(index, losses[index - 1], cycle_steps, since, seed))
-        if index % cycle_steps == 0:
-            facts = cycle_of(index // cycle_steps, cycle_steps, seed)
-            predictor.end_cycle(facts)
-            yield index, predictor.propose(facts, 75)
+
+    def __init__(self, predictor: Any, cycle_steps: int) -> None:
+        self.predictor = predictor
+        self.trend = LossTrend(max(cycle_steps, predictor.far or 1), predictor.far)
+
+    def observe(self, steps: StepStats) -> None:
+        """Show full steps."""
+        self.predictor.observe(steps, self.trend.observe(steps.loss))
+
+    def end_cycle(self, stats: CycleStats) -> Any:
+        """Show the end of a cycle; the proposal or None."""
+        self.predictor.end_cycle(stats, self.trend)
+        return self.propose(stats)
+
+    def propose(self, stats: CycleStats) -> Any:
+        """Ask for a proposal within 75 steps."""
+        return self.predictor.propose(stats, self.trend, 75)
+
+    def drive(
+        self, losses: NDArray[np.float64], cycle_steps: int, *, first: int = 1, seed: int = 0
+    ) -> Iterator[tuple[int, Any]]:
+        """Show a run from step `first` on, a cycle at a time; yields (step, proposal or None) after each.
+
+        Every proposal counts as a kept jump made right after it.
+        """
+        waiting: list[StepStats] = []
+        for index in range(first, len(losses) + 1):
+            waiting.append(step_of(index, losses[index - 1], cycle_steps, since_of(index, cycle_steps), seed))
+            if index % cycle_steps == 0:
+                self.observe(joined(waiting))
+                waiting = []
+                yield index, self.end_cycle(cycle_of(index // cycle_steps, cycle_steps, seed))
+        if waiting:
+            self.observe(joined(waiting))

@@ -1,7 +1,8 @@
-"""Bitwise equality of trees of tensors and plain values."""
+"""Bitwise equality of trees of tensors, arrays and plain values."""
 
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -10,6 +11,8 @@ def assert_same(left: Any, right: Any, path: str = "") -> None:
     if isinstance(left, torch.Tensor):
         assert left.dtype == right.dtype, path
         assert torch.equal(left.to_dense(), right.to_dense()), path
+    elif isinstance(left, np.ndarray):
+        np.testing.assert_array_equal(left, right, err_msg=path, strict=True)
     elif isinstance(left, dict):
         assert list(left) == list(right), path
         for key in left:

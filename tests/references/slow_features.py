@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt.learned.facts import StepFacts
+from hpt.history import StepStats
 
 Series = NDArray[np.float64]
 
@@ -43,12 +43,9 @@ def last_run(signs: Series) -> float:
     return float(signs[-1] * length)
 
 
-def step_features(steps: list[StepFacts]) -> dict[str, float]:
+def step_features(steps: StepStats) -> dict[str, float]:
     """All step features of two parameter groups after the last of `steps`."""
-    loss = np.array([facts.loss for facts in steps])
-    grad = np.log([facts.grad_norm for facts in steps])
-    groups = np.log([facts.group_grad_norms for facts in steps])
-    lr = np.array([facts.lr_frac for facts in steps])
+    loss, grad, groups, lr = steps.loss, np.log(steps.grad_norm), np.log(steps.group_grad_norms), steps.lr_frac
 
     def last(series: Series, scale: float) -> float:
         return float(averages(series, scale)[-1])
@@ -94,7 +91,7 @@ def step_features(steps: list[StepFacts]) -> dict[str, float]:
         "group_spread": np.log(spread),
         "group_loss": last(balance_noise * noise, 64) / (sigma * spread),
         "group_other": last(balance - lagged(balance, 3, balance[0]), 16),
-        "log_step": np.log(1 + steps[-1].step),
+        "log_step": np.log(1 + steps.step[-1]),
         "lr_grad": last(pressure, 2),
         "lr_grad_change": last(pressure, 2) - last(pressure, 64),
         "noise_per_grad": np.log(sigma) - last(grad, 32),

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from references.stored_runs import write_timings
 
+from hpt.cli.main import run
+
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 
@@ -26,16 +28,45 @@ def runs(stored: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stored, tmp_path / "runs"))
 
 
-@pytest.fixture
-def checkout(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with some evidence and pages that hold blocks; the working directory."""
-    root = tmp_path / "checkout"
+def _checked_out(stored: Path, root: Path) -> Path:
+    """Some evidence, and pages that hold blocks."""
     evidence = root / "reports" / "evidence"
     for part in ("vram", "train", "bench-default"):
         shutil.copytree(stored / part, evidence / part)
     shutil.copy(stored / "overhead_byte_gpt.json", evidence)
     (root / "docs").mkdir()
-    for page in ("README.md", "docs/engineering_spec.md", "constraints.txt"):
+    for page in (
+        "README.md",
+        "docs/engineering_spec.md",
+        "constraints.txt",
+        "reports/claims.toml",
+        "reports/targets.toml",
+    ):
         shutil.copy(ROOT / page, root / page)
+    return root
+
+
+@pytest.fixture
+def checkout(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with some evidence and pages that hold blocks; the working directory."""
+    root = _checked_out(stored, tmp_path / "checkout")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def _reported(stored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout after `hpt report all`; do not change it, copy it."""
+    root = _checked_out(stored, tmp_path_factory.mktemp("reported") / "checkout")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        assert run(["report", "all"]) == 0
+    return root
+
+
+@pytest.fixture
+def reported(_reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose reports are written; the working directory."""
+    root = Path(shutil.copytree(_reported, tmp_path / "checkout"))
     monkeypatch.chdir(root)
     return root

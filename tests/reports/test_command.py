@@ -11,10 +11,11 @@ import pytest
 from references.stored_runs import write_timings
 
 from hpt.cli.main import run
-from reports.blocks_in_pages import block_of
 from reports.builder import build
 from reports.check import findings
-from reports.writing import write
+from reports.writing import block_of, write
+
+ROOT = Path(__file__).parents[2]
 
 
 def edit_text(file: Path, old: str, new: str) -> None:
@@ -39,15 +40,19 @@ def test_all_writes_everything_and_check_agrees(checkout: Path, capsys: pytest.C
 
 
 def test_another_folder_gets_the_same_bytes_and_no_page_is_touched(checkout: Path) -> None:
-    """`--out` elsewhere copies the committed reports; README is left alone."""
+    """`--out` elsewhere copies the reports and adds the page for a browser, whose links lead from there; no more."""
     assert run(["report", "all"]) == 0
     readme = Path("README.md").read_bytes()
     assert run(["report", "all", "--runs", "reports/evidence", "--out", "out/reports"]) == 0
     files = {
         file.relative_to("out/reports"): file.read_bytes() for file in Path("out/reports").rglob("*") if file.is_file()
     }
-    assert len(files) > 15
-    assert all(Path("reports/generated", name).read_bytes() == content for name, content in files.items())
+    addresses = re.findall(r'href="([^"#]+)"', files.pop(Path("report.html")).decode())
+    assert len(addresses) > 15
+    assert [one for one in addresses if not Path("out/reports", one).exists()] == []
+    generated = Path("reports/generated")
+    committed = [file for file in generated.rglob("*") if file.is_file()]
+    assert files == {file.relative_to(generated): file.read_bytes() for file in committed}
     assert Path("README.md").read_bytes() == readme
 
 
@@ -90,8 +95,8 @@ def lie_in_a_figure() -> None:
     edit_text(Path("reports/generated/figures/horizons.csv"), "predicted_steps", "steps_predicted")
 
 
-def lie_in_the_page_for_a_browser() -> None:
-    edit_text(Path("reports/generated/report.html"), "<td", "<td title='x'")
+def leave_the_page_for_a_browser_behind() -> None:
+    Path("reports/generated/report.html").write_text("<html></html>")
 
 
 def leave_a_report_behind() -> None:
@@ -107,7 +112,7 @@ LIES_IN_WHAT_IS_COMMITTED = {
     lie_in_readme: "README.md: its measured block differs",
     lie_in_the_specification: "engineering_spec.md: its measured block differs",
     lie_in_a_figure: "horizons.csv: differs",
-    lie_in_the_page_for_a_browser: "report.html: differs",
+    leave_the_page_for_a_browser_behind: "report.html: left over",
     leave_a_report_behind: "PHASE_9_REPORT.md: left over",
 }
 
@@ -214,12 +219,39 @@ def test_one_report_alone(checkout: Path, tmp_path: Path, name: str, expected: s
     assert pages <= {expected, "blocks/engineering_spec.md"}
 
 
-@pytest.mark.parametrize(("form", "suffixes"), [("html", {".html"}), ("md", {".md", ".svg", ".csv", ".toml"})])
+@pytest.mark.parametrize(("form", "suffixes"), [("html", {".html"}), ("md", {".md", ".svg", ".csv"})])
 def test_one_form_alone(checkout: Path, tmp_path: Path, form: str, suffixes: set[str]) -> None:
     """The page for a browser, or Markdown with its figures."""
     out = tmp_path / "out"
     assert run(["report", "all", "--runs", "reports/evidence", "--out", str(out), "--format", form]) == 0
     assert {file.suffix for file in out.rglob("*") if file.is_file()} == suffixes
+
+
+def test_a_lie_in_the_page_for_a_browser_is_found_where_there_is_one(checkout: Path) -> None:
+    """Elsewhere `--check` holds it against the runs as it does every file."""
+    words = ["report", "all", "--runs", "reports/evidence", "--out", "out/reports"]
+    assert run(words) == 0
+    assert run([*words, "--check"]) == 0
+    edit_text(Path("out/reports/report.html"), "<td", "<td title='x'")
+    assert run([*words, "--check"]) == 3
+
+
+def test_the_page_for_a_browser_is_not_written_among_committed_reports(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is made on demand, in another folder."""
+    assert run(["report", "all", "--format", "html"]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert not Path("reports/generated").exists()
+
+
+def test_your_own_runs_get_the_lists_that_their_pages_link_to(runs: Path, tmp_path: Path) -> None:
+    """Outside a checkout there is no other copy to link to."""
+    assert run(["report", "phase2", "--runs", str(runs), "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "PHASE_2_BENCHMARKING_REPORT.md").read_text()
+    for name in ("claims.toml", "targets.toml"):
+        assert f"]({name})" in page
+        assert (tmp_path / "out" / name).read_bytes() == (ROOT / "reports" / name).read_bytes()
 
 
 def test_nothing_measured_is_exit_code_5_and_still_a_report(tmp_path: Path) -> None:
@@ -268,7 +300,7 @@ def test_a_number_that_a_template_makes_up_is_a_finding(checkout: Path) -> None:
     built = build(evidence, out)
     page = "VRAM_MANAGEMENT_SUMMARY.md"
     lying = replace(built, files=dict(built.files) | {page: built.files[page] + b"\nIt saves 60 % of the memory.\n"})
-    write(lying, out, None, form=None)
-    assert list(findings(lying, out, None, only="all")) == [
+    write(lying, out, form=None)
+    assert list(findings(lying, out, only="all")) == [
         f"{page}: a number without evidence: It saves 60 % of the memory."
     ]

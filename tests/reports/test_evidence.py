@@ -9,7 +9,7 @@ from references.stored_runs import write_timings
 
 from reports.evidence import digest_of, gather
 from reports.kinds import COMPARISON, KINDS, MEMORY, OVERHEAD, RELEASE, TIMING, TRAINING
-from reports.provenance import provenance_of
+from reports.provenance import Provenance
 from reports.timings import SCENARIOS
 
 
@@ -133,4 +133,4 @@ def test_the_digest_covers_the_files_beside(runs: Path) -> None:
 def test_a_comparison_measured_at_several_times_names_all_its_commits() -> None:
     """The newest cell's first."""
     machine = {"commit": "a" * 40, "is_dirty": False, "commits": ["b" * 40, "a" * 40]}
-    assert provenance_of(machine, None, "").code == "a" * 9 + ", " + "b" * 9
+    assert Provenance(machine, "", "").code == "a" * 9 + ", " + "b" * 9

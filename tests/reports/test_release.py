@@ -7,26 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from references.vacuous import vacuous_tests
 
 from hpt.cli.main import run
 from reports.builder import build
 from reports.release import command
 from reports.release.command import UNFINISHED
-from reports.release.runner import Result, counts_of, run_all, shown
-from reports.release.steps import Step, steps_of, torch_pin
-from reports.release.vacuous import vacuous_tests
+from reports.release.steps import Step, StepOutcome, counts_of, run_all, shown, steps_of, torch_pin
 
 ROOT = Path(__file__).parents[2]
 
 
 def python(
-    name: str, code: str, *, limit_s: float = 30.0, needs: tuple[str, ...] = (), junit: Path | None = None
+    name: str,
+    code: str,
+    *,
+    limit_s: float = 30.0,
+    needs: tuple[str, ...] = (),
+    junit: Path | None = None,
+    says: str = "",
 ) -> Step:
     command = [sys.executable, "-c", code]
-    return Step(name=name, what=name, command=command, limit_s=limit_s, needs=needs, junit=junit)
+    return Step(name=name, what=name, command=command, minutes=limit_s / 60.0, needs=needs, junit=junit, says=says)
 
 
-def outcomes(steps: list[Step], root: Path, *, limit_s: float = 60.0, chosen: set[str] | None = None) -> list[Result]:
+def outcomes(
+    steps: list[Step], root: Path, *, limit_s: float = 60.0, chosen: set[str] | None = None
+) -> list[StepOutcome]:
     names = frozenset(chosen or {step.name for step in steps})
     return list(run_all(steps, root, chosen=names, limit_s=limit_s, watch=lambda _: None))
 
@@ -36,7 +43,7 @@ def test_exit_codes_durations_and_last_words_are_kept(tmp_path: Path) -> None:
     steps = [
         python("good", "print('fine')"),
         python("bad", "import sys; print('because'); sys.exit(9)"),
-        Step(name="gone", what="gone", command=["no-such-program"], limit_s=5.0),
+        Step(name="gone", what="gone", command=["no-such-program"], minutes=1),
     ]
     good, bad, gone = outcomes(steps, tmp_path)
     assert (good.status, good.exit_code, good.last_words) == ("passed", 0, None)
@@ -81,6 +88,29 @@ def test_what_was_not_asked_for_or_needs_a_failed_step_is_not_run(tmp_path: Path
     assert (late.status, late.reason) == ("not run", "no time left")
 
 
+def test_an_answer_must_hold_what_it_should(tmp_path: Path) -> None:
+    """An installed command of another version answers too."""
+    steps = [python("right", "print('hpt 0.2.0')", says="0.2.0"), python("wrong", "print('hpt 0.1.9')", says="0.2.0")]
+    right, wrong = outcomes(steps, tmp_path)
+    assert (right.status, wrong.status) == ("passed", "failed")
+    assert wrong.last_words == ["hpt 0.1.9"]
+
+
+@pytest.mark.parametrize(("code", "expected"), [(3, "failed"), (4, "not run"), (5, "not run"), (6, "failed")])
+def test_a_command_without_a_verdict_has_not_failed(tmp_path: Path, code: int, expected: str) -> None:
+    """Benchmarks of another machine are not comparable, which is exit code 5; a regression is 3."""
+    (result,) = outcomes([python("gate", f"raise SystemExit({code})")], tmp_path)
+    assert (result.status, result.exit_code) == (expected, code)
+
+
+def test_what_scripts_check_says_is_asked_of_scripts_check() -> None:
+    """No step repeats one of its checks."""
+    steps = {step.name: step for step in steps_of(ROOT, ROOT / "out" / "release")}
+    said = [word for step in steps.values() for word in step.command]
+    assert not {"ruff", "pyright", "lint-imports", "pytest"} & {Path(word).name for word in said}
+    assert "scripts/check" in steps["check"].command
+
+
 def test_counts_of_tests_are_pytests_own(tmp_path: Path) -> None:
     """A passing, a failing, a skipped test and a broken fixture, counted from what pytest wrote."""
     (tmp_path / "test_four.py").write_text(
@@ -93,7 +123,7 @@ def test_counts_of_tests_are_pytests_own(tmp_path: Path) -> None:
     )
     file = tmp_path / "out.xml"
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_four.py", f"--junitxml={file}"]
-    step = Step(name="tests", what="tests", command=words, limit_s=60.0, junit=file)
+    step = Step(name="tests", what="tests", command=words, minutes=1, junit=file)
     (result,) = outcomes([step], tmp_path)
     assert (result.exit_code, result.tests) == (1, {"passed": 1, "failed": 2, "skipped": 1})
     assert counts_of(tmp_path / "absent.xml") is None
@@ -131,22 +161,22 @@ def test_no_test_of_this_project_is_vacuous() -> None:
 def test_the_command_stores_a_record_that_the_report_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The formatting step for real: stored, printed as JSON, and a row of the release report; the rest not run."""
+    """The change log for real: stored, printed as JSON, and a row of the release report; the rest not run."""
     monkeypatch.chdir(ROOT)
     out, work = tmp_path / "runs" / "release_check.json", tmp_path / "work"
-    words = ["release-check", "--steps", "format", "--out", str(out), "--work", str(work), "--json"]
+    words = ["release-check", "--steps", "changelog", "--out", str(out), "--work", str(work), "--json"]
     code = run(words)
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(out.read_text())
     by_name = {step["name"]: step for step in printed["steps"]}
-    assert by_name["format"]["status"] == {0: "passed", 3: "failed"}[code]
-    assert {step["status"] for name, step in by_name.items() if name != "format"} == {"not run"}
+    assert by_name["changelog"]["status"] == {0: "passed", 3: "failed"}[code]
+    assert {step["status"] for name, step in by_name.items() if name != "changelog"} == {"not run"}
     assert not printed["passed"]
     built = build(out.parent, tmp_path / "reports")
     assert [one.word for one in built.evidence.remarks] == ["partial"]
     text = built.files["PHASE_3_RELEASE_PREP_REPORT.md"].decode()
-    assert "`python -m ruff format --check .`" in text
-    assert "| whole" not in text.split("## Tests")[1].split("## From aim")[0]
+    assert "`grep -nF" in text
+    assert text.split("## Tests")[1].split("## From aim")[0].strip() == "Not measured."
 
 
 def test_no_record_appears_among_the_evidence_before_the_last_step_is_over(
@@ -156,10 +186,10 @@ def test_no_record_appears_among_the_evidence_before_the_last_step_is_over(
     monkeypatch.chdir(ROOT)
     out, work, seen = tmp_path / "runs" / "release_check.json", tmp_path / "work", list[tuple[bool, bool]]()
 
-    def two_steps(*_: object, **__: object) -> Iterator[Result]:
+    def two_steps(*_: object, **__: object) -> Iterator[StepOutcome]:
         for name in ("first", "last"):
             seen.append((out.exists(), (work / UNFINISHED).exists()))
-            yield Result(name=name, what=name, command=name, status="passed")
+            yield StepOutcome(name=name, what=name, command=name, status="passed")
 
     monkeypatch.setattr(command, "run_all", two_steps)
     assert run(["release-check", "--out", str(out), "--work", str(work)]) == 0

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from references.stored_comparisons import DATA, comparison, stored_as
 
+from reports import step_time
 from reports.evidence import gather
 from reports.figures.comparison import draw_losses, draw_ratios
 from reports.kinds import PROFILE
-from reports.pages import evaluation, step_time
+from reports.page import Links, Page
+from reports.pages import evaluation
 from reports.tuning import bracket
-from reports.view import Links, Page
 
 LINKS = Links(runs="", pages="")
 

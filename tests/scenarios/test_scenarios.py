@@ -11,12 +11,13 @@ import torch
 
 from hpt.bench.discovery import Located, find_scenarios
 from hpt.bench.scenario import Measured, Preset, SelfCheckFailed
+from hpt.history import RunHistory
+from hpt.jump.delta import WeightDelta
+from hpt.jump.trajectory import Trajectory
 from hpt.learned.features import FeatureEncoder
-from hpt.learned.history import StepHistory
 from hpt.learned.learner import DynamicsLearner
 from hpt.learned.rollout import FastRollout, Judged
-from hpt.predictors.chooser import LearnedChooser
-from hpt.trainer.trajectory import Trajectory
+from hpt.predictors.selector import LearnedSelector
 
 ALL = {one.full_name: one for one in find_scenarios().scenarios}
 WITHOUT_TORCH = ("state_encoding", "state_history")
@@ -55,12 +56,12 @@ sys.exit("torch" in sys.modules)
 
 
 def test_units_of_work_are_stated() -> None:
-    """A horizon is that many predicted steps; a block is the two cycles of 50 observations that share an update."""
+    """A horizon is that many predicted steps; a block is the twelve cycles of 50 observations that share an update."""
     horizons = {name: one.scenario.num_units for name, one in ALL.items() if name.startswith("rssm_prediction")}
     assert horizons == {f"rssm_prediction/horizon_{n}": n for n in (1, 5, 10, 15, 25, 50, 75)}
     training = ALL["rssm_training/observe_gradient"].scenario
-    assert (training.num_units, training.inner_loops) == (1, 100)
-    assert set_up("rssm_training/observe_gradient").per_unit == {"update": 1 / 100}
+    assert (training.num_units, training.inner_loops) == (1, 600)
+    assert set_up("rssm_training/observe_gradient").per_unit == {"update": 1 / 600}
 
 
 def test_multiply_adds_are_those_of_the_layers() -> None:
@@ -69,7 +70,7 @@ def test_multiply_adds_are_those_of_the_layers() -> None:
     from hpt.learned.world_model import WorldModel
 
     for preset in Preset:
-        model = WorldModel(SIZES[preset], 6, torch.Generator())
+        model = WorldModel(SIZES[preset], 3, torch.Generator())
         layers = (model.rssm.cell.weight_ih, model.rssm.cell.weight_hh, model.rssm.prior.weight)
         used = sum(weight.numel() for weight in (*layers, model.heads.trunk.weight, model.heads.heads.weight))
         assert set_up("rssm_prediction/horizon_1", preset).per_unit == {"multiply-add": used}
@@ -79,7 +80,15 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def _frozen_state(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FastRollout, "tick", lambda *_: None)
+    real = FastRollout.tick
+
+    def tick(self: FastRollout, features: Any, actions: Any) -> Any:
+        state = self.state_dict()
+        latents = real(self, features, actions)
+        self.load_state_dict(state)
+        return latents
+
+    patch.setattr(FastRollout, "tick", tick)
 
 
 def _one_tick_for_all(patch: pytest.MonkeyPatch) -> None:
@@ -111,13 +120,13 @@ def _uneven_heads(patch: pytest.MonkeyPatch) -> None:
 
 
 def _dead_feature(patch: pytest.MonkeyPatch) -> None:
-    real = FeatureEncoder.vector
+    real = FeatureEncoder.observe_steps
     mask = np.arange(64) != 17
-    patch.setattr(FeatureEncoder, "vector", lambda self: real(self) * mask)
+    patch.setattr(FeatureEncoder, "observe_steps", lambda self, steps: real(self, steps) * mask)
 
 
 def _stale_features(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FeatureEncoder, "observe_step", lambda *_: None)
+    patch.setattr(FeatureEncoder, "observe_steps", lambda _, steps: np.ones((len(steps), 64)))
 
 
 def _no_apply(patch: pytest.MonkeyPatch) -> None:
@@ -127,8 +136,8 @@ def _no_apply(patch: pytest.MonkeyPatch) -> None:
 def _moving_apply(patch: pytest.MonkeyPatch) -> None:
     real = Trajectory.apply
 
-    def apply(self: Trajectory, coefficients: dict[str, float]) -> None:
-        real(self, coefficients)
+    def apply(self: Trajectory, delta: WeightDelta) -> None:
+        real(self, delta)
         for parameter in self.parameters:
             parameter.data = parameter.data.clone()
 
@@ -148,27 +157,22 @@ def _no_learning(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_observing(patch: pytest.MonkeyPatch) -> None:
+    """Every other step only."""
     real = DynamicsLearner.tick
-    count = [0]
-
-    def tick(self: DynamicsLearner, *facts: Any) -> None:
-        count[0] += 1
-        if count[0] % 2:
-            real(self, *facts)
-
-    patch.setattr(DynamicsLearner, "tick", tick)
+    patch.setattr(DynamicsLearner, "tick", lambda self, *rows: real(self, *(one[::2] for one in rows)))
 
 
 def _always_cached(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LearnedChooser, "confidence", lambda _: 0.5)
+    patch.setattr(LearnedSelector, "confidence", lambda _: 0.5)
 
 
 def _never_cached(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LearnedChooser, "confidence", lambda self: float(str(self.models[self.name].success())))
+    patch.setattr(LearnedSelector, "confidence", lambda self: float(str(self.models[self.name].success())))
 
 
 def _no_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(StepHistory, "record_step", lambda *_: None)
+    patch.setattr(RunHistory, "add", lambda *_: None)
+    patch.setattr(RunHistory, "fill", lambda *_: None)
 
 
 FAKES: list[tuple[str, Patch]] = [

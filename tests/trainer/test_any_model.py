@@ -135,14 +135,3 @@ def test_parameter_groups_keep_their_own_rates() -> None:
     plain.run(plain.trainer(predictor="none"), 90)
     for mine, other in zip(hybrid.optimizer.param_groups, plain.optimizer.param_groups, strict=True):
         assert (mine["lr"], mine["weight_decay"]) == (other["lr"], other["weight_decay"])
-
-
-def test_a_kept_jump_advances_the_schedule_only_when_asked() -> None:
-    """predict.advance_schedule moves the scheduler by the horizon of every kept jump."""
-    problem = teacher()
-    trainer = problem.trainer(gate="always", predict={"advance_schedule": True})
-    problem.run(trainer, 60)
-    counters = trainer.summary()["counters"]
-    assert counters["jumps_accepted"] > 0
-    assert problem.scheduler is not None
-    assert problem.scheduler.last_epoch == 60 + counters["steps_covered_by_jumps"]

@@ -22,8 +22,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from hpt.errors import CheckpointError, DiskError
-from hpt.trainer import checkpoint
-from hpt.trainer.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
+from hpt.trainer import checkpoint_file
+from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint, write_checkpoint
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 STATE: dict[str, Any] = {
@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_meanwhile_is_named(tmp_path: Path, monkeypatch: py
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     if name == "write":
-        monkeypatch.setattr(checkpoint, "save_file", library_full)
+        monkeypatch.setattr(checkpoint_file, "save_file", library_full)
     else:
         monkeypatch.setattr(os if name == "fsync" else Path, name, full)
     _fails_without_loss(path, "the disk is full")
@@ -252,8 +252,9 @@ def test_leftovers_of_dead_processes_go_and_of_living_ones_stay(tmp_path: Path) 
 KILLED = """
 import os, random, signal, sys, time
 import torch
-from hpt.trainer import checkpoint
-from hpt.trainer.checkpoint import CheckpointFolder
+from hpt.trainer import checkpoint_file
+from hpt.trainer import checkpoint_file
+from hpt.trainer.checkpoint_file import CheckpointFolder
 torch.set_num_threads(1)
 chance, folder, first = random.Random(5), CheckpointFolder(sys.argv[1], keep=2), 1
 kills = hits = 0

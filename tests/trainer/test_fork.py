@@ -10,9 +10,10 @@ from references.problems import Problem, teacher, weights_of
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.records import ForkRecord, Record
+from hpt.trainer import fork as fork_module
 from hpt.trainer.fork import ForkSchedule
 
-FORK = {"budget_frac": 0.5, "steps": 30, "measured_steps": 10, "at_fracs": [0.3]}
+FORK = {"budget_frac": 0.5, "steps": 40, "at_fracs": [0.3]}
 
 
 def build(problem: Problem, records: list[Record], factor: float) -> HybridTrainer:
@@ -31,7 +32,7 @@ def build(problem: Problem, records: list[Record], factor: float) -> HybridTrain
 
 
 def until_fork(problem: Problem, trainer: HybridTrainer) -> None:
-    while trainer._parts.moving.fork is None:
+    while trainer._c.state.fork is None:
         trainer.step(problem.batch(trainer.num_calls))
         assert trainer.num_calls < 300
 
@@ -42,7 +43,7 @@ def test_value_equals_two_runs_made_by_hand(factor: float) -> None:
     problem, records = teacher(dropout=0.1), list[Record]()
     trainer = build(problem, records, factor)
     until_fork(problem, trainer)
-    parts, first = trainer._parts, trainer.num_calls
+    parts, first = trainer._c, trainer.num_calls
     rng = torch.get_rng_state()
     ends: dict[bool, torch.Tensor] = {}
     losses: dict[bool, list[float]] = {}
@@ -54,13 +55,13 @@ def test_value_equals_two_runs_made_by_hand(factor: float) -> None:
         assert twin.scheduler is not None
         twin.scheduler.load_state_dict(now[2])
         if jumped:
-            fork = parts.moving.fork
+            fork = parts.state.fork
             assert fork is not None
             for mine, theirs in zip(twin.model.parameters(), problem.model.parameters(), strict=True):
                 mine.data.copy_(fork.jumped.kept(theirs))
         torch.set_rng_state(rng)
         losses[jumped] = []
-        for index in range(first, first + 30):
+        for index in range(first, first + 40):
             twin.optimizer.zero_grad()
             loss = twin.loss_fn(twin.model, twin.batch(index))
             loss.backward()
@@ -69,13 +70,13 @@ def test_value_equals_two_runs_made_by_hand(factor: float) -> None:
             losses[jumped].append(float(loss.detach()))
         ends[jumped] = weights_of(twin.model)
     torch.set_rng_state(rng)
-    backwards = [trainer.step(problem.batch(trainer.num_calls)).num_backward for _ in range(30)]
+    backwards = [trainer.step(problem.batch(trainer.num_calls)).num_backward for _ in range(40)]
     record = next(one for one in records if isinstance(one, ForkRecord))
     expected = sum(a - b for a, b in zip(losses[False][-10:], losses[True][-10:], strict=True)) / 10
     assert record.value == pytest.approx(expected, rel=1e-9)
     assert record.kept_jump is (expected > 0.0)
     assert torch.equal(weights_of(problem.model), ends[expected > 0.0])
-    assert backwards == [1] * 29 + [31]
+    assert backwards == [1] * 39 + [41]
 
 
 def test_every_step_of_the_losing_branch_is_charged() -> None:
@@ -85,8 +86,8 @@ def test_every_step_of_the_losing_branch_is_charged() -> None:
     problem.run(trainer, 200)
     counters = trainer.summary()["counters"]
     assert counters["forks"] == 1
-    assert counters["updates_in_losing_branches"] == 30
-    assert counters["optimizer_updates"] == 200 + 30 + counters["updates_rolled_back"]
+    assert counters["updates_in_losing_branches"] == 40
+    assert counters["optimizer_updates"] == 200 + 40 + counters["updates_rolled_back"]
 
 
 def test_a_short_run_has_no_budget_for_a_fork() -> None:
@@ -104,10 +105,11 @@ def test_the_default_budget_affords_a_fork_from_10_000_updates(total: int, affor
     assert schedule.is_due(total // 3 + 1) is affords
 
 
-def test_batches_that_do_not_fit_drop_the_fork() -> None:
+def test_batches_that_do_not_fit_drop_the_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit below one batch gives the fork up and the run goes on as the branch without the jump."""
+    monkeypatch.setattr(fork_module, "MAX_BATCH_BYTES", 10)
     problem, records = teacher(), list[Record]()
-    trainer = problem.trainer(records, gate="always", fork=FORK | {"max_batch_bytes": 10})
+    trainer = problem.trainer(records, gate="always", fork=FORK)
     problem.run(trainer, 70)
     assert any(getattr(record, "name", "") == "fork_dropped" for record in records)
     assert math.isfinite(float(weights_of(problem.model).norm()))

@@ -11,10 +11,11 @@ from references.problems import Problem, quadratic, teacher, weights_of
 from torch import Tensor, nn
 
 from hpt import HybridTrainer, Phase
+from hpt.jump.delta import WeightDelta
+from hpt.jump.trajectory import Trajectory
 from hpt.numerics import orthogonal
 from hpt.predictors.nesterov import PRESETS
 from hpt.records import JumpRecord, Record
-from hpt.trainer.trajectory import Trajectory
 
 SHAPES = {"matrix": (6, 9), "filters": (4, 2, 3, 3), "bias": (6,), "row": (1, 9), "column": (9, 1), "table": (7, 5)}
 WHOLE_RUN = {"window_start_frac": 0.0, "window_end_frac": 1.0}
@@ -23,14 +24,14 @@ WHOLE_RUN = {"window_start_frac": 0.0, "window_end_frac": 1.0}
 class Path:
     """A random walk of parameters of all shapes, four cycles long, with the average rebuilt by its definition."""
 
-    def __init__(self, placement: str = "device", dtype: torch.dtype = torch.float64) -> None:
+    def __init__(self, number_format: str = "same", dtype: torch.dtype = torch.float64) -> None:
         generator = torch.Generator().manual_seed(0)
         self.weights = {
             name: nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for name, shape in SHAPES.items()
         }
         names = list(SHAPES)
         groups = [[self.weights[name] for name in names[:3]], [self.weights[name] for name in names[3:]]]
-        self.trajectory = Trajectory(groups, (0.8,), placement=placement, embeddings=[self.weights["table"]])
+        self.trajectory = Trajectory(groups, 0.8, "device", number_format, tables=[self.weights["table"]])
         cycles: list[dict[str, Tensor]] = []
         for number in range(4):
             before = self.copy()
@@ -49,17 +50,18 @@ class Path:
     def copy(self) -> dict[str, Tensor]:
         return {name: weight.detach().clone() for name, weight in self.weights.items()}
 
-    def jump(self, coefficients: dict[str, float], group_factors: tuple[float, ...] = ()) -> dict[str, Tensor]:
-        """What the jump adds, parameter by parameter."""
+    def jump(self, pull_back: float, gain: float, *, one_by_one: bool = False) -> dict[str, Tensor]:
+        """What the jump adds, parameter by parameter; `one_by_one`: on the way of copies kept elsewhere."""
         before = self.copy()
-        self.trajectory.apply(coefficients, group_factors=group_factors)
+        self.trajectory._is_direct = self.trajectory._is_direct and not one_by_one
+        self.trajectory.apply(WeightDelta(pull_back, gain, 0.8, orthogonal=True))
         return {name: weight.detach() - before[name] for name, weight in self.weights.items()}
 
 
 def test_matrices_and_filters_move_along_their_factor_and_all_else_along_the_average() -> None:
-    """-.5 d + 2 O0.8, with the factor from a decomposition; vectors, single rows and tables of rows have none."""
+    """-.5 d + 2 O, with the factor from a decomposition; vectors, single rows and tables of rows have none."""
     path = Path()
-    moved = path.jump({"d": -0.5, "O0.8": 2.0})
+    moved = path.jump(0.5, 2.0)
     for name in SHAPES:
         trend = path.average[name]
         expected = -0.5 * path.last[name] + 2.0 * (factor_by_svd(trend) if name in {"matrix", "filters"} else trend)
@@ -70,25 +72,22 @@ def test_a_larger_side_than_the_largest_is_followed_as_it_is(monkeypatch: pytest
     """With 5 for the limit the 6 x 9 matrix moves along its average, the four filters still along their factor."""
     monkeypatch.setattr(orthogonal, "MAX_SIDE", 5)
     path = Path()
-    moved = path.jump({"O0.8": 1.0})
+    moved = path.jump(0.0, 1.0)
     matrix, filters = path.average["matrix"], path.average["filters"]
     torch.testing.assert_close(moved["matrix"], matrix, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(moved["filters"], factor_by_svd(filters), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("placement", "dtype"), [("device", torch.float32), ("cpu", torch.float32)])
-def test_one_by_one_is_the_same_as_all_at_once(placement: str, dtype: torch.dtype) -> None:
-    """Equal factors for both groups take the way parameter by parameter: the same weights up to float32's rounding."""
-    jump = {"d": -0.5, "O0.8": 2.0}
-    one, other = Path(dtype=dtype).jump(jump), Path(placement, dtype).jump(jump, (1.0, 1.0))
+def test_one_by_one_is_the_same_as_all_at_once() -> None:
+    """The way of copies that lie elsewhere gives the same weights up to float32's rounding."""
+    one, other = (Path(dtype=torch.float32).jump(0.5, 2.0, one_by_one=way) for way in (False, True))
     for name in SHAPES:
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
 def test_averages_kept_in_half_the_bytes_give_nearly_the_same_jump() -> None:
     """bfloat16 rounds start and average by 2^-9, and the polynomial lifts small directions: 5 % of the jump."""
-    jump = {"d": -0.5, "O0.8": 2.0}
-    one, other = Path(dtype=torch.float32).jump(jump), Path("bf16", torch.float32).jump(jump)
+    one, other = Path(dtype=torch.float32).jump(0.5, 2.0), Path("bf16", torch.float32).jump(0.5, 2.0)
     for name in SHAPES:
         assert float((one[name] - other[name]).norm()) < 0.05 * float(one[name].norm())
 
@@ -131,7 +130,7 @@ def closed_forms(progress: float) -> tuple[float, float, float]:
     """|v|, |-a v + g v| and |-a v + g O| for d = E = v, which is -10 steps x 0.01 x slope, and O the factor of v."""
     v = -0.1 * Slope().slope.double()
     (first_a, first_g), (last_a, last_g) = PRESETS["orthogonal"].start, PRESETS["orthogonal"].end
-    a, g = first_a + progress * (last_a - first_a), first_g[0.8] + progress * (last_g[0.8] - first_g[0.8])
+    a, g = first_a + progress * (last_a - first_a), first_g + progress * (last_g - first_g)
     return float(v.norm()), float((g - a) * v.norm()), float((-a * v + g * factor_by_svd(v)).norm())
 
 
@@ -154,8 +153,8 @@ def test_the_trust_region_holds_where_only_the_factor_would_leave_it() -> None:
     assert float(moved.norm()) == pytest.approx(limit, rel=1e-4)
     assert jump.norm == pytest.approx(limit, rel=1e-4)
     torch.testing.assert_close(moved / moved.norm(), freely_moved / freely_moved.norm(), rtol=0, atol=1e-4)
-    for name, factor in free.coefficients.items():
-        assert jump.coefficients[name] == pytest.approx(limit / along_factor * factor, rel=1e-4)
+    assert jump.gain == pytest.approx(limit / along_factor * free.gain, rel=1e-4)
+    assert jump.pull_back == pytest.approx(limit / along_factor * free.pull_back, rel=1e-4)
 
 
 @pytest.mark.parametrize("max_jump_ratio", [0.3, 1.5])
@@ -213,9 +212,9 @@ def cycle_of(optimizer: torch.optim.Optimizer, problem: Problem, **settings: Any
     trainer: HybridTrainer = problem.trainer(full_steps=None, **settings)
     ends: list[int] = []
     while len(ends) < 2:
-        before = trainer._parts.trajectory.num_cycles
+        before = trainer._c.outer.trajectory.num_cycles
         trainer.step(problem.batch(trainer.num_calls))
-        if trainer._parts.trajectory.num_cycles > before:
+        if trainer._c.outer.trajectory.num_cycles > before:
             ends.append(trainer.num_updates)
     return ends[1] - ends[0]
 
@@ -253,5 +252,5 @@ def test_a_cycle_that_was_asked_for_is_taken() -> None:
     problem.optimizer = torch.optim.SGD(problem.model.parameters(), lr=1e-4, momentum=0.99)
     trainer = problem.trainer(total_steps=600, full_steps=15)
     problem.run(trainer, 60)
-    assert trainer._parts.trajectory.num_cycles == 4
+    assert trainer._c.outer.trajectory.num_cycles == 4
     assert math.isfinite(float(np.linalg.norm(weights_of(problem.model).numpy())))

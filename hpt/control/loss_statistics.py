@@ -1,0 +1,98 @@
+"""What is usual in the recent past of a run: level and spread of the loss, size of the gradient.
+
+Robust throughout, so that one outlier does not move what counts as usual: medians, and the spread around a
+resistant line.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpt.numerics.robust import (
+    FloatArray,
+    least_squares_slope,
+    median,
+    resistant_line,
+    swing_growth,
+    turning_point_score,
+)
+
+RECENT_STEPS = 16
+OSCILLATION_STEPS = 32
+GROWTH_RATIO = 1.5  # mean swing of the later half over the earlier, for an oscillation to count
+FLOOR_FRAC = 0.01  # least spread, as a share of the loss: a noiseless loss still moves by this much
+SCALE_GROWTH = 1.1  # most by which the spread grows from one full window to the next: a rise would hide in it
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class LossStatistics:
+    """Statistics of the loss and gradient norm as of step `made_at`.
+
+    Attributes:
+        made_at: steps seen when they were made.
+        level: median of the last `RECENT_STEPS` losses, or of the whole window where that is lower: a fall is
+            followed, a rise is not.
+        scale: robust spread of the loss around its trend, at least `FLOOR_FRAC` of the level.
+        grad_norm: running median, None before enough were seen.
+        oscillation: standard score of the turning points where the swings grow and matter, else 0.
+        flatness: |slope| in standard errors of a full window's least-squares line; None for a shorter window.
+    """
+
+    made_at: int
+    level: float
+    scale: float
+    grad_norm: float | None
+    oscillation: float
+    flatness: float | None
+
+    def loss_score(self, loss: float) -> float:
+        """Rise of a loss above the usual level, in units of the usual spread."""
+        return (loss - self.level) / self.scale
+
+
+def summarize(
+    losses: FloatArray,
+    grad_norms: FloatArray | None,
+    step: int,
+    previous: LossStatistics | None,
+    *,
+    is_full: bool,
+) -> LossStatistics:
+    """Statistics from windows in order of time.
+
+    Args:
+        losses: at least 3 finite losses.
+        grad_norms: finite norms, None if too few were seen.
+        step: steps seen so far.
+        previous: the statistics these replace.
+        is_full: the window of losses has its full length, so its slope can be judged.
+    """
+    window = losses
+    level = min(median(window[-RECENT_STEPS:]), median(window))
+    floor = FLOOR_FRAC * abs(level) + _TINY
+    limit = previous.scale * SCALE_GROWTH if is_full and previous is not None else math.inf
+    return LossStatistics(
+        made_at=step,
+        level=level,
+        scale=max(min(resistant_line(window).spread, limit), floor),
+        grad_norm=None if grad_norms is None else median(grad_norms),
+        oscillation=_oscillation(window[-OSCILLATION_STEPS:], floor),
+        flatness=_flatness(window) if is_full else None,
+    )
+
+
+def _oscillation(losses: FloatArray, floor: float) -> float:
+    """Score of the turning points, 0 where the swings do not grow or all lie within `floor`."""
+    score = turning_point_score(losses)
+    if score <= 0.0 or swing_growth(losses) < GROWTH_RATIO:
+        return 0.0
+    return score if float(np.ptp(losses)) > floor else 0.0
+
+
+def _flatness(losses: FloatArray) -> float:
+    slope = least_squares_slope(losses)
+    if slope.standard_error == 0.0:
+        return 0.0 if slope.value == 0.0 else math.inf
+    return abs(slope.value) / slope.standard_error

@@ -1,0 +1,270 @@
+"""The weights' path: where the cycle began, and the trend of its displacements over cycles.
+
+With theta_start the weights at the start of a cycle,
+
+    d = theta - theta_start            E <- mu E + (1 - mu) d            E^ = E / (1 - mu^k)
+
+and a jump is -a d + g E^ (`WeightDelta`). O^, the orthogonal factor of each matrix of E^ at equal norm, is made when it
+is applied and never stored. Memory: two copies of the trained weights.
+
+Everything runs in place, so no parameter moves, and the largest temporary is one tensor, or the few that an orthogonal
+factor of one takes.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpt.jump.delta import WeightDelta
+from hpt.jump.gram import after_update, chunks_of, gram_of, joined, to_host
+from hpt.jump.stats import CycleStats, FloatArray
+from hpt.memory.offload import wait_for
+from hpt.numerics.orthogonal import factor_flops, has_factor, orthogonal_factor
+from hpt.numerics.tensors import add_, compute_dtype, copy_, lerp_, storage_dtype
+
+
+class Trajectory:
+    """Displacements of the trained parameters, by parameter group.
+
+    Args:
+        groups: trained parameters of each optimizer group, every parameter once.
+        scale: mu, decay of the trend over cycles.
+        device: where the copies live: "device", "host" (pinned when the parameters are on CUDA) or "auto" (host for
+            parameters on CUDA, else device).
+        number_format: "same" as the parameters, or "bf16", half the bytes.
+        tables: parameters that are tables of rows; they have no orthogonal factor of interest.
+
+    Attributes:
+        parameters: all of them, group by group.
+        matrices: places of the parameters that an orthogonal delta follows by their factor.
+        factor_flops: floating-point operations of making these factors once.
+        num_cycles: cycles in the trend (k).
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[torch.nn.Parameter]],
+        scale: float,
+        device: str = "auto",
+        number_format: str = "same",
+        tables: Collection[torch.Tensor] = (),
+    ) -> None:
+        self.scale, self.device, self.number_format = scale, device, number_format
+        self.num_cycles = 0
+        self.parameters = [parameter for group in groups for parameter in group]
+        rows = {id(parameter) for parameter in tables}
+        self.matrices = [i for i, one in enumerate(self.parameters) if has_factor(one) and id(one) not in rows]
+        self.factor_flops = sum(factor_flops(self.parameters[index].shape) for index in self.matrices)
+        self._others = sorted({*range(len(self.parameters))} - {*self.matrices})
+        self._group_of = [index for index, group in enumerate(groups) for _ in group]
+        self._num_groups = len(groups)
+        self._start = [self._copy_of(parameter) for parameter in self.parameters]
+        self._trend = [torch.zeros_like(start) for start in self._start]
+        self._is_direct = self._stored_like_parameters()
+        pairs = zip(self._group_of, self.parameters, self._start, strict=True)
+        kinds = [(group, one.device, one.dtype, start.device, start.dtype) for group, one, start in pairs]
+        self._chunks = chunks_of([start.numel() for start in self._start], kinds)
+
+    def _stored_like_parameters(self) -> bool:
+        """No copy lies elsewhere or in another format than its parameter, so they can be added as they are."""
+        pairs = zip(self._start, self.parameters, strict=True)
+        return all(start.device == one.device and start.dtype == one.dtype for start, one in pairs)
+
+    def _copy_of(self, parameter: torch.nn.Parameter) -> torch.Tensor:
+        on_cuda = parameter.device.type == "cuda"
+        to_host = self.device == "host" or (self.device == "auto" and on_cuda)
+        stored = storage_dtype(parameter.dtype, half=self.number_format == "bf16")
+        copy = parameter.detach().to(dtype=stored, device="cpu" if to_host else parameter.device, copy=True)
+        return copy.pin_memory() if to_host and on_cuda else copy
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, all copies together."""
+        return sum(tensor.nbytes for tensor in (*self._start, *self._trend))
+
+    @torch.no_grad()
+    def measure(self) -> list[torch.Tensor]:
+        """Inner products (3, 3) of displacement, trend and weights as they are now, a chunk of parameters each."""
+        grams: list[torch.Tensor] = []
+        for places in self._chunks:
+            theta, d = self._weights_and_displacement(places)
+            grams.append(gram_of([d, joined([self._trend[index] for index in places]).to(d.dtype), theta]))
+        return grams
+
+    def _weights_and_displacement(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both of one chunk, as rows where the copies lie, in single precision at least."""
+        start = joined([self._start[index] for index in places])
+        dtype = compute_dtype(start.dtype)
+        theta = joined([self.parameters[index].detach() for index in places]).to(start.device, dtype)
+        return theta, theta - start
+
+    @torch.no_grad()
+    def end_cycle(
+        self,
+        step: int,
+        num_steps: int,
+        progress: float | None,
+        lr_frac: float,
+        grams: FloatArray | None = None,
+    ) -> CycleStats:
+        """Take the displacement of the cycle that just ended into the trend; return all inner products.
+
+        The cycle's start is kept until `begin_cycle`, because a jump may still need d. A displacement that is not
+        finite is not taken in.
+
+        Args:
+            step: net optimizer updates so far; `num_steps` of them in this cycle.
+            num_steps: see `step`.
+            progress: step over planned steps, None if unknown.
+            lr_frac: learning rate over the largest so far.
+            grams: what `measure` gave, brought to the host by the caller; None: that is done here.
+        """
+        grams = to_host(self.measure()) if grams is None else grams
+        self.num_cycles += 1
+        stats = self._stats(step, num_steps, progress, lr_frac, grams)
+        if not math.isfinite(stats.displacement_norm):
+            self.num_cycles -= 1
+            return stats
+        for places in self._chunks:
+            trend = [self._trend[index] for index in places]
+            pieces = _split_like(self._weights_and_displacement(places)[1], trend)
+            lerp_(trend, [piece.to(trend[0].dtype) for piece in pieces], 1.0 - self.scale)
+        return stats
+
+    def _stats(
+        self, step: int, num_steps: int, progress: float | None, lr_frac: float, grams: FloatArray
+    ) -> CycleStats:
+        return CycleStats(
+            cycle=self.num_cycles,
+            step=step,
+            num_steps=num_steps,
+            progress=progress,
+            lr_frac=lr_frac,
+            scale=self.scale,
+            **self._by_group(grams),
+        )
+
+    def _by_group(self, grams: FloatArray) -> dict[str, FloatArray]:
+        """Sum each group's inner products and free the new trend, and the old one, of start-up bias."""
+        sums = np.zeros((self._num_groups, *grams.shape[1:]))
+        np.add.at(sums, np.array([self._group_of[places[0]] for places in self._chunks], dtype=np.intp), grams)
+        mu, count = self.scale, self.num_cycles
+        factor = np.array([1.0, 1.0 / (1.0 - mu**count)])
+        before = 1.0 / (1.0 - mu ** (count - 1)) if count > 1 else 0.0
+        return {
+            "gram": after_update(sums, mu) * np.outer(factor, factor),
+            "lagged": sums[:, 0, 1] * before,
+            "lagged_norms": sums[:, 1, 1] * before**2,
+            "weight_norms": np.sqrt(sums[:, 2, 2]),
+        }
+
+    @torch.no_grad()
+    def begin_cycle(self) -> None:
+        """Start the next cycle at the present weights.
+
+        Into pinned memory the copies are only queued: the next update comes after them on the same stream, and
+        `end_cycle` begins with a transfer that waits for them. Who reads the start earlier settles first.
+        """
+        copy_(self._start, self.parameters)
+
+    def _settle(self) -> None:
+        """Wait until queued copies to the host have arrived."""
+        wait_for({parameter.device for parameter in self.parameters})
+
+    @torch.no_grad()
+    def apply(self, delta: WeightDelta, noise_norm: float = 1.0) -> None:
+        """Add the weight delta to the parameters, in place: all alike where the copies can be added as they are.
+
+        Args:
+            delta: what to add.
+            noise_norm: expected norm of the noise that stands in for the trend, if the delta asks for noise.
+        """
+        assert delta.scale == self.scale, f"the delta follows a trend of scale {delta.scale}, kept is {self.scale}"
+        if not self._is_direct or delta.noise_seed is not None:
+            for index, parameter in enumerate(self.parameters):
+                self._move(index, parameter, delta, noise_norm)
+            return
+        if delta.pull_back:
+            lerp_(self.parameters, self._start, delta.pull_back)
+        if not delta.gain:
+            return
+        factor = delta.gain * self._debias
+        if not delta.orthogonal or not self.matrices:
+            add_(self.parameters, self._trend, factor)
+            return
+        for index in self.matrices:
+            self.parameters[index].data.add_(orthogonal_factor(self._trend[index]), alpha=factor)
+        if self._others:
+            add_([self.parameters[i] for i in self._others], [self._trend[i] for i in self._others], factor)
+
+    def _move(self, index: int, parameter: torch.nn.Parameter, delta: WeightDelta, noise_norm: float) -> None:
+        start = self._start[index]
+        direct = start.device == parameter.device and start.dtype == parameter.dtype
+        # Where storage differs from the parameter, the sum is made in the wider type and rounded once.
+        target = parameter.data if direct else parameter.data.to(compute_dtype(start.dtype), copy=True)
+        if delta.pull_back:
+            target.lerp_(start.to(target.device, target.dtype), delta.pull_back)
+        if delta.gain and delta.noise_seed is not None:
+            noise = self._noise(index, delta.noise_seed, noise_norm)
+            target.add_(noise.to(target.device, target.dtype), alpha=delta.gain)
+        elif delta.gain:
+            direction = self._trend[index].to(target.device, target.dtype)
+            if delta.orthogonal and index in self.matrices:
+                direction = orthogonal_factor(direction)
+            target.add_(direction, alpha=delta.gain * self._debias)
+        if not direct:
+            parameter.data.copy_(target)
+
+    def _noise(self, index: int, seed: int, norm: float) -> torch.Tensor:
+        """Gaussian numbers in one parameter's shape, the same whoever asks; drawn on the host in single precision.
+
+        Over all parameters, P numbers, they have norm `norm` in expectation.
+        """
+        generator = np.random.default_rng([seed, index])
+        noise = generator.standard_normal(tuple(self.parameters[index].shape), dtype=np.float32)
+        return torch.as_tensor(noise) * (norm / math.sqrt(sum(one.numel() for one in self.parameters)))
+
+    @property
+    def _debias(self) -> float:
+        """Frees the trend of start-up bias."""
+        return 1.0 / (1.0 - self.scale**self.num_cycles)
+
+    @torch.no_grad()
+    def move_to(self, device: str | None = None, number_format: str | None = None) -> int:
+        """Store the copies elsewhere or in another format from now on; returns the bytes this freed on the device."""
+        self._settle()
+        before = self._device_bytes()
+        self.device = self.device if device is None else device
+        self.number_format = self.number_format if number_format is None else number_format
+        for index, parameter in enumerate(self.parameters):
+            like = self._copy_of(parameter)
+            self._start[index] = like.copy_(self._start[index])
+            self._trend[index] = torch.empty_like(like, pin_memory=like.is_pinned()).copy_(self._trend[index])
+        self._is_direct = self._stored_like_parameters()
+        return before - self._device_bytes()
+
+    def _device_bytes(self) -> int:
+        rows = zip(self.parameters, self._start, self._trend, strict=True)
+        return sum(one.nbytes for parameter, *held in rows for one in held if one.device == parameter.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both copies and the count of cycles."""
+        self._settle()
+        return {"num_cycles": self.num_cycles, "start": self._start, "trend": self._trend}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`; copies into the existing storage."""
+        self.num_cycles = int(state["num_cycles"])
+        for mine, theirs in ((self._start, state["start"]), (self._trend, state["trend"])):
+            for tensor, saved in zip(mine, theirs, strict=True):
+                tensor.copy_(saved)
+
+
+def _split_like(row: torch.Tensor, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Views of a joined row in the tensors' shapes."""
+    pieces = row.split([one.numel() for one in tensors])
+    return [piece.view(one.shape) for piece, one in zip(pieces, tensors, strict=True)]

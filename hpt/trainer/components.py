@@ -1,0 +1,234 @@
+"""The collaborators of one trainer, wired once, and the little state that moves between them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from hpt.config import HybridConfig
+from hpt.control.correct import CorrectWatch
+from hpt.control.divergence import DivergenceMonitor
+from hpt.control.gate import JumpGate
+from hpt.control.phases import PhaseController
+from hpt.errors import ModelError
+from hpt.history import RunHistory
+from hpt.jump.outer import OuterStep
+from hpt.jump.probe import Probe
+from hpt.jump.snapshot import Snapshot
+from hpt.jump.stats import CycleStats
+from hpt.jump.trajectory import Trajectory
+from hpt.learned.corrector import Corrector
+from hpt.learned.loss_trend import LossForecast, LossTrend
+from hpt.memory.manager import MemoryManager
+from hpt.predictors.guarded import GuardedPredictor
+from hpt.predictors.protocol import Predictor, Proposal
+from hpt.predictors.registry import build_predictor
+from hpt.records import EventRecord, Sink
+from hpt.trainer.checkpoint_file import CheckpointFolder
+from hpt.trainer.degradation import Degradation
+from hpt.trainer.fork import Fork, ForkSchedule
+from hpt.trainer.full_step import FullStep, LossFunction
+from hpt.trainer.ledger import Ledger
+from hpt.trainer.precision import Precision
+from hpt.trainer.readings import StepReadings
+
+
+@dataclass(slots=True)
+class TrainerState:
+    """What changes from call to call and belongs to no single collaborator.
+
+    Attributes:
+        num_calls: batches consumed.
+        horizon_factor: shrinks the horizon after a caution, recovers with kept jumps.
+        confidence: of the last proposal.
+        proposal: waiting for the PREDICT call.
+        stats: of the cycle that ended last, while a proposal waits.
+        fork: the open fork.
+        update_batches: micro-batches of the update in progress.
+        skips_in_row: updates skipped, or cycles undone, for numbers that are not finite, one after the other.
+        rollbacks: critical rollbacks so far.
+        retry_left: full steps left at the lowered learning rate.
+        last_checkpoint: path of the newest checkpoint written.
+        saved_at: net update of the newest automatic checkpoint.
+        slow_checkpoints: it was recorded that checkpoints take too much time.
+        save_soon: memory is so short that a checkpoint is wanted at the end of this call.
+    """
+
+    num_calls: int = 0
+    horizon_factor: float = 1.0
+    confidence: float | None = None
+    proposal: Proposal | None = None
+    stats: CycleStats | None = None
+    fork: Fork | None = None
+    update_batches: list[Any] = field(default_factory=list[Any])
+    skips_in_row: int = 0
+    rollbacks: int = 0
+    retry_left: int = 0
+    last_checkpoint: str | None = None
+    saved_at: int = 0
+    slow_checkpoints: bool = False
+    save_soon: bool = False
+
+
+class Components:
+    """Everything a trainer works with; builds and connects it.
+
+    Attributes:
+        is_baseline: no prediction at all, the plain loop.
+        reads_at_once: losses and norms are read at every step and not once a cycle.
+
+    Raises:
+        ModelError: the optimizer holds no parameter that requires a gradient.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss_fn: LossFunction,
+        config: HybridConfig,
+        scheduler: LRScheduler | None,
+        sink: Sink,
+        predictor: Predictor | None,
+    ) -> None:
+        self.config = config = with_cycle(config, optimizer)
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.sink = sink
+        self.state = TrainerState()
+        self.ledger = Ledger()
+        self.is_baseline = config.predictor == "none" and predictor is None
+        self.device = _device_of(optimizer)
+        asked = config.update.observe
+        self.reads_at_once = asked == "step" or (asked == "auto" and self.device.type == "cpu")
+        self.precision = Precision(config.precision, self.device)
+        self.full = FullStep(
+            model,
+            optimizer,
+            loss_fn,
+            scheduler,
+            self.precision,
+            config.update,
+            self.ledger,
+            guarded=not self.is_baseline,
+            reads_at_once=self.reads_at_once,
+        )
+        self.folder = (
+            CheckpointFolder(config.checkpoint.dir, keep=config.checkpoint.keep) if config.checkpoint.dir else None
+        )
+        self.controller = PhaseController(config.first_jump_step, config.cycle_steps, config.correct_steps)
+        if not self.is_baseline:
+            self._build_prediction(predictor)
+
+    def _build_prediction(self, predictor: Predictor | None) -> None:
+        config, groups = self.config, self.full.groups
+        inner = predictor or build_predictor(config, num_groups=len(groups))
+        self.predictor = GuardedPredictor(inner, self._retired)
+        self.history = RunHistory(len(groups), config.total_steps)
+        self.readings = StepReadings(groups, self.full.clipped, config.update.accumulation_steps)
+        tables = [one.weight for one in self.model.modules() if isinstance(one, torch.nn.Embedding)]
+        where = config.trajectory
+        trajectory = Trajectory(groups, inner.scale, where.device, where.format, tables)
+        self.outer = OuterStep(
+            trajectory,
+            self._take,
+            max_ratio=config.predict.max_jump_ratio,
+            max_rise_frac=config.probe.max_rise_frac,
+            optimizer_state=self._optimizer_tensors if config.memory.offload_optimizer else None,
+        )
+        self.memory = MemoryManager(config.memory, self.device, trajectory.parameters)
+        self.degradation = Degradation(trajectory)
+        self.gate = JumpGate(config, inner.window)
+        self.monitor = DivergenceMonitor()
+        self.probe = Probe(self.model, self.full.loss_of, config.probe.batches)
+        self.correct = CorrectWatch(config.correct_steps, config.probe.band_sigmas)
+        self.corrector = Corrector()
+        self.trend = LossTrend(max(config.max_horizon, config.cycle_steps), inner.far)
+        self.forks = ForkSchedule(config.fork, config.total_steps)
+
+    @property
+    def progress(self) -> float | None:
+        """Net updates over planned ones."""
+        total = self.config.total_steps
+        return None if total is None else self.controller.step / total
+
+    def forecast(self, num_steps: int) -> LossForecast:
+        """Loss expected `num_steps` ahead, by the predictor if it has an opinion, else by the constant trend."""
+        learned = self.predictor.forecast(self.trend, num_steps)
+        if learned is not None:
+            return learned
+        mean, scale = self.trend.at(min(num_steps, self.config.max_horizon))
+        return LossForecast(self.trend.level + mean, scale)
+
+    def measure(self, batches: list[Any]) -> list[float]:
+        """Losses on batches, forward only, counted as a probe's."""
+        self.ledger.lap("jump")
+        losses = self.probe.losses(batches)
+        self.ledger.counters.probe_forwards += len(losses)
+        self.ledger.lap("probe")
+        return losses
+
+    def present(self, reuse: Snapshot | None = None) -> Snapshot:
+        """A snapshot of the whole training state as it is now."""
+        return Snapshot.take(
+            self.model,
+            self.optimizer,
+            self.scheduler,
+            self.precision.scaler,
+            reuse=reuse,
+            placement="cpu" if self.device.type == "cuda" else "device",
+        )
+
+    def _take(self, reuse: Snapshot | None) -> Snapshot:
+        snapshot = self.present(reuse)
+        self.history.fix()
+        self.ledger.lap("snapshot")
+        return snapshot
+
+    def _optimizer_tensors(self) -> list[torch.Tensor]:
+        entries = self.optimizer.state.values()
+        return [one for entry in entries for one in entry.values() if isinstance(one, torch.Tensor)]
+
+    def event(self, name: str, message: str, **data: float | str | None) -> None:
+        """Record something out of the ordinary."""
+        self.sink(EventRecord(self.controller.step, self.state.num_calls, name, message, dict(data)))
+
+    def _retired(self, message: str) -> None:
+        self.event("predictor_failed", message + "; training goes on without prediction")
+
+    def stateful(self) -> Iterator[tuple[str, Any]]:
+        """Collaborators with a state_dict, by name."""
+        yield from (("ledger", self.ledger), ("controller", self.controller), ("full", self.full))
+        if not self.is_baseline:
+            # degradation before the trajectory in `outer`, whose storage it decides
+            names = "predictor degradation outer history gate monitor probe correct corrector trend forks"
+            for name in names.split():
+                yield name, getattr(self, name)
+
+
+def with_cycle(config: HybridConfig, optimizer: torch.optim.Optimizer) -> HybridConfig:
+    """The settings with K in place, no shorter than the memory of the optimizer.
+
+    A shorter displacement is mostly momentum, which goes on by itself: to follow it counts it twice. Measured on
+    `regression` (momentum 0.99), 600 updates: K = 15 costs 0.5, K = 100 nothing.
+    """
+    if config.full_steps is not None:
+        return config
+    least = round(max(_memory_steps(group) for group in optimizer.param_groups))
+    return replace(config, full_steps=max(config.cycle_steps, least))
+
+
+def _memory_steps(group: Mapping[str, Any]) -> float:
+    """Steps over which a parameter group's momentum averages, 1 / (1 - beta); 1 without momentum."""
+    beta = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+    return 1.0 / (1.0 - float(beta)) if 0.0 <= beta < 1.0 else 1.0
+
+
+def _device_of(optimizer: torch.optim.Optimizer) -> torch.device:
+    trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    if not trained:
+        raise ModelError("the optimizer holds no parameter that requires a gradient; unfreeze some or pass others")
+    return trained[0].device

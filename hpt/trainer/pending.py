@@ -1,0 +1,70 @@
+"""The steps of the cycle under way: reading them, and letting them stand."""
+
+from collections.abc import Sequence
+
+import torch
+
+from hpt.control.correct import settled
+from hpt.history import FloatArray, StepStats
+from hpt.jump.stats import CycleStats
+from hpt.learned.loss_trend import LossTrend, TrendPath
+from hpt.trainer.components import Components
+
+KEPT_RECOVERY = 1.2  # a kept jump lifts a shrunken horizon by a fifth
+
+
+def read(c: Components) -> StepStats:
+    """All pending steps, with one transfer for those that were not read yet."""
+    return read_with(c, ())[0]
+
+
+def read_with(c: Components, others: Sequence[torch.Tensor]) -> tuple[StepStats, FloatArray]:
+    """The same, and other tensors of one shape in the same transfer, (m, ...)."""
+    rows, arrays = c.readings.drain(others)
+    c.history.fill(rows)
+    return c.history.pending(), arrays
+
+
+def losses_since_jump(c: Components) -> FloatArray:
+    """Losses (n,) of the full steps since the jump that is being watched; empty without one."""
+    losses = read(c).loss
+    return losses[len(losses) - c.correct.num_seen :]
+
+
+def stand(c: Components, steps: StepStats, trend: LossTrend, path: TrendPath, stats: CycleStats | None = None) -> None:
+    """The pending steps stand: a rollback goes no further back, and everyone who learns from them is told.
+
+    Args:
+        c: the trainer's components.
+        steps: all pending ones.
+        trend: the constant forecaster after them.
+        path: what it said of each.
+        stats: of the cycle, None if its displacement is not followed.
+    """
+    since_jump = losses_since_jump(c)
+    c.outer.take_snapshot()
+    c.history.accept()
+    c.trend = trend
+    c.gate.progress.observe(steps.loss)
+    c.predictor.observe(steps, path)
+    _conclude_jump(c, since_jump)
+    c.ledger.lap("predictor")
+    if stats is not None:
+        c.predictor.end_cycle(stats, trend)
+        c.ledger.lap("learning")
+    c.state.skips_in_row = 0
+
+
+def _conclude_jump(c: Components, losses: FloatArray) -> None:
+    """The cycle after a kept jump is over: everyone learns how it went, by the losses (n,) since it."""
+    watched = c.correct.jump
+    if watched is None or not len(losses):
+        return
+    c.outer.bound.observe(c.correct.rise(losses))
+    outcome = c.correct.close(losses, rolled_back=False)
+    assert outcome is not None, "a watched jump has an outcome"
+    c.state.horizon_factor = min(1.0, c.state.horizon_factor * KEPT_RECOVERY)
+    if watched.features is not None:
+        residual = (settled(losses) - watched.uncorrected_mean) / watched.far.scale
+        c.corrector.observe(watched.features, residual)
+    c.predictor.judge(outcome)

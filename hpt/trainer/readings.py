@@ -1,0 +1,81 @@
+"""Numbers of full steps on their way from the device to the history, a row a step.
+
+    [loss of each micro-batch ..., gradient norm of each parameter ..., their norm]
+
+A row is a list where numbers are read at once, a tensor on the device where they are read once a cycle.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hpt.jump.gram import to_host
+from hpt.jump.stats import FloatArray
+
+Row = list[float] | torch.Tensor
+
+
+class StepReadings:
+    """Rows of the steps that the history has not taken in yet.
+
+    Args:
+        groups: trained parameters of each optimizer group.
+        clipped: the parameters in the order of a row.
+        num_losses: micro-batches in an update.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[torch.nn.Parameter]],
+        clipped: Sequence[torch.nn.Parameter],
+        num_losses: int,
+    ) -> None:
+        place = {id(parameter): index for index, parameter in enumerate(clipped)}
+        self._members = [[place[id(parameter)] for parameter in group] for group in groups]
+        self._num_losses = num_losses
+        self._rows: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        """Keep the row of one step."""
+        self._rows.append(row)
+
+    def clear(self) -> None:
+        """Forget them: the steps were undone."""
+        self._rows = []
+
+    def drain(self, others: Sequence[torch.Tensor] = ()) -> tuple[list[list[float]], FloatArray]:
+        """Every row so far, and other tensors wanted of the device now, with one transfer; then forget the rows.
+
+        Args:
+            others: tensors of one shape.
+
+        Returns:
+            Loss, gradient norm and group norms (n, 2 + G), and the other tensors (m, ...).
+        """
+        rows, self._rows = self._rows, []
+        on_device = [row for row in rows if isinstance(row, torch.Tensor)]
+        if not on_device or not others or any(one.device != on_device[0].device for one in others):
+            read = torch.stack(on_device).tolist() if on_device else rows
+            return self._converted(read), to_host(others) if others else np.zeros(0)
+        flat = torch.cat([*on_device, *(one.reshape(-1) for one in others)]).tolist()
+        size = len(on_device[0])
+        read = [flat[first : first + size] for first in range(0, size * len(rows), size)]
+        return self._converted(read), np.array(flat[size * len(rows) :]).reshape(len(others), *others[0].shape)
+
+    def _converted(self, rows: Sequence[Row]) -> list[list[float]]:
+        if not rows:
+            return []
+        raw = np.array(rows)
+        losses, squares = raw[:, : self._num_losses], np.square(raw[:, self._num_losses : -1])
+        # Sums run from left to right, so that one step read by itself gives the same bits.
+        loss = losses.cumsum(axis=1)[:, -1] / self._num_losses
+        groups = [
+            np.sqrt(squares[:, places].cumsum(axis=1)[:, -1]) if places else 0.0 * loss for places in self._members
+        ]
+        return np.column_stack((loss, raw[:, -1], *groups)).tolist()
+
+
+def loss_of_row(row: Sequence[float], num_losses: int) -> float:
+    """Mean of the micro-batches' losses."""
+    return row[0] if num_losses == 1 else sum(row[:num_losses]) / num_losses

@@ -1,0 +1,178 @@
+"""Where a step's time goes: by phase, by part, for a step that a jump covers, and the speed-up that parts predict."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.comparisons import measured_arms
+from reports.evidence import Evidence, Source
+from reports.formatting import count, file_name, harmless, interval, percent, plain, ratio, seconds, table
+from reports.kinds import COMPARISON, OVERHEAD, PREDICTION, PROFILE
+from reports.page import Links
+from reports.tuning import BASELINES, Standing, of_pair
+
+STEP_WORK = ("forward", "backward", "optimizer")
+JUMP_WORK = ("jump", "probe")
+PHASES = ("WARMUP", "FULL", "PREDICT", "CORRECT")
+DEFAULT_ARM = "default"
+
+
+def full_overhead(evidence: Evidence) -> Source | None:
+    """The measurement with the fewest threads, for which the limit is set; of several the newest."""
+    return min(evidence.of(OVERHEAD), key=lambda source: int(source.document["threads"]), default=None)
+
+
+def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> tuple[float, Source] | None:
+    """Cost of a step that a jump covers (jump and probes) over that of a full step, and where it was measured.
+
+    From the newest profile of the workload, else from the paired runs; None if neither has kept jumps.
+    """
+    for source in evidence.of(PROFILE):
+        share = source.document["parts"]["jump_cost_ratio"]
+        if workload_of(source) == workload and share is not None:
+            return float(share), source
+    for source in evidence.of(PREDICTION):
+        shares = [share for cell in cells(source) if (share := _share(cell)) is not None]
+        if source.document["workload"] == workload and shares:
+            return statistics.median(shares), source
+    return None
+
+
+def workload_of(source: Source) -> str:
+    """Name of a profile's workload."""
+    found = source.document["workload"]
+    return str(found.get("workload") or found.get("name")) if isinstance(found, Mapping) else str(found)
+
+
+def cells(source: Source, arm: str = DEFAULT_ARM) -> list[Mapping[str, Any]]:
+    """Runs of one arm, by seed."""
+    return sorted((one for one in source.document["cells"] if one["arm"] == arm), key=lambda one: one["seed"])
+
+
+def _share(cell: Mapping[str, Any]) -> float | None:
+    parts, counters = cell["seconds"]["part"], cell["counters"]
+    covered, updates = counters["steps_covered_by_jumps"], counters["optimizer_updates"]
+    step_s = sum(parts.get(name, 0.0) for name in STEP_WORK)
+    if not covered or not updates or not step_s:
+        return None
+    return sum(parts.get(name, 0.0) for name in JUMP_WORK) / covered / (step_s / updates)
+
+
+def by_workload(sources: Sequence[Source]) -> list[Source]:
+    """The newest profile of each workload."""
+    newest: dict[str, Source] = {}
+    for one in sources:
+        newest.setdefault(workload_of(one), one)
+    return [newest[name] for name in sorted(newest)]
+
+
+def overhead(source: Source, links: Links) -> str:
+    """What a full step costs over the plain loop's, in a sentence."""
+    facts = source.document
+    return (
+        f"With everything on that a full step needs and no jump allowed, a step of the trainer takes "
+        f"{plain(float(facts['ratio']), 4)} times the plain loop's, 95 % interval "
+        f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, "
+        f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps, torch with "
+        f"{count(int(facts['threads']), 'thread')}; the plain step takes "
+        f"{seconds(float(facts['plain_step_s']))} ({links.to(source)})."
+    )
+
+
+def phases(source: Source, links: Links) -> str:
+    """Calls, time a call (median over runs) and share of the time by phase, a table."""
+    runs = cells(source)
+    rows: list[dict[str, str]] = []
+    for phase in PHASES:
+        per_call = [run["seconds"]["phase"][phase] / run["phases"][phase] for run in runs if run["phases"].get(phase)]
+        shares = [run["seconds"]["phase"].get(phase, 0.0) / sum(run["seconds"]["phase"].values()) for run in runs]
+        if per_call:
+            calls = f"{statistics.median(run['phases'].get(phase, 0) for run in runs):.0f}"
+            call, share = seconds(statistics.median(per_call)), percent(statistics.median(shares))
+            rows.append({"phase": phase, "calls": calls, "time a call": call, "share of the time": share})
+    return table(rows, links.to(source))
+
+
+def parts(source: Source, links: Links) -> str:
+    """Share of the time by part, median over runs, the largest first, a table."""
+    by_run = [run["seconds"]["part"] for run in cells(source)]
+    shares = {
+        name: statistics.median(times.get(name, 0.0) / sum(times.values()) for times in by_run)
+        for name in sorted({name for times in by_run for name in times})
+    }
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    rows = [{"part": harmless(name), "share of the time": percent(share)} for name, share in ordered]
+    return table(rows, links.to(source))
+
+
+def _baseline_name(source: Source, evidence: Evidence) -> str:
+    """The baseline behind a profile's ratios, from the stored comparison they were taken from.
+
+    A profile keeps the numbers and a path of its own day. Where several stored arms have these numbers, the least
+    searched decides; where none has, nobody knows.
+    """
+    speed, workload = source.document["speed"], workload_of(source)
+    found: list[Standing] = []
+    for stored in evidence.of(COMPARISON) if speed["steps_ratio"] is not None else ():
+        values = stored.document["workloads"].get(workload, {"arms": {}})
+        for name, arm in measured_arms(values).items():
+            ratios = [(arm["measures"][key] or {}).get("value") for key in ("steps_ratio", "wall_ratio")]
+            if ratios == [speed["steps_ratio"], speed["wall_ratio"]]:
+                found.append(of_pair(values, name))
+    return BASELINES[max(found)] if found else "baseline, whose tuning is not stored"
+
+
+def profile(source: Source, links: Links, evidence: Evidence) -> dict[str, str]:
+    """Tables of one profile: parts, the speed-up model against measurement, projections."""
+    document, link = source.document, links.to(source)
+    parts, speed, cost = document["parts"], document["speed"], document["parts"]["cost_ratio"]
+    total = sum(parts["part_s"].values())
+    measured = f"{ratio(cost['value'])} {interval(cost['low'], cost['high'])}"
+    model = {
+        "cost of an update over a plain step": (parts["predicted_cost_ratio"], measured),
+        f"wall-clock ratio to the {_baseline_name(source, evidence)}": (
+            speed["predicted_wall_ratio"],
+            ratio(speed["wall_ratio"]),
+        ),
+        "the same if every covered step were worth a full one": (speed["nominal_wall_ratio"], "-"),
+    }
+    projected = (document.get("projection") or {}).get("models") or {}
+    part_rows = [
+        {"part": harmless(name), "time an update": seconds(value), "share": percent(value / total)}
+        for name, value in parts["part_s"].items()
+    ]
+    model_rows = [
+        {"speed-up model": name, "predicted from the parts": ratio(predicted), "measured": found}
+        for name, (predicted, found) in model.items()
+    ]
+    projection_rows = [
+        {
+            "model": harmless(name),
+            "weights": f"{one['parameters'] / 1e6:.0f} M",
+            "plain step": seconds(one["plain_step_s"]),
+            "cost ratio": ratio(one["cost_ratio"]),
+            "covered step": percent(one["jump_cost_ratio"]),
+        }
+        for name, one in projected.items()
+    ]
+    return {
+        "workload": harmless(workload_of(source)),
+        "figure": f"parts_{file_name(workload_of(source))}",
+        "parts": table(part_rows, link),
+        "model": table(model_rows, link),
+        "projection": table(projection_rows, link),
+        "reduction": f"A step that a jump covers costs {percent(parts['jump_cost_ratio'])} of a plain one (jump and "
+        f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original "
+        f"claims a reduction by 70 % ({links.claim}).",
+    }
+
+
+def wall(source: Source, links: Links) -> str:
+    """The documented run beside the plain one."""
+    found = source.document["wall_ratio"]
+    return (
+        f"{source.document['steps']} updates of {harmless(source.document['workload'])} with the default "
+        f"predictor take {ratio(float(found['median']))} the time of the plain run, 95 % interval "
+        f"{interval(float(found['low']), float(found['high']))} over {len(source.document['pairs'])} pairs, and "
+        f"end at {ratio(float(source.document['loss_ratio']))} its validation loss ({links.to(source)})."
+    )

@@ -1,0 +1,165 @@
+"""Targets against what was measured: one judgement each, or "not measured"."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any
+
+from reports import comparisons, memory_runs, step_time
+from reports.evidence import Evidence, Source
+from reports.formatting import NOT_MEASURED, interval, percent, plain, ratio, seconds
+from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
+from reports.page import INCONCLUSIVE, MISSED, REACHED, VerdictRow
+from reports.timings import by_preset, horizon_line
+
+
+@dataclass(frozen=True, slots=True)
+class TargetValue:
+    """What was measured for a target.
+
+    Attributes:
+        value: held against the limit.
+        text: in words.
+        source: the measurement.
+        also: a further condition that must hold, e.g. an interval above 1.
+        low, high: of the value, 95 %, where the limit must lie outside of them for a verdict.
+        is_steady: the measurement can carry a verdict at all.
+    """
+
+    value: float
+    text: str
+    source: Source
+    also: bool = True
+    low: float | None = None
+    high: float | None = None
+    is_steady: bool = True
+
+
+LEAST_R_SQUARED = 0.98
+"""Below it the medians of a group do not lie on a line, and its slope says nothing."""
+Finder = Callable[[Evidence], TargetValue | None]
+
+
+def _slope(preset: str, evidence: Evidence) -> TargetValue | None:
+    timings = by_preset(evidence).get(preset)
+    line = None if timings is None else horizon_line(timings)
+    if timings is None or line is None:
+        return None
+    text = f"{seconds(line.slope_s)} (R² = {plain(line.r_squared, 4)})"
+    return TargetValue(line.slope_s, text, timings.source, is_steady=line.r_squared >= LEAST_R_SQUARED)
+
+
+def _median(name: str, evidence: Evidence, *, preset: str = "default") -> TargetValue | None:
+    timings = by_preset(evidence).get(preset)
+    found = None if timings is None else timings.unit_s(name)
+    if timings is None or found is None:
+        return None
+    value, low, high = found
+    text = seconds(value) if low is None else f"{seconds(value)} [{seconds(low)}, {seconds(high)}]"
+    return TargetValue(value, text, timings.source, low=low, high=high)
+
+
+def _full_overhead(evidence: Evidence) -> TargetValue | None:
+    source = step_time.full_overhead(evidence)
+    if source is None:
+        return None
+    share, low, high = (float(source.document[name]) - 1.0 for name in ("ratio", "ratio_low", "ratio_high"))
+    return TargetValue(share, f"{percent(share)} {interval(100.0 * low, 100.0 * high)}", source, low=low, high=high)
+
+
+def _covered_step(evidence: Evidence) -> TargetValue | None:
+    found = step_time.covered_step(evidence)
+    return None if found is None else TargetValue(found[0], percent(found[0]), found[1])
+
+
+def _memory(
+    name: str, device: str, text: Callable[[float], str], held: Callable[[float], float], evidence: Evidence
+) -> TargetValue | None:
+    """A check of the memory validation; `held` of its number is held against the limit."""
+    found = memory_runs.check_value(evidence, name, device)
+    if found is None:
+        return None
+    value, decides, source = found
+    return TargetValue(held(value), text(value), source, is_steady=decides)
+
+
+def _work(workload: str, evidence: Evidence) -> TargetValue | None:
+    found = comparisons.default_arm(evidence, workload)
+    if found is None:
+        return None
+    value, low, high = (found.work_ratio[name] for name in ("value", "low", "high"))
+    is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
+    return TargetValue(value, f"{ratio(value)} {interval(low, high)}", found.source, is_enough)
+
+
+def _known(arm: str, evidence: Evidence) -> TargetValue | None:
+    """A calibration: the width of its interval, its distance from the known ratio, or its lead over the controls."""
+    found = comparisons.calibration(evidence, arm)
+    if found is None:
+        return None
+    place = f"on {found.finding.workload}"
+    if arm == "self":
+        value, text = found.half_width, f"{found.text} {place}, +-{percent(found.half_width)}"
+    elif found.known is not None:
+        value, text = abs(found.finding.work_ratio["value"] / found.known - 1.0), f"{found.text} {place}"
+    elif found.over_control is not None:
+        value, text = found.over_control, f"{ratio(found.over_control)} {place}"
+    else:
+        return None
+    return TargetValue(value, text, found.finding.source, found.is_found)
+
+
+def _mb(value: float) -> str:
+    return f"{plain(value)} MB a step"
+
+
+FINDERS: Mapping[str, tuple[Kind, Finder]] = {
+    "step_default": (TIMING, partial(_slope, "default")),
+    "step_reference": (TIMING, partial(_slope, "reference")),
+    "features": (TIMING, partial(_median, "state_encoding/compute_features")),
+    "observe": (TIMING, partial(_median, "rssm_training/observe_gradient", preset="reference")),
+    "confidence_cached": (TIMING, partial(_median, "confidence/cached")),
+    "confidence_uncached": (TIMING, partial(_median, "confidence/uncached")),
+    "record_step": (TIMING, partial(_median, "state_history/record_step")),
+    "apply": (TIMING, partial(_median, "weight_delta/apply")),
+    "full_overhead": (OVERHEAD, _full_overhead),
+    "covered_step": (PROFILE, _covered_step),
+    "peak_cuda": (MEMORY, partial(_memory, "peak over plain", "cuda", ratio, float)),
+    "peak_host": (MEMORY, partial(_memory, "peak is plain + trajectory + snapshot", "cpu", percent, abs)),
+    "growth_host": (MEMORY, partial(_memory, "growth", "cpu", _mb, float)),
+    "growth_cuda": (MEMORY, partial(_memory, "growth", "cuda", _mb, float)),
+    **{f"work_{name}": (COMPARISON, partial(_work, name)) for name in comparisons.WORKLOADS},
+    **{f"calibration_{name}": (COMPARISON, partial(_known, name)) for name in ("self", "planted", "boost-as-method")},
+}
+
+
+@cache
+def targets() -> list[dict[str, Any]]:
+    """The list of targets as stored."""
+    return tomllib.loads((files("reports") / "targets.toml").read_text(encoding="utf-8"))["targets"]
+
+
+def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> VerdictRow:
+    """One target held against what was measured; inconclusive where the limit lies inside the value's interval."""
+    _, find = FINDERS[target["id"]]
+    reading = find(evidence)
+    if reading is None:
+        return VerdictRow(what=target["what"], threshold=target["must"], measured=NOT_MEASURED, word=NOT_MEASURED)
+    limit = float(target["limit"])
+    is_within = reading.value >= limit if target.get("at_least") else reading.value <= limit
+    is_open = reading.low is not None and reading.high is not None and reading.low <= limit < reading.high
+    word = REACHED if is_within and reading.also else MISSED
+    return VerdictRow(
+        what=target["what"],
+        threshold=target["must"],
+        measured=reading.text,
+        word=INCONCLUSIVE if is_open or not reading.is_steady else word,
+        sources=(reading.source,),
+    )
+
+
+def verdicts(evidence: Evidence, kinds: tuple[Kind, ...] = ()) -> list[VerdictRow]:
+    """All targets, or those that rest on some kinds of measurement."""
+    return [verdict_of(one, evidence) for one in targets() if not kinds or FINDERS[one["id"]][0] in kinds]

@@ -1,0 +1,57 @@
+"""Which evidence was measured on other sources than those that are here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt.machine import source_digests
+from reports.evidence import aged, gather
+from reports.kinds import KINDS, TRAINING
+
+
+def with_environment(runs: Path, **changes: Any) -> Path:
+    """The stored training run alone, its environment changed."""
+    folder = runs.parent / "alone"
+    folder.mkdir()
+    document = json.loads((runs / "train" / "run.json").read_text())
+    document["environment"].update(changes)
+    (folder / "run.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_a_run_of_these_sources_is_fresh(runs: Path) -> None:
+    """Every digest agrees."""
+    assert list(aged(gather(with_environment(runs, sources=source_digests())))) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "is_old"), [("trainer", True), ("predictors", True), ("cli", False), ("bench", False)]
+)
+def test_only_the_parts_that_were_measured_count(runs: Path, part: str, is_old: bool) -> None:
+    """Another help text makes no training run old; another trainer does."""
+    digests = source_digests() | {part: "0" * 16}
+    found = list(aged(gather(with_environment(runs, sources=digests))))
+    assert [part in str(one) for one in found] == [True] * is_old
+    assert part in TRAINING.parts or not is_old
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"commit": None, "is_dirty": None},
+        {"commit": "0" * 40, "is_dirty": False},
+        {"commit": "HEAD", "is_dirty": True},
+    ],
+)
+def test_without_digests_a_commit_must_be_known_and_clean(runs: Path, changes: dict[str, Any]) -> None:
+    """No commit, one that git does not know, or a changed tree: it cannot be told."""
+    (found,) = aged(gather(with_environment(runs, sources=None, **changes)))
+    assert not found.is_known
+    assert "cannot be told" in str(found)
+
+
+def test_every_part_that_counts_is_a_part_of_the_package() -> None:
+    """A room that was renamed would make all evidence old, or none."""
+    assert {part for kind in KINDS for part in kind.parts} <= set(source_digests())

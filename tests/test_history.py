@@ -1,0 +1,113 @@
+"""The one history of a run: pending steps become past or are dropped whole."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpt.history import NEVER, PAST_STEPS, RunHistory
+from hpt.records import Phase
+
+
+def add(history: RunHistory, step: int, loss: float, lr: float = 1.0) -> None:
+    history.add(step, lr, 0.1 * step, Phase.FULL)
+    history.fill([[loss, 2.0 * loss, 3.0 * loss, 4.0 * loss]])
+
+
+def of(losses: list[float]) -> RunHistory:
+    history = RunHistory(2, total_steps=100)
+    for step, loss in enumerate(losses, start=1):
+        add(history, step, loss)
+    return history
+
+
+def test_pending_steps_are_arrays_in_order() -> None:
+    """Every column of the rows and facts is where its name says."""
+    history = RunHistory(2, total_steps=100)
+    add(history, 1, 5.0, lr=0.5)
+    add(history, 2, 4.0, lr=2.0)
+    history.jumped()
+    add(history, 3, 3.0, lr=1.0)
+    steps = history.pending()
+    np.testing.assert_array_equal(steps.step, [1, 2, 3])
+    np.testing.assert_array_equal(steps.loss, [5.0, 4.0, 3.0])
+    np.testing.assert_array_equal(steps.grad_norm, [10.0, 8.0, 6.0])
+    np.testing.assert_array_equal(steps.group_grad_norms, [[15.0, 20.0], [12.0, 16.0], [9.0, 12.0]])
+    np.testing.assert_allclose(steps.lr_frac, [1.0, 1.0, 0.5])
+    np.testing.assert_allclose(steps.progress, [0.01, 0.02, 0.03])
+    np.testing.assert_array_equal(steps.steps_since_jump, [NEVER, NEVER, 1])
+    assert steps.phase == (Phase.FULL,) * 3
+
+
+def test_progress_is_not_a_number_without_a_plan() -> None:
+    """Unknown is not zero."""
+    history = RunHistory(1, total_steps=None)
+    history.add(1, 1.0, 0.1, Phase.WARMUP)
+    history.fill([[1.0, 1.0, 1.0]])
+    assert np.isnan(history.pending().progress).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    cycles=st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=12), seed=st.integers(0, 2**16)
+)
+def test_what_was_dropped_was_never_there(cycles: list[tuple[int, bool]], seed: int) -> None:
+    """A run with undone cycles in it has the state of one that never made them."""
+    draw = np.random.default_rng(seed)
+    run, clean = RunHistory(2, 1000), RunHistory(2, 1000)
+    for length, stands in cycles:
+        losses = draw.standard_normal(length).tolist()
+        for history in (run, clean) if stands else (run,):
+            for step, loss in enumerate(losses, start=1):
+                add(history, step, loss)
+        if not stands:
+            run.jumped()
+            assert run.drop() == length
+            continue
+        run.accept()
+        clean.accept()
+    assert run.past_losses.tolist() == clean.past_losses.tolist()
+    assert run.past_grad_norms.tolist() == clean.past_grad_norms.tolist()
+    assert (run.num_pending, run.steps_since_jump) == (0, clean.steps_since_jump)
+
+
+def test_only_recent_finite_numbers_are_past() -> None:
+    """The last PAST_STEPS of them, oldest first."""
+    history = of([float("nan"), *map(float, range(PAST_STEPS + 5))])
+    history.accept()
+    np.testing.assert_array_equal(history.past_losses, np.arange(5.0, PAST_STEPS + 5))
+
+
+def test_steps_before_the_last_snapshot_are_not_dropped() -> None:
+    """What a rollback goes back to lies between two pending steps."""
+    history = of([1.0, 2.0])
+    history.fix()
+    add(history, 3, 3.0)
+    assert history.drop() == 1
+    np.testing.assert_array_equal(history.pending().loss, [1.0, 2.0])
+
+
+def test_the_other_branch_takes_the_place_of_the_last_steps() -> None:
+    """Its losses and norms, counted from the jump; learning rates and step numbers are the same."""
+    history = of([1.0, 2.0, 3.0])
+    history.replace([[7.0, 1.0, 1.0, 1.0], [8.0, 1.0, 1.0, 1.0]])
+    steps = history.pending()
+    np.testing.assert_array_equal(steps.loss, [1.0, 7.0, 8.0])
+    np.testing.assert_array_equal(steps.steps_since_jump, [NEVER, 1, 2])
+    assert history.steps_since_jump == 2
+
+
+def test_a_checkpoint_in_mid_cycle_continues_bit_for_bit() -> None:
+    """Past, pending and the place a rollback goes back to are all restored."""
+    first = of([3.0, 2.0])
+    first.accept()
+    add(first, 3, 1.5)
+    first.fix()
+    first.jumped()
+    add(first, 4, 1.25)
+    second = RunHistory(2, 100)
+    second.load_state_dict(first.state_dict())
+    for history in (first, second):
+        add(history, 5, 1.0)
+        assert history.drop() == 2
+        history.accept()
+    assert first.past_losses.tolist() == second.past_losses.tolist() == [3.0, 2.0, 1.5]
