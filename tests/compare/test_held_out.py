@@ -10,7 +10,9 @@ from hpt import HybridConfig, HybridTrainer
 from hpt.compare.cells import Cell, Recipe
 from hpt.compare.held_out import SealedWorkload, ValidationSealed
 from hpt.compare.training import CellRun, train_cell
-from hpt.predictors.protocol import Silent
+from hpt.jump.stats import CycleStats
+from hpt.learned.loss_trend import LossTrend
+from hpt.predictors.protocol import BasePredictor
 from hpt.workloads.mlp import TeacherMLP
 from hpt.workloads.regression import Regression
 
@@ -56,13 +58,13 @@ def test_evaluation_sees_what_it_always_saw() -> None:
         assert sealed.validation_loss(model) == plain.validation_loss(model)
 
 
-class Peeking(Silent):
+class Peeking(BasePredictor):
     """Looks at the validation set before each proposal; what fails in a predictor the trainer survives."""
 
     def __init__(self, workload: SealedWorkload) -> None:
         self._workload = workload
 
-    def end_cycle(self, facts: object) -> None:
+    def end_cycle(self, stats: CycleStats, trend: LossTrend) -> None:
         self._workload.validation_batches()
 
 
