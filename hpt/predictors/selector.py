@@ -126,6 +126,8 @@ class LearnedSelector(Stateful):
 
     def observe(self, steps: StepStats, path: TrendPath) -> None:
         """Take in full steps: score what was forecast for them, learn from that, and ask for the next forecasts."""
+        if not len(steps):
+            return
         if self._last_step is not None and steps.step[0] != self._last_step + 1:
             self.scores.void()
         self._last_step = int(steps.step[-1])
