@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt.statistics import (
@@ -28,6 +28,7 @@ def test_quantiles_are_those_of_the_tables(degrees: int, quantile: float) -> Non
     assert student_quantile(0.975, degrees) == pytest.approx(quantile, abs=5e-5)
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(st.floats(-30, 30), st.floats(1, 60))
 def test_distribution_is_the_integral_of_its_density(t: float, degrees: float) -> None:
     """Trapezoids under the density, from the definition with gamma functions; degrees need not be whole."""
@@ -95,6 +96,7 @@ def test_a_diverged_run_leaves_no_interval() -> None:
     assert (found.value, found.low, found.high) == (-math.inf, -math.inf, math.inf)
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(st.lists(st.floats(-2, 2), min_size=3, max_size=6))
 def test_mean_over_one_group_repeated_is_its_mean(values: list[float]) -> None:
     """Two equal groups have the mean of one and, with as many seeds again, an interval that is narrower."""
@@ -123,6 +125,7 @@ def test_holm_is_the_textbook_example() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_adjusts_upwards_and_keeps_the_order(p_values: list[float]) -> None:
     """Never below the raw p, never above Bonferroni's, and in the same order."""

@@ -12,7 +12,7 @@ from hpt.compare.cells import Cell, CellFolder, CellResult
 from hpt.run.processes import ChildJob, JobEnd, JobsProgress, run_jobs
 
 # What a cell imports; torch's optimizers import the last one at their first step, which takes a second.
-PRELOADED = ("hpt.compare.training", "hpt.predictors.rssm", "torch._dynamo")
+PRELOADED = ("hpt.compare.training", "hpt.predictors.selector", "torch._dynamo")
 TARGET = "hpt.compare.training:cell_job"
 
 

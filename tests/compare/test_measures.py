@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from references.known_results import OFFSETS, SEEDS, SLOPE, T, baseline, loss_of, make_result, worth
 
@@ -17,6 +17,7 @@ from hpt.statistics import estimate
 HYBRID = ARMS["hybrid"]
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(st.floats(0.72, 1.58))
 def test_steps_ratio_is_the_length_stood_for(ratio: float) -> None:
     """An arm that ends where a baseline of ratio x T ends has this ratio in every seed, and the interval is a point."""
