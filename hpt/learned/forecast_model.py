@@ -113,11 +113,13 @@ def gaussian_nll(error: float, log_scale: float) -> float:
     return _HALF_LOG_TWO_PI + log_scale + 0.5 * (error * math.exp(-log_scale)) ** 2
 
 
-class Scoreboard:
+class Scoreboard(Stateful):
     """Prequential scores of named forecasters, in nats per forecast, lower is better.
 
     The rolling score is a bias-corrected exponential average with decay `memory` per forecast.
     """
+
+    _state = ("_tallies",)
 
     def __init__(self, memory: float) -> None:
         assert 0 <= memory < 1, f"memory is {memory}, it must lie in [0, 1)"
@@ -159,14 +161,6 @@ class Scoreboard:
             if score is not None and score < limit:
                 best, limit = name, score
         return best
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit."""
-        return {name: list(tally) for name, tally in self._tallies.items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self._tallies = {name: (count, total, decayed) for name, (count, total, decayed) in state.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,45 +43,39 @@ def _fields(kind: type) -> list[str]:
 
 
 def _saved(value: Any) -> Any:
-    if hasattr(value, "state_dict"):
-        return value.state_dict() if isinstance(value, Stateful) else copy.deepcopy(value.state_dict())
-    if isinstance(value, np.random.Generator):
-        return copy.deepcopy(value.bit_generator.state)
-    if hasattr(value, "get_state"):  # a generator of torch, which is not imported here
-        return value.get_state()
-    if isinstance(value, deque):
-        return list(cast("deque[Any]", value))
+    if isinstance(value, Stateful):
+        return value.state_dict()
     if isinstance(value, dict):
         return {key: _saved(one) for key, one in cast("dict[Any, Any]", value).items()}
-    return copy.deepcopy(value)
+    if isinstance(value, np.random.Generator):
+        value = value.bit_generator.state
+    elif hasattr(value, "state_dict"):
+        value = value.state_dict()
+    elif hasattr(value, "get_state"):  # a generator of torch, which is not imported here
+        value = value.get_state()
+    return list(cast("deque[Any]", value)) if isinstance(value, deque) else copy.deepcopy(value)
 
 
 def _restored(present: Any, saved: Any, name: str) -> Any:
     """The field's new value, which is the present object where that has to stay."""
-    if saved is None:
-        return None
-    if hasattr(present, "load_state_dict"):
-        present.load_state_dict(saved)
-    elif isinstance(present, np.random.Generator):
+    if saved is None or isinstance(present, deque):
+        return saved if saved is None else deque(saved, maxlen=cast("deque[Any]", present).maxlen)
+    if isinstance(present, dict):
+        now = cast("dict[Any, Any]", present)
+        return {key: _restored(now.get(key), one, f"{name}[{key}]") for key, one in saved.items()}
+    if isinstance(present, np.random.Generator):
         present.bit_generator.state = saved
+    elif hasattr(present, "load_state_dict"):
+        present.load_state_dict(saved)
     elif hasattr(present, "set_state"):
         present.set_state(saved)
     elif isinstance(present, np.ndarray):
-        _fill(cast("np.ndarray[Any, Any]", present), np.asarray(saved), name)
-    elif isinstance(present, deque):
-        return deque(saved, maxlen=cast("deque[Any]", present).maxlen)
-    elif isinstance(present, dict):
-        now = cast("dict[Any, Any]", present)
-        return {key: _restored(now.get(key), one, f"{name}[{key}]") for key, one in saved.items()}
+        if np.shape(saved) != present.shape:
+            raise CheckpointError(
+                f"{name.lstrip('_')} was saved with shape {np.shape(saved)}, here it is {present.shape}; "
+                "use the settings of the saved run"
+            )
+        present[...] = saved
     else:
         return copy.deepcopy(saved)
-    return present
-
-
-def _fill(present: "np.ndarray[Any, Any]", saved: "np.ndarray[Any, Any]", name: str) -> None:
-    if saved.shape != present.shape:
-        raise CheckpointError(
-            f"{name.lstrip('_')} was saved with shape {saved.shape}, here it is {present.shape}; "
-            "use the settings of the saved run"
-        )
-    present[...] = saved
+    return cast("Any", present)

@@ -29,7 +29,7 @@ MIN_CYCLES = 3  # before that the EMA is little more than the last displacement
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
+class JumpPreset:
     """(pull-back a, gain g) at both ends of a window of progress, linear in between.
 
     Attributes:
@@ -47,11 +47,11 @@ class Preset:
     orthogonal: bool = False
 
 
-PRESETS: dict[str, Preset] = {
-    "orthogonal": Preset(start=(0.5, 2.3), end=(0.45, 1.6), orthogonal=True),
-    "short": Preset(start=(0.5, 2.0), end=(0.5, 2.0)),
-    "ramp": Preset(start=(0.5, 2.4), end=(0.4, 1.2)),
-    "long": Preset(start=(0.25, 2.0), end=(0.25, 2.0), window=(0.10, 0.60), scale=0.95),
+PRESETS: dict[str, JumpPreset] = {
+    "orthogonal": JumpPreset(start=(0.5, 2.3), end=(0.45, 1.6), orthogonal=True),
+    "short": JumpPreset(start=(0.5, 2.0), end=(0.5, 2.0)),
+    "ramp": JumpPreset(start=(0.5, 2.4), end=(0.4, 1.2)),
+    "long": JumpPreset(start=(0.25, 2.0), end=(0.25, 2.0), window=(0.10, 0.60), scale=0.95),
 }
 
 

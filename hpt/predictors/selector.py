@@ -126,6 +126,8 @@ class LearnedSelector(Stateful):
 
     def observe(self, steps: StepStats, path: TrendPath) -> None:
         """Take in full steps: score what was forecast for them, learn from that, and ask for the next forecasts."""
+        if not len(steps):
+            return
         if self._last_step is not None and steps.step[0] != self._last_step + 1:
             self.scores.void()
         self._last_step = int(steps.step[-1])
@@ -302,21 +304,18 @@ def build(name: str, config: HybridConfig, num_groups: int) -> LearnedSelector:
     """The base preset watched over by the model called `name`: rssm, mlp, linear or ridge."""
 
     def models(num_arms: int, max_horizon: int) -> dict[str, ForecastModel]:
-        named: dict[str, ForecastModel] = {}
-        if name == "rssm":
-            from hpt.learned.learner import DynamicsLearner  # noqa: PLC0415 (half a second of torch)
+        fallback: dict[str, ForecastModel] = {FALLBACK: RidgeForecast(num_arms, max_horizon)}
+        if name == FALLBACK:
+            return fallback
+        if name == "rssm":  # torch is imported where it is needed: it takes a second
+            from hpt.learned.learner import DynamicsLearner as Learner  # noqa: PLC0415
 
-            named[name] = DynamicsLearner(
-                config.learner.dims, num_arms=num_arms, max_horizon=max_horizon, seed=config.seed
-            )
-        elif name == "mlp":
-            from hpt.learned.mlp import MlpForecast  # noqa: PLC0415
+            dims = config.learner.dims
+            return {name: Learner(dims, num_arms=num_arms, max_horizon=max_horizon, seed=config.seed), **fallback}
+        from hpt.learned.mlp import LinearForecast, MlpForecast  # noqa: PLC0415
 
-            named[name] = MlpForecast(num_arms, max_horizon, config.seed)
-        elif name == "linear":
-            from hpt.learned.mlp import LinearForecast  # noqa: PLC0415
-
-            named[name] = LinearForecast(num_arms, max_horizon)
-        return {**named, FALLBACK: RidgeForecast(num_arms, max_horizon)}
+        if name == "linear":
+            return {name: LinearForecast(num_arms, max_horizon), **fallback}
+        return {name: MlpForecast(num_arms, max_horizon, config.seed), **fallback}
 
     return LearnedSelector(name, config, num_groups, models)

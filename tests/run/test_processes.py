@@ -70,6 +70,14 @@ def test_a_variable_of_one_job_is_set_there_only(monkeypatch: pytest.MonkeyPatch
     assert "HPT_TEST_VARIABLE" not in os.environ
 
 
+def test_modules_in_the_working_folder_stand_in_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's random.py is not what a fresh interpreter imports on its way to the job."""
+    for name in ("multiprocessing", "random", "json"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module')")
+    monkeypatch.chdir(tmp_path)
+    assert end_of(job("count", n=1, environment={})).error is None
+
+
 def test_words_on_stdout_are_kept_and_go_nowhere_else(capfd: pytest.CaptureFixture[str]) -> None:
     """What a library prints does not mix with the data of the command."""
     end = end_of(job("speak"))
