@@ -22,7 +22,7 @@ _Layout = tuple[object, ...]
 _Spare = dict[_Layout, list[torch.Tensor]]
 
 
-class Stateful(Protocol):
+class HasState(Protocol):
     """Anything with a state dictionary: a learning-rate scheduler, a GradScaler."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Snapshot:
         copies: "_Copies",
         buffers: "_BufferSlots",
         optimizer: "_OptimizerState",
-        others: list[tuple[Stateful, dict[str, Any]]],
+        others: list[tuple[HasState, dict[str, Any]]],
     ) -> None:
         self._copies = copies
         self._buffers = buffers
@@ -54,8 +54,8 @@ class Snapshot:
         cls,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        scheduler: Stateful | None = None,
-        scaler: Stateful | None = None,
+        scheduler: HasState | None = None,
+        scaler: HasState | None = None,
         *,
         reuse: "Snapshot | None" = None,
         placement: str = "device",

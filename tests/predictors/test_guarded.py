@@ -22,7 +22,8 @@ def shown(guard: GuardedPredictor, *numbers: int) -> None:
 class Diary(BasePredictor):
     """Notes what it is told and asked, in order; raises at a given step."""
 
-    name, scale, window, far = "diary", 0.7, (0.2, 0.3), 5
+    name, scale, window = "diary", 0.7, (0.2, 0.3)
+    far: int | None = 5
 
     def __init__(self, fails_at: int = -1) -> None:
         self.entries: list[Any] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-PRELOADED = ["torch._dynamo", "hpt.compare.worker", "hpt.predictors.rssm", "hpt.cli.train"]
+PRELOADED = ["torch._dynamo", "hpt.learned.learner", "hpt.predictors.selector", "hpt.cli.train"]
 
 
 @dataclass(frozen=True)

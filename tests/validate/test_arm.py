@@ -3,8 +3,8 @@
 from typing import Any
 
 import torch
-from hpt.memory.copies import CopyCounter
 
+from hpt.memory.manager import CopyCounter
 from hpt.validate.arm import new_tensors
 from hpt.validate.forced import results_of
 from hpt.validate.plan import ValidationJob
