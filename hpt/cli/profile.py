@@ -278,6 +278,9 @@ def _show_overhead(document: Mapping[str, Any], console: Console) -> None:
     ]
     if document["transfers"] is not None:
         reads = document["transfers"]
-        lines.append(f"reads of the device: {reads['full_step']} in a full step, {reads['cycle']} in a whole cycle")
+        lines.append(
+            f"reads of the device: {reads['full_step']} in a full step, {reads['cycle']} in a whole cycle of "
+            f"{document['block_steps']}; {reads['plain_step']} in a plain step"
+        )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

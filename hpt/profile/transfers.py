@@ -28,10 +28,12 @@ class Transfers:
     Attributes:
         full_step: the most in a step that does not end the cycle.
         cycle: in all steps together.
+        plain_step: in a step of the plain loop: its loss, and what the optimizer itself reads.
     """
 
     full_step: int
     cycle: int
+    plain_step: int
 
 
 class _Operations(TorchDispatchMode):
@@ -72,12 +74,16 @@ def counted_reads() -> Generator[Callable[[], int]]:
 
 
 def count_transfers(both: SideBySide) -> Transfers:
-    """Reads of the trainer in its next K updates, a cycle of which the last step may lie anywhere among them."""
+    """Reads of both arms in their next K updates, a cycle of which the last step may lie anywhere among them."""
     counts: list[int] = []
     with counted_reads() as so_far:
-        for batch in both.next_batches()[: both.cycle_steps]:
+        batches = both.next_batches()[: both.cycle_steps]
+        for batch in batches:
             before = so_far()
             both.trainer.step(batch)
             counts.append(so_far() - before)
+        before = so_far()
+        both.plain.step(batches[0])
+        plain_step = so_far() - before
     ordinary = sorted(counts)[:-1] or counts
-    return Transfers(full_step=ordinary[-1], cycle=sum(counts))
+    return Transfers(full_step=ordinary[-1], cycle=sum(counts), plain_step=plain_step)
