@@ -132,7 +132,8 @@ def _learning_table(summary: Mapping[str, Any]) -> TextTable:
 
 def _best_forecast(forecasts: Mapping[str, Any]) -> str:
     known = {name: score["nll_mean"] for name, score in forecasts.items() if score["nll_mean"] is not None}
-    best = min(known, key=lambda name: known[name]) if known else None
+    # models that never learned tie with the constant, and then it is the constant that forecast
+    best = min(known, key=lambda name: (known[name], name != "constant")) if known else None
     return NOT_MEASURED if best is None else f"{best}, {known[best]:.3f} nats"
 
 

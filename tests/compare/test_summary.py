@@ -181,6 +181,17 @@ def test_the_learning_table_names_the_best_forecaster(summary: dict[str, Any]) -
     assert row[3].startswith("1.040x [")
 
 
+def test_models_that_add_nothing_do_not_forecast_best(summary: dict[str, Any]) -> None:
+    """They tie with the constant, and the table names the constant."""
+    again = json.loads(json.dumps(summary))
+    again["workloads"]["mlp"]["arms"]["hybrid"]["forecasts"] = {
+        name: {"nll_mean": 0.4, "by_seed": {}, "count": 3} for name in ("rssm", "constant")
+    }
+    table = next(one for one in tables_of(again) if one.title == "what learning adds")
+    row = next(row for row in table.rows if row[:2] == ("mlp", "hybrid"))
+    assert row[table.head.index("best forecast")] == "constant, 0.400 nats"
+
+
 def test_reading_results_needs_no_torch() -> None:
     """Reports import these modules."""
     code = (
