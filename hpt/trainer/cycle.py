@@ -147,6 +147,7 @@ def _settle_jump(c: Components, proposal: Proposal, result: JumpResult) -> None:
         c.controller.jump_kept()
     else:
         counters.jumps_rejected += 1
+        c.gate.judge(kept=False)
         c.predictor.judge(_rejected(watched))
         c.controller.jump_rejected()
     _record(c, proposal, result, watched.near.mean)

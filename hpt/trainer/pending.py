@@ -63,6 +63,7 @@ def _conclude_jump(c: Components, losses: FloatArray) -> None:
     c.outer.bound.observe(c.correct.rise(losses))
     outcome = c.correct.close(losses, rolled_back=False)
     assert outcome is not None, "a watched jump has an outcome"
+    c.gate.judge(kept=True)
     c.state.horizon_factor = min(1.0, c.state.horizon_factor * KEPT_RECOVERY)
     if watched.features is not None:
         residual = (settled(losses) - watched.uncorrected_mean) / watched.far.scale

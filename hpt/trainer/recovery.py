@@ -129,6 +129,7 @@ def roll_back_jump(c: Components, reason: str) -> None:
     c.ledger.counters.jumps_rolled_back += 1
     c.ledger.counters.steps_covered_by_jumps -= watched.horizon
     c.state.horizon_factor = max(MIN_HORIZON_FACTOR, c.state.horizon_factor * 0.5)
+    c.gate.judge(kept=False)
     if outcome is not None:
         c.predictor.judge(outcome)
     _restore(c, "jump_rolled_back", reason)
@@ -209,6 +210,7 @@ def probe_failed(c: Components, error: Exception) -> None:
     c.memory.recover(error)
     c.event("probe_failed", f"{type(error).__name__}: {error}; the jump was undone, a full step follows")
     c.ledger.counters.jumps_rejected += 1
+    c.gate.judge(kept=False)
     c.state.proposal = c.state.stats = None
     c.outer.begin_cycle()
     if c.controller.phase is Phase.PREDICT:

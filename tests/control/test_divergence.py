@@ -244,6 +244,7 @@ def test_rolled_back_steps_are_forgotten() -> None:
     steps = JudgedSteps(bad, 100.0 * np.ones(9), np.full(9, np.nan), np.full(9, np.nan))
     assert monitor.inner.judge(monitor.losses, monitor.grad_norms, steps)
     monitor.inner.rolled_back(monitor.losses, monitor.grad_norms)
+    twin.inner.rolled_back(twin.losses, twin.grad_norms)
     assert monitor.inner.state_dict() == twin.inner.state_dict()
     assert monitor.check(expected, None, None, 1.0).level is Level.NORMAL
 

@@ -20,7 +20,6 @@ save_interval = 7
 [fork]
 budget_frac = 0.5
 steps = 12
-measured_steps = 4
 at_fracs = [0.6]
 """
 

@@ -82,6 +82,17 @@ def test_a_jump_that_leaves_the_band_is_rolled_back_with_its_steps() -> None:
     assert any(isinstance(record, EventRecord) and record.name == "jump_rolled_back" for record in records)
 
 
+def test_repeated_rejections_pause_the_jumps() -> None:
+    """After five rejections in a row no jump is tried for ten cycles."""
+    problem, records = teacher(), list[Record]()
+    trainer = trainer_with(problem, Overshoot(-10.0), records)
+    problem.run(trainer, 170)
+    steps = [record.step for record in records if isinstance(record, JumpRecord)]
+    assert len(steps) >= 5
+    assert steps[4] - steps[0] == 40
+    assert len(steps) == 5 or steps[5] - steps[4] >= 110
+
+
 def test_rolling_back_helps_where_a_jump_did_harm() -> None:
     """With the guards (probe and band) a run with a harmful predictor ends near the plain loss, without them above."""
     losses: dict[str, float] = {}
