@@ -138,7 +138,7 @@ class MemoryConfig(Settings):
     max_retries: int = setting(2, "retries of a step that ran out of memory", low=0)
     cleanup_interval: int = setting(50, "updates between clean-ups of idle memory, 0 for none", unit="steps", low=0)
     cleanup_min_bytes: int = setting(64 * 1024**2, "idle memory worth giving back", unit="bytes", low=1)
-    check_interval: int = setting(10, "updates between looks at the thresholds", unit="steps", low=1)
+    check_interval: int = setting(50, "updates between looks at copies and thresholds", unit="steps", low=1)
     warn_at: float | None = setting(
         0.9,
         "record a warning above this use: a share of the device's memory up to 1, bytes above; None: never",

@@ -107,14 +107,40 @@ class DivergenceMonitor:
         norms = np.concatenate((past_grad_norms, steps.grad_norm))
         first_loss, first_norm = len(past_losses), len(past_grad_norms)
         alarms: list[StepAlarm] = []
-        for place in range(len(steps.loss)):
+        place = 0
+        while place < len(steps.loss):
+            stop = min(len(steps.loss), place + REFRESH_STEPS - self._num_judged % REFRESH_STEPS)
+            if self._is_quiet(steps, slice(place, stop)):
+                self._warned.extend([False] * (stop - place))
+                self._num_judged += stop - place
+            else:
+                alarms += self._judge_one_by_one(steps, range(place, stop))
+            place = stop
+            if self._num_judged % REFRESH_STEPS == 0:
+                self._renew(losses[: first_loss + place], norms[: first_norm + place])
+        return alarms
+
+    def _is_quiet(self, steps: JudgedSteps, block: slice) -> bool:
+        """No test can fire in these steps; told for all of them at once, because that is the rule."""
+        usual, loss, norm = self._usual, steps.loss[block], steps.grad_norm[block]
+        if usual is None:
+            return bool(np.isfinite(loss).all() and not np.isinf(norm).any())
+        if usual.made_at == self._num_judged and _judge_window(usual):
+            return False
+        error = np.abs(loss - steps.forecast_mean[block]) <= CAUTION_SIGMAS * steps.forecast_scale[block]
+        fine = (loss - usual.level <= CAUTION_SIGMAS * usual.scale) & error
+        if usual.grad_norm:
+            fine &= (norm <= EXPLOSION_RATIO * usual.grad_norm) & (norm >= VANISHING_RATIO * usual.grad_norm)
+        return bool(fine.all() and np.isfinite(loss).all() and np.isfinite(norm).all())
+
+    def _judge_one_by_one(self, steps: JudgedSteps, places: range) -> list[StepAlarm]:
+        alarms: list[StepAlarm] = []
+        for place in places:
             signals = self._signals(steps, place)
             self._warned.append(any(one.level >= Level.WARNING and one.name in _GETS_WORSE for one in signals))
             if signals:
                 alarms.append(StepAlarm(place, self._level(signals), tuple(signals)))
             self._num_judged += 1
-            if self._num_judged % REFRESH_STEPS == 0:
-                self._renew(losses[: first_loss + place + 1], norms[: first_norm + place + 1])
         return alarms
 
     def rolled_back(self, past_losses: FloatArray, past_grad_norms: FloatArray) -> None:

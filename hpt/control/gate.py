@@ -11,8 +11,9 @@ from hpt.control.progress import ProgressTest
 from hpt.numerics.stateful import Stateful
 
 MIN_LR_FRAC = 0.1  # without a plan, jumps end where the learning rate has fallen below this share of the largest
-# A predictor that is only wrong spends the probe's budget and then jumps unseen, so after this many jumps undone in a row
-# it waits. Measured with jumps of ten displacements backwards: the plain loop's loss with the pause, 20 times it without.
+# A predictor that is only wrong spends the probe's budget and then jumps unseen, so after this many jumps undone in a
+# row it waits. Measured with jumps of ten displacements backwards: the plain loop's loss with the pause, 20 times it
+# without.
 PAUSE_AFTER_REJECTIONS = 5
 PAUSE_CYCLES = 10
 VETOES_BEFORE_TRIAL = 4  # refused for low confidence in a row, then one acts

@@ -5,6 +5,7 @@ process, and drawing more for one purpose never shifts another.
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 import torch
@@ -32,5 +33,7 @@ def set_torch_rng_state(state: Mapping[str, torch.Tensor]) -> None:
             torch.cuda.set_rng_state(state[f"cuda:{index}"], index)
 
 
+@cache
 def _num_cuda() -> int:
+    """Devices in this machine; to ask for them takes as long as to copy the host's state."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -36,8 +36,8 @@ NONE = "none"
 FALLBACK = "ridge"
 MAX_FORECAST_STEPS = 300
 """A window of replay must hold the whole horizon."""
-FORECASTS_PER_CYCLE, FORECAST_INTERVAL_STEPS = 2, 15
-"""Forecasts scored in a cycle, unless cycles are so short that they would say the same twice."""
+FORECAST_INTERVAL_STEPS = 15
+"""One forecast is scored a cycle, unless cycles are so short that they would say the same twice."""
 MIN_OBSERVATIONS = 30
 """Full steps before the first forecast: until then averages hold next to nothing."""
 SCORE_MEMORY = 0.97
@@ -113,7 +113,7 @@ class LearnedSelector(Stateful):
         self.reliability = Reliability()
         self._learns = config.learner.enabled
         self._horizon = self.far
-        self._stride = max(FORECAST_INTERVAL_STEPS, config.cycle_steps // FORECASTS_PER_CYCLE)
+        self._stride = max(FORECAST_INTERVAL_STEPS, config.cycle_steps)
         self._encoder = FeatureEncoder(num_groups, config.cycle_steps)
         self._bandit = ArmBandit(self.arms, base_arm) if config.learner.bandit else None
         self._planner = ActionPlanner(config.cycle_steps, config.predict.max_jump_ratio)

@@ -197,7 +197,6 @@ class HybridTrainer:
         for each in batches:
             c.probe.keep(each)
         recovery.count_retry(c)
-        c.ledger.lap("control")
         memory_layers.end_step(c, batches)
         c.ledger.lap("control")
         memory_layers.after_update(c)

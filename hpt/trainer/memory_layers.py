@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpt.memory.cleanup import CleanUp
-from hpt.memory.manager import MemoryAlarm
+from hpt.memory.manager import NO_FINDINGS, MemoryAlarm
 from hpt.records import MemoryRecord, Phase
 from hpt.trainer import checkpoint, cycle
 from hpt.trainer.components import Components
@@ -13,8 +13,9 @@ from hpt.trainer.recovery import MIN_HORIZON_FACTOR, first_line
 
 def after_update(c: Components) -> None:
     """Layers 1, 2 and 4, once an update of the optimizer stands."""
-    c.ledger.lap("control")
     findings = c.memory.after_update()
+    if findings is NO_FINDINGS:
+        return
     if findings.num_moved:
         c.event(
             "parameters_moved",
