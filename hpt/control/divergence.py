@@ -1,4 +1,4 @@
-"""Is the run in trouble: seven signals from loss, forecast and gradient norm, each with a level.
+"""Is the run in trouble: six signals from loss, forecast and gradient norm, each with a level.
 
 The steps of a cycle are judged together, each against the past before it. What is usual (`control/loss_statistics.py`)
 is renewed every `REFRESH_STEPS` steps, which keeps the judgement cheap.
@@ -9,11 +9,10 @@ is renewed every `REFRESH_STEPS` steps, which keeps the judgement cheap.
     non_finite          NaN or infinity in loss or gradient norm
     prediction_error    |loss - forecast| in units of the forecast's scale
     oscillation         too many turning points for independent noise, while the swings grow
-    plateau             slope within two standard errors of zero; information, which raises no level
 
-Oscillation and plateau are about a whole window, so they are reported once a renewal. Warnings that say the run itself
-gets worse (loss, explosion, oscillation) become critical when `_ESCALATE_COUNT` of the last `_ESCALATE_STEPS` steps
-carry one: going back is what cures them. A dead gradient or a poor forecast is not cured by going back.
+An oscillation is about a whole window, so it is reported once a renewal. Warnings that say the run itself gets worse
+(loss, explosion, oscillation) become critical when `_ESCALATE_COUNT` of the last `_ESCALATE_STEPS` steps carry one:
+going back is what cures them. A dead gradient or a poor forecast is not cured by going back.
 """
 
 import math
@@ -34,7 +33,6 @@ EXPLOSION_RATIO = 20.0  # gradient norm over its running median
 VANISHING_RATIO = 1e-4
 _MIN_HISTORY = 32  # steps of silence; fewer give a spread too uncertain for a z-score
 _OSCILLATION_SIGMAS = 3.0  # turning points above independent noise: 1 window in 700
-_PLATEAU_SIGMAS = 2.0
 _CRITICAL_EXPLOSION = 10.0  # times EXPLOSION_RATIO
 _ESCALATE_COUNT = 3
 _ESCALATE_STEPS = 6  # not all of them: every other step of an oscillation is low
@@ -50,7 +48,6 @@ class Level(IntEnum):
 
 
 _GETS_WORSE = frozenset({"loss", "gradient_explosion", "oscillation"})
-_INFORMATION = frozenset({"plateau"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +186,7 @@ class DivergenceMonitor:
         self._usual = summarize(losses, norms, self._num_judged, self._usual, is_full=len(losses) == PAST_STEPS)
 
     def _level(self, signals: list[Signal]) -> Level:
-        level = max((one.level for one in signals if one.name not in _INFORMATION), default=Level.NORMAL)
+        level = max(one.level for one in signals)
         if sum(self._warned) >= _ESCALATE_COUNT:
             level = Level.CRITICAL
         if level is Level.CRITICAL:
@@ -213,12 +210,7 @@ def _judge_forecast(loss: float, mean: float, scale: float) -> list[Signal]:
 
 
 def _judge_window(usual: LossStatistics) -> list[Signal]:
-    signals: list[Signal] = []
-    if usual.oscillation > _OSCILLATION_SIGMAS:
-        signals.append(Signal("oscillation", Level.WARNING, usual.oscillation, _OSCILLATION_SIGMAS))
-    if usual.flatness is not None and usual.flatness <= _PLATEAU_SIGMAS:
-        signals.append(Signal("plateau", Level.CAUTION, usual.flatness, _PLATEAU_SIGMAS))
-    return signals
+    return _graded("oscillation", usual.oscillation, (None, _OSCILLATION_SIGMAS, None))
 
 
 def _graded(name: str, value: float, thresholds: tuple[float | None, float, float | None]) -> list[Signal]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from hpt.numerics.robust import (
     FloatArray,
-    least_squares_slope,
     median,
     resistant_line,
     swing_growth,
@@ -37,7 +36,6 @@ class LossStatistics:
         scale: robust spread of the loss around its trend, at least `FLOOR_FRAC` of the level.
         grad_norm: running median, None before enough were seen.
         oscillation: standard score of the turning points where the swings grow and matter, else 0.
-        flatness: |slope| in standard errors of a full window's least-squares line; None for a shorter window.
     """
 
     made_at: int
@@ -45,7 +43,6 @@ class LossStatistics:
     scale: float
     grad_norm: float | None
     oscillation: float
-    flatness: float | None
 
     def loss_score(self, loss: float) -> float:
         """Rise of a loss above the usual level, in units of the usual spread."""
@@ -67,19 +64,17 @@ def summarize(
         grad_norms: finite norms, None if too few were seen.
         step: steps seen so far.
         previous: the statistics these replace.
-        is_full: the window of losses has its full length, so its slope can be judged.
+        is_full: the window of losses has its full length, so its spread may grow only slowly from now on.
     """
-    window = losses
-    level = min(median(window[-RECENT_STEPS:]), median(window))
+    level = min(median(losses[-RECENT_STEPS:]), median(losses))
     floor = FLOOR_FRAC * abs(level) + _TINY
     limit = previous.scale * SCALE_GROWTH if is_full and previous is not None else math.inf
     return LossStatistics(
         made_at=step,
         level=level,
-        scale=max(min(resistant_line(window).spread, limit), floor),
+        scale=max(min(resistant_line(losses).spread, limit), floor),
         grad_norm=None if grad_norms is None else median(grad_norms),
-        oscillation=_oscillation(window[-OSCILLATION_STEPS:], floor),
-        flatness=_flatness(window) if is_full else None,
+        oscillation=_oscillation(losses[-OSCILLATION_STEPS:], floor),
     )
 
 
@@ -89,10 +84,3 @@ def _oscillation(losses: FloatArray, floor: float) -> float:
     if score <= 0.0 or swing_growth(losses) < GROWTH_RATIO:
         return 0.0
     return score if float(np.ptp(losses)) > floor else 0.0
-
-
-def _flatness(losses: FloatArray) -> float:
-    slope = least_squares_slope(losses)
-    if slope.standard_error == 0.0:
-        return 0.0 if slope.value == 0.0 else math.inf
-    return abs(slope.value) / slope.standard_error

@@ -28,14 +28,6 @@ class TrendLine:
     spread: float
 
 
-@dataclass(frozen=True, slots=True)
-class TrendSlope:
-    """Least-squares slope per step and its standard error, for independent residuals."""
-
-    value: float
-    standard_error: float
-
-
 def median(numbers: FloatArray) -> float:
     """Median of (n,) numbers, n >= 1; by selection, several times faster than `numpy.median` on short arrays."""
     middle = len(numbers) // 2
@@ -56,16 +48,6 @@ def resistant_line(values: FloatArray) -> TrendLine:
     rank = math.ceil(_UPPER_TAIL * len(values)) - 1
     upper = float(np.partition(residuals, rank)[rank]) * _UPPER_TAIL_TO_SIGMA
     return TrendLine(end, slope, max(MAD_TO_SIGMA * median(np.abs(residuals)), upper))
-
-
-def least_squares_slope(values: FloatArray) -> TrendSlope:
-    """Slope of (n,) values over their index, n >= 3."""
-    centred, sum_squares = _centred_ages(len(values))
-    deviations = values - float(values.sum()) / len(values)
-    slope = float(centred @ deviations) / sum_squares
-    residuals = deviations - slope * centred
-    variance = float(residuals @ residuals) / (len(values) - 2)
-    return TrendSlope(slope, math.sqrt(variance / sum_squares))
 
 
 def turning_point_score(values: FloatArray) -> float:
@@ -108,10 +90,3 @@ def _ages(size: int) -> FloatArray:
     ages = np.arange(1.0 - size, 1.0)
     ages.flags.writeable = False
     return ages
-
-
-@lru_cache(maxsize=16)
-def _centred_ages(size: int) -> tuple[FloatArray, float]:
-    """Ages minus their mean, and the sum of their squares."""
-    centred = _ages(size) + (size - 1.0) / 2.0
-    return centred, float(centred @ centred)

@@ -42,7 +42,7 @@ def watched(seed: int = 0, count: int = 400) -> tuple[StepwiseMonitor, float]:
 
 
 def named(verdict: Said) -> dict[str, Level]:
-    return {signal.name: signal.level for signal in verdict.signals if signal.name != "plateau"}
+    return {signal.name: signal.level for signal in verdict.signals}
 
 
 @pytest.mark.parametrize("kind", ["gauss", "student", "ar"])
@@ -181,19 +181,6 @@ def test_an_oscillation_too_small_to_matter_is_none() -> None:
     monitor = StepwiseMonitor()
     losses = 2.0 * (1.0 + 1e-3 * 1.05 ** np.arange(-200.0, 0.0) * (-1.0) ** np.arange(200))
     assert not any(named(monitor.check(loss, None, None, 1.0)) for loss in losses.tolist())
-
-
-def test_a_plateau_is_information() -> None:
-    """A flat noisy loss is mostly called a plateau, without a level; a falling one never."""
-    flat, steep = StepwiseMonitor(), StepwiseMonitor()
-    shocks = SIGMA * noise("gauss", 4)
-    verdicts = [flat.check(2.0 + float(x), None, None, 1.0) for x in shocks]
-    plateaus = [verdict for verdict in verdicts if verdict.signals]
-    renewals = (STEPS - 128) / 8
-    assert 0.8 * renewals < len(plateaus) <= renewals + 1  # the test has size 5 %, windows overlap
-    assert {(v.level, v.signals[0].level) for v in plateaus} == {(Level.NORMAL, Level.CAUTION)}
-    fast = [steep.check(40.0 - 0.01 * t + float(x), None, None, 1.0) for t, x in enumerate(shocks)]
-    assert not any(verdict.signals for verdict in fast)
 
 
 def test_repeated_warnings_become_critical() -> None:

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt.numerics.robust import (
-    least_squares_slope,
     median,
     resistant_line,
     swing_growth,
@@ -19,20 +18,6 @@ from hpt.numerics.robust import (
 def test_median_equals_numpy(values: list[float]) -> None:
     """Same value as numpy's, even and odd lengths alike."""
     assert median(np.array(values)) == pytest.approx(float(np.median(values)), rel=1e-15, abs=1e-300)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(3, 200), st.integers(0, 2**16))
-def test_slope_and_its_error_equal_numpy_polyfit(size: int, seed: int) -> None:
-    """Slope and standard error are those of `numpy.polyfit` with its unscaled residual variance."""
-    values = np.random.default_rng(seed).standard_normal(size)
-    slope = least_squares_slope(values)
-    times = np.arange(size) - (size - 1) / 2
-    design = np.stack([times, np.ones(size)], axis=1)
-    fitted, residual_sum, _, _ = np.linalg.lstsq(design, values, rcond=None)
-    error = np.sqrt(residual_sum[0] / (size - 2) * np.linalg.inv(design.T @ design)[0, 0])
-    assert slope.value == pytest.approx(fitted[0], rel=1e-9, abs=1e-12)
-    assert slope.standard_error == pytest.approx(error, rel=1e-7, abs=1e-12)
 
 
 def test_resistant_line_is_exact_on_a_line_and_unmoved_by_outliers() -> None:
