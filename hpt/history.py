@@ -20,7 +20,7 @@ NEVER = -1
 PAST_STEPS = 128
 """Past losses and norms kept: what the divergence monitor calls recent."""
 
-_PHASES = tuple(Phase)
+_PLACES = {phase: place for place, phase in enumerate(Phase)}  # how phases are stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,9 @@ class RunHistory:
         self.past_grad_norms: FloatArray = np.zeros(0)
         self._num_groups = num_groups
         self._total_steps = total_steps
-        self._facts: list[tuple[int, float, float, int, int]] = []  # step, lr_frac, cycle_frac, since, phase
-        self._rows: list[list[float]] = []  # loss, norm, group norms; shorter than `_facts` while some are unread
+        self._facts: list[tuple[int, float, float, int]] = []  # step, lr_frac, cycle_frac, since
+        self._phases: list[Phase] = []
+        self._rows: FloatArray = np.zeros((0, 2 + num_groups))  # fewer than `_facts` while some are unread
         self._num_fixed = 0  # pending steps that came before the state a rollback goes back to
         self._since = self._since_before = NEVER
 
@@ -109,18 +110,18 @@ class RunHistory:
         self.max_lr = max(self.max_lr, lr)
         if self._since != NEVER:
             self._since += 1
-        self._facts.append((step, self.lr_frac(lr), cycle_frac, self._since, _PHASES.index(phase)))
+        self._facts.append((step, self.lr_frac(lr), cycle_frac, self._since))
+        self._phases.append(phase)
 
-    def fill(self, rows: list[list[float]]) -> None:
+    def fill(self, rows: FloatArray) -> None:
         """Loss, gradient norm and group norms, (n, 2 + G), of the oldest unread steps."""
         assert len(rows) <= self.num_unread, f"{len(rows)} rows for {self.num_unread} steps"
-        self._rows += rows
+        self._rows = np.concatenate((self._rows, rows)) if len(self._rows) else rows
 
     def pending(self) -> StepStats:
         """All pending steps; every one must have been filled."""
         assert not self.num_unread, f"{self.num_unread} pending steps were not read"
-        facts = np.array(self._facts, dtype=np.float64).reshape(-1, 5)
-        rows = np.array(self._rows, dtype=np.float64).reshape(-1, 2 + self._num_groups)
+        facts, rows = np.array(self._facts, dtype=np.float64).reshape(-1, 4), self._rows
         step = facts[:, 0].astype(np.int64)
         total = np.nan if self._total_steps is None else self._total_steps
         return StepStats(
@@ -132,7 +133,7 @@ class RunHistory:
             progress=step / total,
             cycle_frac=facts[:, 2],
             steps_since_jump=facts[:, 3].astype(np.int64),
-            phase=tuple(_PHASES[int(place)] for place in facts[:, 4]),
+            phase=tuple(self._phases),
         )
 
     def accept(self) -> None:
@@ -140,7 +141,8 @@ class RunHistory:
         steps = self.pending()
         self.past_losses = _extended(self.past_losses, steps.loss)
         self.past_grad_norms = _extended(self.past_grad_norms, steps.grad_norm)
-        self._facts, self._rows, self._num_fixed = [], [], 0
+        self._facts, self._phases, self._num_fixed = [], [], 0
+        self._rows = self._rows[:0]
         self._since_before = self._since
 
     def fix(self) -> None:
@@ -150,19 +152,19 @@ class RunHistory:
     def drop(self) -> int:
         """Forget the pending steps after that state; returns how many they were."""
         lost = len(self._facts) - self._num_fixed
-        del self._facts[self._num_fixed :]
-        del self._rows[self._num_fixed :]
+        for kept in (self._facts, self._phases):
+            del kept[self._num_fixed :]
+        self._rows = self._rows[: self._num_fixed]
         self._since = self._since_before
         return lost
 
-    def replace(self, rows: list[list[float]]) -> None:
+    def replace(self, rows: FloatArray) -> None:
         """The last n pending steps happened otherwise, right after a jump: (n, 2 + G) what they gave instead."""
         first = len(self._facts) - len(rows)
         assert not self.num_unread, "only steps that were read can be replaced"
-        self._rows[first:] = rows
+        self._rows = np.concatenate((self._rows[:first], rows))
         for age, place in enumerate(range(first, len(self._facts)), start=1):
-            step, lr_frac, cycle_frac, _, phase = self._facts[place]
-            self._facts[place] = (step, lr_frac, cycle_frac, age, phase)
+            self._facts[place] = (*self._facts[place][:3], age)
         self._since = len(rows)
 
     def state_dict(self) -> dict[str, Any]:
@@ -172,8 +174,9 @@ class RunHistory:
             "max_lr": self.max_lr,
             "past_losses": self.past_losses.copy(),
             "past_grad_norms": self.past_grad_norms.copy(),
-            "facts": np.array(self._facts, dtype=np.float64).reshape(-1, 5),
-            "rows": np.array(self._rows, dtype=np.float64).reshape(-1, 2 + self._num_groups),
+            "facts": np.array(self._facts, dtype=np.float64).reshape(-1, 4),
+            "phases": [_PLACES[phase] for phase in self._phases],
+            "rows": self._rows.copy(),
             "since": self._since,
             "since_before": self._since_before,
             "num_fixed": self._num_fixed,
@@ -185,8 +188,9 @@ class RunHistory:
         self.past_losses = np.array(state["past_losses"], dtype=np.float64)
         self.past_grad_norms = np.array(state["past_grad_norms"], dtype=np.float64)
         facts = np.asarray(state["facts"], dtype=np.float64).tolist()
-        self._facts = [(int(a), b, c, int(d), int(e)) for a, b, c, d, e in facts]
-        self._rows = np.asarray(state["rows"], dtype=np.float64).tolist()
+        self._facts = [(int(step), lr_frac, cycle_frac, int(since)) for step, lr_frac, cycle_frac, since in facts]
+        self._phases = [tuple(Phase)[int(place)] for place in state["phases"]]
+        self._rows = np.array(state["rows"], dtype=np.float64)
         self._since, self._since_before = int(state["since"]), int(state["since_before"])
         self._num_fixed = int(state["num_fixed"])
 

@@ -4,53 +4,56 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 from hpt.bench.scenario import Measured, Preset, Scenario, require
-from hpt.history import PAST_STEPS, RunHistory, StepStats
+from hpt.history import PAST_STEPS, FloatArray, RunHistory, StepStats
 from hpt.records import Phase
 from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, blocks_of
 
 MakeHistory = Callable[[], RunHistory]
-Row = tuple[int, float, float, list[list[float]]]
-"""Step, learning rate, position in the cycle, and loss and norms as a block of one."""
 
 
 def set_up(preset: Preset, *, is_full: bool) -> Measured:
     """A history, new or with a full past, and a cycle of steps to note in it."""
     del preset  # the history does not depend on the model
-    blocks = [_rows(block) for block in blocks_of(-(-2 * PAST_STEPS // CYCLE_STEPS) * CYCLE_STEPS)]
+    blocks = blocks_of(-(-2 * PAST_STEPS // CYCLE_STEPS) * CYCLE_STEPS)
 
     def make() -> RunHistory:
         history = RunHistory(NUM_GROUPS, None)
-        for rows in blocks if is_full else ():
-            _note(history, rows)
+        for block in blocks if is_full else ():
+            _note(history, _facts(block), _rows(block))
             history.accept()
         return history
 
-    return Measured(time_loops=partial(_time, blocks[-1], make), check=partial(_check, make, is_full=is_full))
+    last = blocks[-1]
+    return Measured(
+        time_loops=partial(_time, _facts(last), _rows(last), make), check=partial(_check, make, is_full=is_full)
+    )
 
 
-def _rows(block: StepStats) -> list[Row]:
-    norms = zip(block.loss, block.grad_norm, *block.group_grad_norms.T, strict=True)
-    return [
-        (int(step), float(lr), float(place), [[float(one) for one in read]])
-        for step, lr, place, read in zip(block.step, block.lr_frac, block.cycle_frac, norms, strict=True)
-    ]
+def _facts(block: StepStats) -> list[tuple[int, float, float]]:
+    """Step, learning rate and position in the cycle, known at each step."""
+    return list(zip(block.step.tolist(), block.lr_frac.tolist(), block.cycle_frac.tolist(), strict=True))
 
 
-def _note(history: RunHistory, rows: list[Row]) -> None:
-    for step, lr, cycle_frac, read in rows:
+def _rows(block: StepStats) -> FloatArray:
+    """Loss and norms, read once a cycle."""
+    return np.column_stack((block.loss, block.grad_norm, block.group_grad_norms))
+
+
+def _note(history: RunHistory, facts: list[tuple[int, float, float]], rows: FloatArray) -> None:
+    for step, lr, cycle_frac in facts:
         history.add(step, lr, cycle_frac, Phase.FULL)
-        history.fill(read)
+    history.fill(rows)
 
 
-def _time(rows: list[Row], make: MakeHistory, loops: int) -> float:
-    """Seconds of `loops` times the rows; making the history and closing the cycle are not counted."""
+def _time(facts: list[tuple[int, float, float]], rows: FloatArray, make: MakeHistory, loops: int) -> float:
+    """Seconds of `loops` times the cycle; making the history and closing the cycle are not counted."""
     total_s, history = 0.0, make()
     for _ in range(loops):
         began = time.perf_counter()
-        for step, lr, cycle_frac, read in rows:
-            history.add(step, lr, cycle_frac, Phase.FULL)
-            history.fill(read)
+        _note(history, facts, rows)
         total_s += time.perf_counter() - began
         history.drop()
     return total_s
@@ -60,7 +63,7 @@ def _check(make: MakeHistory, *, is_full: bool) -> None:
     history = make()
     require(len(history.past_losses) == (PAST_STEPS if is_full else 0), "the past is full, or empty, as the name says")
     history.add(7, 0.5, 0.75, Phase.FULL)
-    history.fill([[0.25, 0.5, *(1.0,) * NUM_GROUPS]])
+    history.fill(np.array([[0.25, 0.5, *(1.0,) * NUM_GROUPS]]))
     require(history.num_pending == 1, "recording counts the step")
     steps = history.pending()
     kept = (int(steps.step[0]), float(steps.loss[0]), float(steps.grad_norm[0]), float(steps.cycle_frac[0]))

@@ -10,7 +10,7 @@ from hpt.records import Phase
 
 def add(history: RunHistory, step: int, loss: float, lr: float = 1.0) -> None:
     history.add(step, lr, 0.1 * step, Phase.FULL)
-    history.fill([[loss, 2.0 * loss, 3.0 * loss, 4.0 * loss]])
+    history.fill(np.array([[loss, 2.0 * loss, 3.0 * loss, 4.0 * loss]]))
 
 
 def of(losses: list[float]) -> RunHistory:
@@ -42,7 +42,7 @@ def test_progress_is_not_a_number_without_a_plan() -> None:
     """Unknown is not zero."""
     history = RunHistory(1, total_steps=None)
     history.add(1, 1.0, 0.1, Phase.WARMUP)
-    history.fill([[1.0, 1.0, 1.0]])
+    history.fill(np.ones((1, 3)))
     assert np.isnan(history.pending().progress).all()
 
 
@@ -89,7 +89,7 @@ def test_steps_before_the_last_snapshot_are_not_dropped() -> None:
 def test_the_other_branch_takes_the_place_of_the_last_steps() -> None:
     """Its losses and norms, counted from the jump; learning rates and step numbers are the same."""
     history = of([1.0, 2.0, 3.0])
-    history.replace([[7.0, 1.0, 1.0, 1.0], [8.0, 1.0, 1.0, 1.0]])
+    history.replace(np.array([[7.0, 1.0, 1.0, 1.0], [8.0, 1.0, 1.0, 1.0]]))
     steps = history.pending()
     np.testing.assert_array_equal(steps.loss, [1.0, 7.0, 8.0])
     np.testing.assert_array_equal(steps.steps_since_jump, [NEVER, 1, 2])

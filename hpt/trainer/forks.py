@@ -7,6 +7,7 @@ ever remembered.
 import math
 from typing import Any
 
+from hpt.history import FloatArray
 from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.predictors.protocol import Proposal
@@ -78,7 +79,7 @@ def _settle(c: Components, fork: Fork) -> None:
         set_torch_rng_state(rng)
         raise
     whole = len(rows) == fork.num_steps
-    result = paired_value(losses.tolist(), [row[0] for row in rows]) if whole else NO_VALUE
+    result = paired_value(losses.tolist(), rows[:, 0].tolist()) if whole else NO_VALUE
     kept = result.value > 0.0
     counters.updates_in_losing_branches += counters.optimizer_updates - updates
     counters.jumps_accepted += int(kept)
@@ -97,7 +98,7 @@ def _settle(c: Components, fork: Fork) -> None:
     c.ledger.lap("fork")
 
 
-def _replay(c: Components, fork: Fork) -> list[list[float]]:
+def _replay(c: Components, fork: Fork) -> FloatArray:
     """Full steps on the fork's batches, (n, 2 + G) of what they gave; fewer than updates when one was refused."""
     for batch in fork.batches:
         outcome = c.full.run(batch)

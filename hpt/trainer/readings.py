@@ -44,7 +44,7 @@ class StepReadings:
         """Forget them: the steps were undone."""
         self._rows = []
 
-    def drain(self, others: Sequence[torch.Tensor] = ()) -> tuple[list[list[float]], FloatArray]:
+    def drain(self, others: Sequence[torch.Tensor] = ()) -> tuple[FloatArray, FloatArray]:
         """Every row so far, and other tensors wanted of the device now, with one transfer; then forget the rows.
 
         Args:
@@ -63,9 +63,9 @@ class StepReadings:
         read = [flat[first : first + size] for first in range(0, size * len(rows), size)]
         return self._converted(read), np.array(flat[size * len(rows) :]).reshape(len(others), *others[0].shape)
 
-    def _converted(self, rows: Sequence[Row]) -> list[list[float]]:
+    def _converted(self, rows: Sequence[Row]) -> FloatArray:
         if not rows:
-            return []
+            return np.zeros((0, 2 + len(self._members)))
         raw = np.array(rows)
         losses, squares = raw[:, : self._num_losses], np.square(raw[:, self._num_losses : -1])
         # Sums run from left to right, so that one step read by itself gives the same bits.
@@ -73,7 +73,7 @@ class StepReadings:
         groups = [
             np.sqrt(squares[:, places].cumsum(axis=1)[:, -1]) if places else 0.0 * loss for places in self._members
         ]
-        return np.column_stack((loss, raw[:, -1], *groups)).tolist()
+        return np.column_stack((loss, raw[:, -1], *groups))
 
 
 def loss_of_row(row: Sequence[float], num_losses: int) -> float:
