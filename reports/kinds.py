@@ -262,7 +262,7 @@ PROFILE = Kind(
     command="hpt profile --workload byte-gpt --out runs/profile",
     is_in=_calls_itself("profile"),
     shape=contents.PROFILE,
-    parts=(*TRAINER_PARTS, "compare"),
+    parts=(*TRAINER_PARTS, "profile"),
 )
 TRAINING = Kind(
     name="training",
@@ -275,7 +275,7 @@ TRAINING = Kind(
 PREDICTION = Kind(
     name="prediction",
     title="paired runs with and without prediction",
-    command="python scripts/measure_prediction.py --out reports/evidence/prediction_byte_gpt.json",
+    command="hpt compare --workloads byte-gpt=2000 --arms unlearned,never,first-jump --seeds 5 --out runs/prediction",
     is_in=_has("what", "workload", "steps", "summary", "cells"),
     shape=contents.PREDICTION,
     has_schema=False,
@@ -284,7 +284,7 @@ PREDICTION = Kind(
 OVERHEAD = Kind(
     name="overhead",
     title="overhead of a full step",
-    command="python scripts/measure_overhead.py --out reports/evidence/overhead_byte_gpt.json",
+    command="hpt profile --overhead --workload byte-gpt --threads 1 --blocks 120 --out runs/overhead",
     is_in=_has("what", "ratio", "ratio_low", "ratio_high", "plain_step_s", "blocks"),
     shape=contents.OVERHEAD,
     has_schema=False,
@@ -292,7 +292,7 @@ OVERHEAD = Kind(
 WALL = Kind(
     name="wall",
     title="wall time of the documented run",
-    command="python scripts/measure_wall.py --out reports/evidence/wall_byte_gpt.json",
+    command="hpt compare --workloads byte-gpt=600 --arms hybrid,never --seeds 6 --clock 6 --out runs/wall",
     is_in=_has("what", "wall_ratio", "loss_ratio", "pairs"),
     shape=contents.WALL,
     has_schema=False,
