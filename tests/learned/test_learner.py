@@ -254,7 +254,7 @@ def test_short_cycles_share_their_updates() -> None:
     changed: list[bool] = []
     for cycle in range(6):
         before = learner.state_dict()["model"]
-        losses = 3.0 - 0.01 * np.arange(10 * cycle, 10 * cycle + 10)
+        losses = 3.0 - 0.01 * np.arange(10 * cycle, 10 * cycle + 10, dtype=np.float64)
         features = np.repeat(0.1 * np.arange(10, dtype=np.float32)[:, None], 64, axis=1)
         learner.tick(features, np.zeros((10, 3), np.float32), losses, trend.observe(losses).level)
         learner.learn(trend)
