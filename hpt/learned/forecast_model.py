@@ -31,7 +31,7 @@ _WORST_NLL = 100.0  # nats, an error of 14 sigmas: one absurd forecast may not d
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
+class RelativeForecast:
     """A learned forecast relative to the trend's (mean_H, scale_H).
 
     mean = level + mean_H + shift * scale_H, scale = scale_H * exp(log_scale).
@@ -51,7 +51,7 @@ class Correction:
         return level + mean_change + self.shift * scale, scale * math.exp(self.log_scale)
 
 
-NOTHING = Correction(0.0, 0.0, 0.0)
+NOTHING = RelativeForecast(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ForecastModel(Protocol):
         """Take in n full steps: features (n, 64) after each, the actions (n, 3) that led there, losses and levels."""
         ...
 
-    def forecast(self, actions: Vector) -> Correction:
+    def forecast(self, actions: Vector) -> RelativeForecast:
         """Forecast the loss H steps from now under the planned actions (H, 3)."""
         ...
 
@@ -171,13 +171,13 @@ class Question:
         moment: when.
         mean: the constant forecaster's answer, loss units.
         scale: its standard deviation.
-        corrections: every forecaster's answer relative to that.
+        answers: every forecaster's answer relative to that.
     """
 
     moment: Moment
     mean: float
     scale: float
-    corrections: dict[str, Correction]
+    answers: dict[str, RelativeForecast]
 
     def error_of(self, loss: float) -> float:
         """Outcome in units of the constant forecaster: (loss - mean) / scale."""
@@ -185,8 +185,8 @@ class Question:
 
     def nll_of(self, name: str, loss: float) -> float:
         """Negative log density of `loss` under one forecaster, nats."""
-        correction = self.corrections[name]
-        standardised = gaussian_nll(self.error_of(loss) - correction.shift, correction.log_scale)
+        answer = self.answers[name]
+        standardised = gaussian_nll(self.error_of(loss) - answer.shift, answer.log_scale)
         return standardised + math.log(self.scale)
 
 
@@ -216,9 +216,9 @@ class PrequentialScores(Stateful):
         """Tick at which the oldest question is answered; infinite if none waits."""
         return self.pending[0].moment.tick + self.horizon if self.pending else math.inf
 
-    def ask(self, moment: Moment, mean: float, scale: float, corrections: Mapping[str, Correction]) -> None:
+    def ask(self, moment: Moment, mean: float, scale: float, answers: Mapping[str, RelativeForecast]) -> None:
         """Write down every forecaster's answer; `mean` and `scale` are the constant's."""
-        self.pending.append(Question(moment, mean, scale, {**corrections, CONSTANT: NOTHING}))
+        self.pending.append(Question(moment, mean, scale, {**answers, CONSTANT: NOTHING}))
 
     def settle(self, tick: int, loss: float) -> list[tuple[Moment, float]]:
         """Score what falls due at this tick; returns the moments with their errors in units of the constant's scale."""
@@ -226,7 +226,7 @@ class PrequentialScores(Stateful):
         while self.next_due <= tick:
             due.append(self.pending.pop(0))
         for one in due:
-            for name in one.corrections:
+            for name in one.answers:
                 self.scores.add(name, one.nll_of(name, loss))
         return [(one.moment, one.error_of(loss)) for one in due]
 
@@ -258,7 +258,7 @@ class PrequentialScores(Stateful):
                 Moment(**one["moment"]),
                 one["mean"],
                 one["scale"],
-                {name: Correction(**answer) for name, answer in one["corrections"].items()},
+                {name: RelativeForecast(**answer) for name, answer in one["answers"].items()},
             )
             for one in state["pending"]
         ]

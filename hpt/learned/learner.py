@@ -2,7 +2,7 @@
 
 Every full step is one tick: it goes into the replay and advances the acting latent by the posterior. Every few hundred
 steps the model takes an optimizer step on replayed windows, each observed for a while and then imagined to the full
-horizon under the actions that were really taken, and the acting path gets the new weights. Forecasts are corrections of
+horizon under the actions that were really taken, and the acting path gets the new weights. Forecasts are shifts of
 the constant forecaster's; an untrained model corrects nothing.
 
 All randomness (initial weights, windows, samples, bootstrap weights) comes from generators made from one seed, and all
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from hpt.history import FloatArray
-from hpt.learned.forecast_model import NOTHING, Correction, Moment, Vector
+from hpt.learned.forecast_model import NOTHING, Moment, RelativeForecast, Vector
 from hpt.learned.loss_trend import LossTrend
 from hpt.learned.replay import LabelStore, Replay, anchors
 from hpt.learned.rollout import FastRollout
@@ -103,7 +103,7 @@ class DynamicsLearner(Stateful):
         self.num_ticks += len(losses)
         self._success = None
 
-    def forecast(self, actions: Vector) -> Correction:
+    def forecast(self, actions: Vector) -> RelativeForecast:
         """Correct the trend's forecast of the loss H steps from now, under the planned actions (H, 3)."""
         if self._curve is None:
             return NOTHING
@@ -112,7 +112,7 @@ class DynamicsLearner(Stateful):
         judged = self._acting.imagine(actions)
         shifts = self._acting.anchored(at_horizon)[0] + self._blend.shift * judged.shift[-1]
         log_scale = self._blend.log_scale * float(judged.log_scale[-1].mean())
-        return Correction(float(shifts.mean()), log_scale, float(shifts.std()))
+        return RelativeForecast(float(shifts.mean()), log_scale, float(shifts.std()))
 
     def resolve(self, moment: Moment, horizon: int, error: float) -> None:
         """Nothing to do: every loss is in the replay."""

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from hpt.history import FloatArray
-from hpt.learned.forecast_model import Correction
+from hpt.learned.forecast_model import RelativeForecast
 from hpt.learned.loss_trend import LossTrend
 from hpt.learned.ridge import NUM_INPUTS, FeatureModel
 
@@ -49,8 +49,8 @@ class LinearForecast(FeatureModel):
         super().__init__(num_arms, max_horizon)
         self._weights = np.zeros(NUM_INPUTS)
 
-    def _predict(self, inputs: FloatArray) -> Correction:
-        return Correction(float(self._weights @ inputs), self._scale.log_scale, 0.0)
+    def _predict(self, inputs: FloatArray) -> RelativeForecast:
+        return RelativeForecast(float(self._weights @ inputs), self._scale.log_scale, 0.0)
 
     def _fit(self, inputs: FloatArray, error: float) -> None:
         left = error - float(self._weights @ inputs)
@@ -92,9 +92,9 @@ class MlpForecast(FeatureModel):
         return torch.nn.functional.linear(hidden, second, second_bias)
 
     @torch.no_grad()
-    def _predict(self, inputs: FloatArray) -> Correction:
+    def _predict(self, inputs: FloatArray) -> RelativeForecast:
         shifts = self._shifts(torch.from_numpy(inputs[None]).float())[0].double()
-        return Correction(float(shifts.mean()), self._scale.log_scale, float(shifts.std(correction=0)))
+        return RelativeForecast(float(shifts.mean()), self._scale.log_scale, float(shifts.std(correction=0)))
 
     def _fit(self, inputs: FloatArray, error: float) -> None:
         self._scale.add(error - self._predict(inputs).shift)

@@ -4,7 +4,7 @@ The input of a forecast is the 64 features at that moment and what is done until
 and gain, where the last one stands). While forecasting those actions are the planned ones; when the outcome comes in,
 the model learns with the actions that really were.
 
-The learned correction belongs to the horizon whose outcomes are seen. For a shorter one it is scaled down in
+The learned shift belongs to the horizon whose outcomes are seen. For a shorter one it is scaled down in
 proportion: next to nothing is known to be wrong about the very next step.
 
 Ridge is Bayesian linear regression on what the constant forecaster gets wrong, and the fallback beside every other
@@ -22,7 +22,7 @@ import numpy as np
 from hpt.history import FloatArray
 from hpt.learned.actions import ACTION_SIZE
 from hpt.learned.features import NUM_FEATURES
-from hpt.learned.forecast_model import Correction, Moment, Vector
+from hpt.learned.forecast_model import Moment, RelativeForecast, Vector
 from hpt.learned.loss_trend import LossTrend
 from hpt.learned.outcomes import ShrunkLogistic, ShrunkMeans
 from hpt.numerics.linear import RidgeRegressor
@@ -91,8 +91,8 @@ class FeatureModel(Stateful, ABC):
         self._scale = ErrorScale()
 
     @abstractmethod
-    def _predict(self, inputs: FloatArray) -> Correction:
-        """Correction for inputs (68,) at the learned horizon; exactly zero before anything was learned."""
+    def _predict(self, inputs: FloatArray) -> RelativeForecast:
+        """Forecast for inputs (68,) at the learned horizon; exactly zero before anything was learned."""
 
     @abstractmethod
     def _fit(self, inputs: FloatArray, error: float) -> None:
@@ -106,13 +106,13 @@ class FeatureModel(Stateful, ABC):
         self.num_ticks += len(actions)
         self._actions[np.arange(self.num_ticks + 1 - len(newest), self.num_ticks + 1) % self._max_horizon] = newest
 
-    def forecast(self, actions: Vector) -> Correction:
+    def forecast(self, actions: Vector) -> RelativeForecast:
         """Forecast the loss H steps from now under the planned actions (H, 3)."""
         full = self._predict(_inputs(self._features, actions))
         share = min(1.0, len(actions) / self._learned_horizon)
         shift = share * min(SHIFT_CLIP, max(-SHIFT_CLIP, full.shift))
         log_scale = share * min(LOG_SCALE_CLIP, max(-LOG_SCALE_CLIP, full.log_scale))
-        return Correction(shift, log_scale, share * full.epistemic)
+        return RelativeForecast(shift, log_scale, share * full.epistemic)
 
     def resolve(self, moment: Moment, horizon: int, error: float) -> None:
         """Learn what came of a forecast made `horizon` ticks ago."""
@@ -152,10 +152,10 @@ class RidgeForecast(FeatureModel):
         super().__init__(num_arms, max_horizon)
         self._ridge = RidgeRegressor(NUM_INPUTS, PENALTY, FORGETTING)
 
-    def _predict(self, inputs: FloatArray) -> Correction:
+    def _predict(self, inputs: FloatArray) -> RelativeForecast:
         mean, variance = self._ridge.predict(_weighted(inputs))
         _, noise = self._ridge.predict(np.zeros(NUM_INPUTS))
-        return Correction(mean, self._scale.log_scale, math.sqrt(max(0.0, variance - noise)))
+        return RelativeForecast(mean, self._scale.log_scale, math.sqrt(max(0.0, variance - noise)))
 
     def _fit(self, inputs: FloatArray, error: float) -> None:
         weighted = _weighted(inputs)

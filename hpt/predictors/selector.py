@@ -142,9 +142,9 @@ class LearnedSelector(Stateful):
             self._settle(float(steps.loss[stop - 1]))
             if self._asks_at(self._tick):
                 plan = self._planner.plan(int(steps.steps_since_jump[stop - 1]), self._horizon, jumping=True)
-                corrections = {name: model.forecast(plan) for name, model in self.models.items()}
+                answers = {name: model.forecast(plan) for name, model in self.models.items()}
                 mean, scale = float(path.far_mean[stop - 1]), float(path.far_scale[stop - 1])
-                self.scores.ask(self._moment(), mean, scale, corrections)
+                self.scores.ask(self._moment(), mean, scale, answers)
         self._confidence = None
 
     def _settle(self, loss: float) -> None:
@@ -250,11 +250,11 @@ class LearnedSelector(Stateful):
         if trend.num_observed == 0:
             return None
         change, scale = trend.at(min(num_steps, trend.max_horizon))
-        correction, leader = NOTHING, self.leader()
+        answer, leader = NOTHING, self.leader()
         if leader != CONSTANT and num_steps <= self._horizon:
             plan = self._planner.plan(self._planner.since, num_steps, jumping=False)
-            correction = self.models[leader].forecast(plan)
-        return LossForecast(*correction.applied(trend.level, change, scale))
+            answer = self.models[leader].forecast(plan)
+        return LossForecast(*answer.applied(trend.level, change, scale))
 
     def features(self) -> Vector | None:
         """The 64 features after the last full step."""

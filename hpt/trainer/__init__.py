@@ -1,1 +1,1 @@
-"""The hybrid trainer: full steps, jumps, corrections, checkpoints."""
+"""The hybrid trainer: full steps, jumps, verdicts, checkpoints."""

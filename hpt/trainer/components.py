@@ -19,8 +19,8 @@ from hpt.jump.probe import Probe
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.jump.trajectory import Trajectory
-from hpt.learned.corrector import Corrector
 from hpt.learned.loss_trend import LossForecast, LossTrend
+from hpt.learned.residual_model import ResidualModel
 from hpt.memory.manager import MemoryManager
 from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import Predictor, Proposal
@@ -145,7 +145,7 @@ class Components:
         self.monitor = DivergenceMonitor()
         self.probe = Probe(self.model, self.full.loss_of, config.probe.batches)
         self.correct = CorrectWatch(config.correct_steps, config.probe.band_sigmas)
-        self.corrector = Corrector()
+        self.residuals = ResidualModel()
         self.trend = LossTrend(max(config.max_horizon, config.cycle_steps), inner.far)
         self.forks = ForkSchedule(config.fork, config.total_steps)
 
@@ -204,7 +204,7 @@ class Components:
         yield from (("ledger", self.ledger), ("controller", self.controller), ("full", self.full))
         if not self.is_baseline:
             # degradation before the trajectory in `outer`, whose storage it decides
-            names = "predictor degradation outer history gate monitor probe correct corrector trend forks"
+            names = "predictor degradation outer history gate monitor probe correct residuals trend forks"
             for name in names.split():
                 yield name, getattr(self, name)
 

@@ -158,7 +158,7 @@ def _watched(c: Components, proposal: Proposal, result: JumpResult) -> WatchedJu
     """The jump, and no-jump forecasts C and K steps ahead, the latter corrected by what earlier ones got wrong."""
     near, far = c.forecast(c.config.correct_steps), c.forecast(c.config.cycle_steps)
     features = c.predictor.features()
-    shift = 0.0 if features is None else c.corrector.correct(features)
+    shift = 0.0 if features is None else c.residuals.expected(features)
     return WatchedJump(
         step=c.controller.step,
         arm=proposal.arm,

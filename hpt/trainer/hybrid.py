@@ -1,4 +1,4 @@
-"""The hybrid trainer: ordinary steps, predicted jumps, corrections, in the order of its phases.
+"""The hybrid trainer: ordinary steps, predicted jumps, verdicts on them, in the order of its phases.
 
     WARMUP, FULL    K full steps a cycle; at its end everyone who learns from them is shown them
     PREDICT         one weight delta in place of many steps, no backward pass

@@ -67,5 +67,5 @@ def _conclude_jump(c: Components, losses: FloatArray) -> None:
     c.state.horizon_factor = min(1.0, c.state.horizon_factor * KEPT_RECOVERY)
     if watched.features is not None:
         residual = (settled(losses) - watched.uncorrected_mean) / watched.far.scale
-        c.corrector.observe(watched.features, residual)
+        c.residuals.observe(watched.features, residual)
     c.predictor.judge(outcome)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.learned.forecast_model import Correction, Moment, PrequentialScores, Scoreboard, gaussian_nll
+from hpt.learned.forecast_model import Moment, PrequentialScores, RelativeForecast, Scoreboard, gaussian_nll
 
 FEATURES = np.arange(64, dtype=np.float32)
 MEAN, SCALE = 1.95, 0.12
@@ -25,10 +25,10 @@ def test_nll_is_the_gaussian_log_density(error: float, log_scale: float) -> None
         assert gaussian_nll(error, log_scale) == pytest.approx(-np.log(density), rel=1e-9)
 
 
-def test_a_correction_of_zeros_is_the_trend_itself() -> None:
+def test_a_forecast_of_zeros_is_the_trend_itself() -> None:
     """Shift 0 and log scale 0 leave the trend's forecast; shift 1 and log 2 move it by a scale and double that."""
-    assert Correction(0.0, 0.0, 0.0).applied(2.0, -0.1, 0.5) == (1.9, 0.5)
-    mean, scale = Correction(1.0, float(np.log(2)), 0.3).applied(2.0, -0.1, 0.5)
+    assert RelativeForecast(0.0, 0.0, 0.0).applied(2.0, -0.1, 0.5) == (1.9, 0.5)
+    mean, scale = RelativeForecast(1.0, float(np.log(2)), 0.3).applied(2.0, -0.1, 0.5)
     assert mean == pytest.approx(2.4)
     assert scale == pytest.approx(1.0)
 
@@ -112,7 +112,7 @@ def test_every_question_is_settled_once_and_exactly_at_its_tick(horizon: int, as
 def test_score_is_the_log_density_of_the_loss_in_its_own_unit() -> None:
     """The same number the normal distribution gives, for a shifted and widened forecast."""
     prequential = PrequentialScores(4, 0.9)
-    prequential.ask(Moment(0, FEATURES), MEAN, SCALE, {"model": Correction(0.5, 0.2, 0.0)})
+    prequential.ask(Moment(0, FEATURES), MEAN, SCALE, {"model": RelativeForecast(0.5, 0.2, 0.0)})
     ((_, error),) = prequential.settle(4, 2.3)
     assert error == pytest.approx((2.3 - MEAN) / SCALE)
     widened = NormalDist(MEAN + 0.5 * SCALE, SCALE * np.exp(0.2))
@@ -123,7 +123,7 @@ def test_score_is_the_log_density_of_the_loss_in_its_own_unit() -> None:
 def test_pending_questions_survive_saving() -> None:
     """A question asked before saving is scored after loading as if nothing had happened."""
     prequential = PrequentialScores(4, 0.9)
-    prequential.ask(Moment(0, FEATURES), MEAN, SCALE, {"model": Correction(0.5, 0.2, 0.1)})
+    prequential.ask(Moment(0, FEATURES), MEAN, SCALE, {"model": RelativeForecast(0.5, 0.2, 0.1)})
     other = PrequentialScores(4, 0.9)
     other.load_state_dict(prequential.state_dict())
     ((mine, error),), ((theirs, same),) = prequential.settle(4, 2.3), other.settle(4, 2.3)

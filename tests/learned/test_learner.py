@@ -7,7 +7,7 @@ import pytest
 import torch
 from references.moody_run import MoodyRun, bumpy_run, moody_run
 
-from hpt.learned.forecast_model import NOTHING, Correction, ForecastModel, Moment, Vector, gaussian_nll
+from hpt.learned.forecast_model import NOTHING, ForecastModel, Moment, RelativeForecast, Vector, gaussian_nll
 from hpt.learned.learner import DynamicsLearner
 from hpt.learned.loss_trend import LossTrend
 
@@ -62,7 +62,7 @@ def _plan(horizon: int = 12) -> Vector:
 
 
 def test_untrained_it_is_the_constant_forecaster() -> None:
-    """Before the first update the correction is exactly nothing, at any state and horizon."""
+    """Before the first update the shift is exactly nothing, at any state and horizon."""
     learner, run, trend = _learner(), moody_run(0, 40, 10), LossTrend(12)
     for t in range(15):
         _tick(learner, trend, run, t)
@@ -73,7 +73,7 @@ def test_untrained_it_is_the_constant_forecaster() -> None:
 
 def test_blocks_of_ticks_are_single_ticks() -> None:
     """Taken in cycle by cycle, latents, updates and forecasts are the same bits."""
-    run, said = moody_run(2, 100, 20), list[tuple[Correction, float]]()
+    run, said = moody_run(2, 100, 20), list[tuple[RelativeForecast, float]]()
     for size in (1, 20):
         learner, trend = _learner(), LossTrend(12)
         for t in range(0, 100, size):
@@ -89,7 +89,7 @@ def test_blocks_of_ticks_are_single_ticks() -> None:
 
 def test_an_observation_changes_it() -> None:
     """Another loss in one tick, nothing else, leads to another forecast after the next update."""
-    said: list[Correction] = []
+    said: list[RelativeForecast] = []
     for change in (0.0, 0.5):
         learner, run, trend = _learner(), moody_run(0, 80, 10), LossTrend(12)
         run.losses[55] += change
@@ -166,7 +166,7 @@ def test_it_continues_bit_for_bit() -> None:
 def test_saving_changes_nothing_and_is_a_copy() -> None:
     """Taking a state has no effect on the run, and later learning has none on the state."""
     run = moody_run(4, 80, 20)
-    said: list[Correction] = []
+    said: list[RelativeForecast] = []
     for saves in (False, True):
         learner, trend = _learner(), LossTrend(12)
         _feed(learner, trend, run, range(60))
@@ -182,7 +182,7 @@ def test_saving_changes_nothing_and_is_a_copy() -> None:
 def test_global_randomness_is_neither_used_nor_moved() -> None:
     """Two learners of one seed agree whatever the global generators do, and leave those where they were."""
     run = moody_run(5, 60, 20)
-    said: list[Correction] = []
+    said: list[RelativeForecast] = []
     for _ in range(2):
         torch.rand(3)
         torch_state, numpy_state = torch.get_rng_state(), str(np.random.get_state())  # noqa: NPY002

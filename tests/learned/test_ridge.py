@@ -92,7 +92,7 @@ def test_a_planned_jump_changes_the_forecast_when_jumps_moved_the_loss() -> None
 
 
 def test_a_shorter_horizon_is_corrected_in_proportion() -> None:
-    """Half the learned horizon gets half the correction."""
+    """Half the learned horizon gets half the shift."""
     features, errors = planted(200, 2)
     model = RidgeForecast(3, HORIZON)
     feed(model, features, errors)

@@ -88,7 +88,7 @@ def test_scores_equal_a_slow_recomputation_from_forecasts_made_before_their_outc
     said: dict[int, dict[str, tuple[float, float]]] = {}
     for index, loss in enumerate(losses, 1):
         run.observe(step_of(index, loss, K, NEVER, 0))
-        if index >= 30 and index % FORECAST_INTERVAL_STEPS == 0:
+        if index >= 30 and index % max(FORECAST_INTERVAL_STEPS, K) == 0:
             actions = np.zeros((horizon, 3), dtype=np.float32)
             actions[:, 2] = 3.0  # never jumped
             change, scale = run.trend.at(horizon)

@@ -7,7 +7,7 @@ from references.bad_predictor import Pessimist
 from references.problems import Problem, Quadratic, noisy_optimum, teacher
 
 from hpt import HybridConfig, HybridTrainer
-from hpt.learned.corrector import Corrector
+from hpt.learned.residual_model import ResidualModel
 from hpt.records import EventRecord, Record
 
 
@@ -51,7 +51,7 @@ def test_the_divergence_monitor_saves_a_run_from_one_poisoned_batch() -> None:
     assert losses[True] < 0.5 * losses[False]
 
 
-class Untaught(Corrector):
+class Untaught(ResidualModel):
     """Learns nothing: forecasts stay as they were made."""
 
     def observe(self, features: Any, residual: float) -> None:
@@ -74,7 +74,7 @@ def test_the_corrector_mends_the_verdicts_of_a_biased_forecaster() -> None:
             }
         )
         trainer = HybridTrainer(problem.model, problem.optimizer, problem.loss_fn, config, None, None, predictor)
-        trainer._c.corrector = Corrector() if learns else Untaught()
+        trainer._c.residuals = ResidualModel() if learns else Untaught()
         problem.run(trainer, 400)
         late = predictor.judged_good[-15:]
         good_frac[learns] = sum(late) / len(late)

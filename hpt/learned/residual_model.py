@@ -1,4 +1,4 @@
-"""Correct a forecast by what earlier forecasts got wrong, in states like the present one.
+"""The residual that a forecast is expected to leave, learned from earlier ones in states like the present.
 
 Expected residual = (mean residual of similar states, shrunk towards 0) + (linear model of what that leaves). The
 shrinkage is the posterior mean under unit noise and a prior variance of 1 / `_PRIOR_WEIGHT`, in squared scales of the
@@ -7,10 +7,10 @@ w <- w + mu e x / (eps + |x|^2) is stable for 0 < mu < 2 whatever the size of x.
 
 Similar states weigh by a Gaussian kernel in feature space and by recency. The kernel's width is the usual distance from
 a new state to its `_NEIGHBOURS`-th nearest predecessor, measured as states arrive, so that it fits the features' own
-scale, and a state unlike all before it finds no company and no correction.
+scale, and a state unlike all before it finds no company and gets 0.
 
 The sum is clipped to the range of residuals seen. It is scored out of sample on every residual, and acts only while
-its rolling squared error is below that of no correction.
+its rolling squared error is below that of saying 0.
 """
 
 import math
@@ -119,7 +119,7 @@ class ResidualStore(Stateful):
         return np.exp(-distances / (2.0 * width))
 
 
-class Corrector(Stateful):
+class ResidualModel(Stateful):
     """Expected residual of a forecast, in units of the forecast's scale."""
 
     _state = ("_store", "_weights", "_error_with", "_error_without", "_num_scored")
@@ -133,16 +133,16 @@ class Corrector(Stateful):
 
     @property
     def is_earned(self) -> bool:
-        """Its rolling out-of-sample squared error is lower than that of no correction."""
+        """Its rolling out-of-sample squared error is lower than that of saying 0."""
         return self._num_scored >= _MIN_SCORED and self._error_with < self._error_without
 
     @property
     def errors(self) -> tuple[float, float]:
-        """Rolling mean squared residual with and without correction, in squared scales; 0 before any."""
+        """Rolling mean squared residual with and without the model, in squared scales; 0 before any."""
         norm = 1.0 - _SCORE_MEMORY**self._num_scored
         return (self._error_with / norm, self._error_without / norm) if norm else (0.0, 0.0)
 
-    def correct(self, features: ArrayLike) -> float:
+    def expected(self, features: ArrayLike) -> float:
         """What to add to the forecast's mean, in its scales, in the state `features` (num_features,).
 
         0 while not earned, and where a feature is NaN.
@@ -157,7 +157,7 @@ class Corrector(Stateful):
 
         Args:
             features: (num_features,) the state the forecast was made in, not the one it was about.
-            residual: (observed - predicted) / scale of the forecast as it was before correction.
+            residual: (observed - predicted) / scale of the forecast as it was before the model was asked.
         """
         x = _bounded(features)
         if not (math.isfinite(residual) and np.isfinite(x).all()):

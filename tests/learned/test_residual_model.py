@@ -1,4 +1,4 @@
-"""The corrector helps where there is something to correct and stays out of the way elsewhere."""
+"""The residual model helps where there is a bias to learn and stays out of the way elsewhere."""
 
 import copy
 import math
@@ -10,26 +10,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from references.similar_residuals import SlowStore
 
-from hpt.learned.corrector import Corrector, ResidualStore
+from hpt.learned.residual_model import ResidualModel, ResidualStore
 
 SIZE = 64
 
 
 def forecast_errors(bias_of: str, seed: int, count: int = 300) -> tuple[float, float]:
-    """Mean squared residual with and without correction, after 30 residuals, under unit noise plus a bias."""
+    """Mean squared residual with and without shift, after 30 residuals, under unit noise plus a bias."""
     rng = np.random.default_rng(seed)
-    corrector = Corrector()
+    model = ResidualModel()
     direction = rng.standard_normal(SIZE) / math.sqrt(SIZE)
     features, corrected, plain = rng.standard_normal(SIZE), 0.0, 0.0
     for step in range(count):
         features = 0.9 * features + math.sqrt(1 - 0.81) * rng.standard_normal(SIZE)
         bias = {"none": 0.0, "constant": 1.0, "state": 1.5 * float(direction @ features)}[bias_of]
         residual = bias + float(rng.standard_normal())
-        shift = corrector.correct(features)
+        shift = model.expected(features)
         if step >= 30:
             corrected += (residual - shift) ** 2
             plain += residual**2
-        corrector.observe(features, residual)
+        model.observe(features, residual)
     return corrected / (count - 30), plain / (count - 30)
 
 
@@ -48,40 +48,40 @@ def test_it_leaves_pure_noise_alone() -> None:
 
 def test_it_acts_only_once_earned() -> None:
     """No word before 8 residuals were scored, none while its own error is the higher one."""
-    corrector, features = Corrector(), np.ones(SIZE)
+    model, features = ResidualModel(), np.ones(SIZE)
     for _ in range(8):
-        assert corrector.correct(features) == 0.0
-        corrector.observe(features, 1.0)
-    assert corrector.is_earned
-    assert corrector.correct(features) > 0.5
+        assert model.expected(features) == 0.0
+        model.observe(features, 1.0)
+    assert model.is_earned
+    assert model.expected(features) > 0.5
     for step in range(8, 40):  # the bias flips at every step: the past misleads
-        corrector.observe(features, (-1.0) ** step * 5.0)
-    with_it, without = corrector.errors
-    assert corrector.is_earned == (with_it < without)
-    assert corrector.correct(features) == 0.0
+        model.observe(features, (-1.0) ** step * 5.0)
+    with_it, without = model.errors
+    assert model.is_earned == (with_it < without)
+    assert model.expected(features) == 0.0
 
 
 def test_rolling_errors_are_those_of_the_definition() -> None:
     """Exponential means with decay 0.95, free of start-up bias; the prediction is made before learning."""
     rng = np.random.default_rng(3)
-    corrector, residuals = Corrector(), rng.standard_normal(20)
+    model, residuals = ResidualModel(), rng.standard_normal(20)
     for step, residual in enumerate(residuals):
-        corrector.observe(rng.standard_normal(SIZE), float(residual))
+        model.observe(rng.standard_normal(SIZE), float(residual))
         if step == 0:  # nothing could be predicted
-            assert corrector.errors == pytest.approx((residual**2, residual**2))
+            assert model.errors == pytest.approx((residual**2, residual**2))
     weights = 0.95 ** np.arange(19, -1, -1)
-    assert corrector.errors[1] == pytest.approx(weights @ residuals**2 / weights.sum())
+    assert model.errors[1] == pytest.approx(weights @ residuals**2 / weights.sum())
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e3, 1e20])
 def test_it_is_stable_for_features_of_any_size(size: float) -> None:
-    """Constant bias, features of any norm: after 300 residuals the correction is finite and near the bias."""
+    """Constant bias, features of any norm: after 300 residuals the shift is finite and near the bias."""
     rng = np.random.default_rng(0)
-    corrector = Corrector()
+    model = ResidualModel()
     for _ in range(300):
-        corrector.observe(size * rng.standard_normal(SIZE), 2.0 + 0.1 * float(rng.standard_normal()))
-    corrections = [corrector.correct(size * rng.standard_normal(SIZE)) for _ in range(50)]
-    assert np.mean(corrections) == pytest.approx(2.0, abs=0.5)
+        model.observe(size * rng.standard_normal(SIZE), 2.0 + 0.1 * float(rng.standard_normal()))
+    shifts = [model.expected(size * rng.standard_normal(SIZE)) for _ in range(50)]
+    assert np.mean(shifts) == pytest.approx(2.0, abs=0.5)
 
 
 @settings(max_examples=20, deadline=None)
@@ -91,48 +91,48 @@ def test_it_is_stable_for_features_of_any_size(size: float) -> None:
     st.sampled_from([0.01, 1.0, 1e4]),
 )
 def test_it_never_exceeds_what_was_observed(residuals: list[float], seed: int, size: float) -> None:
-    """Whatever came, the correction lies within the residuals seen, 0 included, and within 10 scales."""
+    """Whatever came, the shift lies within the residuals seen, 0 included, and within 10 scales."""
     rng = np.random.default_rng(seed)
-    corrector = Corrector()
+    model = ResidualModel()
     for step, residual in enumerate(residuals):
-        corrector.observe(rng.standard_normal(SIZE), residual)
-        correction = corrector.correct(size * rng.standard_normal(SIZE))
+        model.observe(rng.standard_normal(SIZE), residual)
+        shift = model.expected(size * rng.standard_normal(SIZE))
         seen = residuals[: step + 1]
-        assert max(-10.0, min(0.0, *seen)) <= correction <= min(10.0, max(0.0, *seen))
+        assert max(-10.0, min(0.0, *seen)) <= shift <= min(10.0, max(0.0, *seen))
 
 
 def test_an_empty_one_corrects_nothing() -> None:
     """0 before any residual."""
-    assert Corrector().correct(np.ones(SIZE)) == 0.0
+    assert ResidualModel().expected(np.ones(SIZE)) == 0.0
 
 
 @pytest.mark.parametrize("residual", [math.nan, math.inf])
 def test_what_is_not_a_number_teaches_nothing(residual: float) -> None:
-    """Neither a residual nor a feature that is no number changes it, and a broken state gets no correction."""
-    corrector = Corrector()
+    """Neither a residual nor a feature that is no number changes it, and a broken state gets no shift."""
+    model = ResidualModel()
     for _ in range(30):
-        corrector.observe(np.ones(SIZE), 1.0)
-    before = corrector.correct(np.ones(SIZE))
-    corrector.observe(np.ones(SIZE), residual)
-    corrector.observe(np.full(SIZE, math.nan), 1.0)
-    assert corrector.correct(np.ones(SIZE)) == before > 0.0
-    assert corrector.correct(np.full(SIZE, math.nan)) == 0.0
-    assert len(corrector.state_dict()["store"]["residuals"]) == 30
+        model.observe(np.ones(SIZE), 1.0)
+    before = model.expected(np.ones(SIZE))
+    model.observe(np.ones(SIZE), residual)
+    model.observe(np.full(SIZE, math.nan), 1.0)
+    assert model.expected(np.ones(SIZE)) == before > 0.0
+    assert model.expected(np.full(SIZE, math.nan)) == 0.0
+    assert len(model.state_dict()["store"]["residuals"]) == 30
 
 
 def test_a_restored_corrector_continues_exactly() -> None:
-    """Same corrections, bit for bit, over 60 further residuals."""
+    """Same shifts, bit for bit, over 60 further residuals."""
     rng = np.random.default_rng(4)
-    corrector, twin = Corrector(), Corrector()
+    model, twin = ResidualModel(), ResidualModel()
     for step in range(100):
         if step == 40:
-            twin.load_state_dict(copy.deepcopy(corrector.state_dict()))
+            twin.load_state_dict(copy.deepcopy(model.state_dict()))
         features, residual = rng.standard_normal(SIZE), 1.0 + float(rng.standard_normal())
-        for one in (corrector, twin) if step >= 40 else (corrector,):
+        for one in (model, twin) if step >= 40 else (model,):
             one.observe(features, residual)
         if step >= 40:
-            assert twin.correct(features) == corrector.correct(features)
-    assert corrector.is_earned
+            assert twin.expected(features) == model.expected(features)
+    assert model.is_earned
 
 
 def state(rng: np.random.Generator, size: int = 64) -> NDArray[np.float32]:
