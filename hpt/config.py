@@ -7,7 +7,6 @@ hybrid-predict-trainer-rs 0.2.0. What nobody would turn is a constant beside its
 """
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -280,25 +279,3 @@ class HybridConfig(Settings):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"config file {path} is not TOML ({error}); mend that line") from error
         return cls.from_dict(values)
-
-    def to_toml(self) -> str:
-        """The whole tree as TOML; settings left to the trainer are left out."""
-        top: list[str] = []
-        tables: list[str] = []
-        for key, value in self.to_dict().items():
-            if isinstance(value, Mapping):
-                rows = [f"{name} = {_toml(item)}" for name, item in value.items() if item is not None]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-                tables.append(f"\n[{key}]\n" + "\n".join(rows) + "\n")
-            elif value is not None:
-                top.append(f"{key} = {_toml(value)}\n")
-        return "".join(top) + "".join(tables)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"  # pyright: ignore[reportUnknownVariableType]
-    return repr(value)

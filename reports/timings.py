@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpt.bench.bootstrap import Processes, resampled_medians
 from hpt.bench.comparison import BenchComparison, compare
 from hpt.bench.measurement import measurement_of
 from reports.evidence import Evidence, Source
@@ -119,7 +120,7 @@ def read(source: Source, preset: str) -> Timings:
 
 def _row(name: str, group: pd.DataFrame) -> dict[str, Any]:
     value = group["value_s"].to_numpy(dtype=float)
-    processes = [part["value_s"].to_numpy(dtype=float) for _, part in group.groupby("process", sort=True)]
+    processes = [part["value_s"].tolist() for _, part in group.groupby("process", sort=True)]
     low, q1, middle, q3, high = (float(one) for one in np.percentile(value, (5, 25, 50, 75, 95)))
     fence = _FENCE_IQR * (q3 - q1)
     ends = median_interval(processes)
@@ -139,21 +140,11 @@ def _row(name: str, group: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def median_interval(processes: Sequence[np.ndarray]) -> tuple[float, float] | None:
+def median_interval(processes: Processes) -> tuple[float, float] | None:
     """95 % interval of the median: bootstrap over processes, then over the values within; None below two processes."""
     if len(processes) < 2:
         return None
-    draw = np.random.default_rng(0)
-    counts = np.array([len(process) for process in processes])
-    padded = np.full((len(processes), counts.max()), math.nan)
-    for row, process in enumerate(processes):
-        padded[row, : len(process)] = process
-    chosen = draw.integers(len(processes), size=(RESAMPLES, len(processes)))
-    places = (draw.random((*chosen.shape, counts.max())) * counts[chosen][..., None]).astype(np.intp)
-    drawn = padded[chosen[..., None], places]
-    drawn[np.arange(counts.max()) >= counts[chosen][..., None]] = math.nan  # as many values as the process has
-    median = np.median if counts.min() == counts.max() else np.nanmedian  # the latter takes ten times as long
-    medians = median(drawn.reshape(RESAMPLES, -1), axis=1)
+    medians = resampled_medians(processes, RESAMPLES, np.random.default_rng(0))
     low, high = np.percentile(medians, (2.5, 97.5))
     return float(low), float(high)
 

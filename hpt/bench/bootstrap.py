@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpt.statistics import student_quantile, student_tail
+from hpt.statistics import Floats, student_quantile, student_tail
 
 RESAMPLES = 10_000
-_CHUNK = 500  # resamples at once: bounds the memory
+_CHUNK = 1000  # resamples at once: bounds the memory
 _LEAST_ERROR = 1e-12
 Processes = Sequence[Sequence[float]]
 
@@ -74,12 +74,19 @@ def _median(side: Processes) -> float:
 
 def _variance(side: Processes, draw: np.random.Generator) -> float:
     """Variance of one side's log median."""
-    counts = np.array([len(process) for process in side])
-    padded = np.array([[*process, *[math.nan] * (counts.max() - len(process))] for process in side])
-    log_medians: list[np.ndarray] = []
-    for _ in range(RESAMPLES // _CHUNK):
-        chosen = draw.integers(len(side), size=(_CHUNK, len(side)))
-        places = draw.random((*chosen.shape, counts.max())) * counts[chosen][..., None]
+    log_medians = np.log(resampled_medians(side, RESAMPLES, draw))
+    return float(log_medians.var() * len(side) / (len(side) - 1))
+
+
+def resampled_medians(processes: Processes, num_resamples: int, draw: np.random.Generator) -> Floats:
+    """Medians (num_resamples,) of processes drawn with replacement, and as many values of each as the longest has."""
+    counts = np.array([len(process) for process in processes])
+    most = int(counts.max())
+    padded = np.array([[*process, *[math.nan] * (most - len(process))] for process in processes])
+    medians: list[Floats] = []
+    for first in range(0, num_resamples, _CHUNK):
+        chosen = draw.integers(len(processes), size=(min(_CHUNK, num_resamples - first), len(processes)))
+        places = draw.random((*chosen.shape, most)) * counts[chosen][..., None]
         values = padded[chosen[..., None], places.astype(np.intp)]
-        log_medians.append(np.log(np.median(values.reshape(_CHUNK, -1), axis=1)))
-    return float(np.concatenate(log_medians).var() * len(side) / (len(side) - 1))
+        medians.append(np.median(values.reshape(len(chosen), -1), axis=1))
+    return np.concatenate(medians)

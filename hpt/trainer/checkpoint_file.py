@@ -129,35 +129,6 @@ class CheckpointFolder:
         steps = self.steps()
         return self.path_for(steps[-1]) if steps else None
 
-    def load_latest(self) -> tuple[Any, Path]:
-        """State and file of the last step.
-
-        Raises:
-            CheckpointError: there is none, or it is broken; the message names the last good one before it.
-        """
-        path = self.latest()
-        if path is None:
-            raise CheckpointError(f"{self.directory} holds no checkpoint; start the run without resuming")
-        try:
-            return read_checkpoint(path), path
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; {self._advice()}") from error
-
-    def _advice(self) -> str:
-        for step in reversed(self.steps()[:-1]):
-            path = self.path_for(step)
-            if _is_good(path):
-                return f"the one before, {path}, is good: use --resume {path} or delete the broken one"
-        return "no earlier checkpoint is good: start the run again"
-
-
-def _is_good(path: Path) -> bool:
-    try:
-        read_checkpoint(path)
-    except CheckpointError:
-        return False
-    return True
-
 
 def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
     """sha256 over schema, JSON text, and each tensor's name, type, shape and bytes in the order of names."""
