@@ -120,7 +120,7 @@ def test_what_is_not_a_number_teaches_nothing(residual: float) -> None:
     assert len(model.state_dict()["store"]["residuals"]) == 30
 
 
-def test_a_restored_corrector_continues_exactly() -> None:
+def test_a_restored_model_continues_exactly() -> None:
     """Same shifts, bit for bit, over 60 further residuals."""
     rng = np.random.default_rng(4)
     model, twin = ResidualModel(), ResidualModel()

@@ -58,7 +58,7 @@ class Untaught(ResidualModel):
         """Look away."""
 
 
-def test_the_corrector_mends_the_verdicts_of_a_biased_forecaster() -> None:
+def test_the_residual_model_mends_the_verdicts_of_a_biased_forecaster() -> None:
     """Forecasts that are always too low call every jump bad; with residuals learned, harmless jumps are called good."""
     good_frac: dict[bool, float] = {}
     for learns in (True, False):
