@@ -100,7 +100,7 @@ def test_default_settings_of_the_layers() -> None:
     """What a user gets who sets nothing: warned and saved near the end, never degraded."""
     config = MemoryConfig()
     assert (config.warn_at, config.degrade_at, config.checkpoint_at) == (0.9, None, 0.97)
-    assert (config.cleanup_interval, config.cleanup_min_bytes, config.check_interval) == (50, 64 * MIB, 10)
+    assert (config.cleanup_interval, config.cleanup_min_bytes, config.check_interval) == (50, 64 * MIB, 50)
     assert (config.max_retries, config.offload_optimizer) == (2, False)
 
 
@@ -151,7 +151,7 @@ def test_findings_of_an_update_name_every_layer() -> None:
 def test_a_parameter_that_moves_in_every_update_is_found_by_each_look(size: int) -> None:
     """Ten copies may end where they began, as the allocator gives old places back: each look still names the one."""
     weights = [torch.nn.Parameter(torch.ones(size)) for _ in range(3)]
-    guard = MemoryManager(MemoryConfig(), CPU, weights)
+    guard = MemoryManager(MemoryConfig.from_dict({"check_interval": 10}), CPU, weights)
     found = []
     for update in range(1, 31):
         weights[1].data = weights[1].data.clone()

@@ -76,7 +76,7 @@ def test_a_loss_function_that_replaces_parameters_is_found_out() -> None:
         return loss_fn(model, batch)
 
     problem.loss_fn = loss
-    _, records, trainer = _run(problem, 20)
+    _, records, trainer = _run(problem, 20, memory={"check_interval": 10})
     assert trainer._c.memory.copies.num_copies == 2
     found = [(one.data["num_moved"], one.data["num_updates"]) for one in _events(records, "parameters_moved")]
     assert found == [(1, 10)] * 2
@@ -174,7 +174,7 @@ def test_an_emergency_checkpoint_is_written_once_and_can_be_resumed(tmp_path: Pa
 
 def test_without_a_folder_an_emergency_says_so() -> None:
     """Layer 4: nothing can be written, and that is recorded instead of passed over."""
-    _, records, _ = _run(teacher(), 12, memory={"checkpoint_at": LOW})
+    _, records, _ = _run(teacher(), 12, memory={"checkpoint_at": LOW, "check_interval": 12})
     assert len(_events(records, "emergency_checkpoint_impossible")) == 1
     assert _events(records, "emergency_checkpoint") == []
 
