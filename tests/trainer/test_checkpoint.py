@@ -61,7 +61,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch") / "b.safetensors"
 
 
-def _refused(path: Path, data: bytes, match: str | None = None) -> None:
+def _assert_refused(path: Path, data: bytes, match: str | None = None) -> None:
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=match) as caught:
         read_checkpoint(path)
@@ -89,31 +89,31 @@ def test_any_altered_byte_is_refused(good: bytes, scratch: Path, place: int, cha
     """Whatever single byte becomes whatever other value, anywhere in the file, the file is refused."""
     data = bytearray(good)
     data[place % len(data)] ^= change
-    _refused(scratch, bytes(data))
+    _assert_refused(scratch, bytes(data))
 
 
 def test_altered_padding_is_refused(good: bytes, scratch: Path) -> None:
     """White space is not exchangeable: a tab in the header's padding is an alteration like any other."""
     end = 8 + len(_header(good))
     assert good[end - 1 : end] == b" "
-    _refused(scratch, good[: end - 1] + b"\t" + good[end:])
+    _assert_refused(scratch, good[: end - 1] + b"\t" + good[end:])
 
 
 @QUICK
 @given(length=st.integers(0))
 def test_a_file_cut_short_is_refused(good: bytes, scratch: Path, length: int) -> None:
     """Every shorter file is refused, the empty one too; so is one with bytes at its end."""
-    _refused(scratch, good[: length % len(good)])
-    _refused(scratch, good + b"\0" * (1 + length % 9))
+    _assert_refused(scratch, good[: length % len(good)])
+    _assert_refused(scratch, good + b"\0" * (1 + length % 9))
 
 
 def test_foreign_missing_and_newer_files_are_refused(good: bytes, tmp_path: Path) -> None:
     """Another program's file, no file, a folder and a later schema each get a message of their own."""
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.ones(2)}, path, {"format": "pt"})
-    _refused(path, path.read_bytes(), "no checkpoint of hpt")
+    _assert_refused(path, path.read_bytes(), "no checkpoint of hpt")
     write_checkpoint(path, STATE, schema_version=2)
-    _refused(path, path.read_bytes(), r"has schema 2, this hpt reads up to 1; update hpt")
+    _assert_refused(path, path.read_bytes(), r"has schema 2, this hpt reads up to 1; update hpt")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(tmp_path / "missing.safetensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
