@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from hpt.errors import CheckpointError, DiskError
+from hpt.jsonfiles import sync
 from hpt.trainer.codec import decode, encode
 
 SCHEMA_VERSION = 1
@@ -177,20 +178,11 @@ def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
         file = partial / path.name
         save_file(tensors, file, metadata)
         file.chmod(partial.stat().st_mode & 0o666)  # readable as the user's own files are; safetensors makes it 0600
-        _sync(file)
+        sync(file)
         file.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _remove_partials(directory: Path) -> None:

@@ -23,7 +23,7 @@ from hpt.records import JumpRecord
 from hpt.trainer import forks, recovery
 from hpt.trainer.components import Components
 from hpt.trainer.ledger import FORWARD_SHARE
-from hpt.trainer.pending import losses_since_jump, read_with, stand
+from hpt.trainer.pending import losses_since_jump, read, read_with, stand
 
 PROBE_GRACE = 2.0  # full-step equivalents that may be spent before the run is long enough for a share of it
 
@@ -39,7 +39,7 @@ def after_step(c: Components, batches: list[Any]) -> None:
 
 
 def _verdict_falls_against_jump(c: Components) -> bool:
-    excess = c.correct.excess(losses_since_jump(c))
+    excess = c.correct.excess(losses_since_jump(c, read(c)))
     if math.isfinite(excess) and excess <= 0.0:
         return False
     recovery.roll_back_jump(c, f"loss left the forecast's band by {excess:.4g}")

@@ -25,10 +25,9 @@ def read_with(c: Components, others: Sequence[torch.Tensor]) -> tuple[StepStats,
     return c.history.pending(), arrays
 
 
-def losses_since_jump(c: Components) -> FloatArray:
-    """Losses (n,) of the full steps since the jump that is being watched; empty without one."""
-    losses = read(c).loss
-    return losses[len(losses) - c.correct.num_seen :]
+def losses_since_jump(c: Components, steps: StepStats) -> FloatArray:
+    """Of all pending steps, the losses (n,) of those since the jump that is being watched; empty without one."""
+    return steps.loss[len(steps) - c.correct.num_seen :]
 
 
 def stand(c: Components, steps: StepStats, trend: LossTrend, path: TrendPath, stats: CycleStats | None = None) -> None:
@@ -41,7 +40,7 @@ def stand(c: Components, steps: StepStats, trend: LossTrend, path: TrendPath, st
         path: what it said of each.
         stats: of the cycle, None if its displacement is not followed.
     """
-    since_jump = losses_since_jump(c)
+    since_jump = losses_since_jump(c, steps)
     c.outer.take_snapshot()
     c.history.accept()
     c.trend = trend

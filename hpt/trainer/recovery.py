@@ -125,7 +125,7 @@ def roll_back_jump(c: Components, reason: str) -> None:
     """Undo a kept jump and the full steps since, exactly: weights, buffers, optimizer, scheduler."""
     watched = c.correct.jump
     assert watched is not None, "no jump to undo"
-    outcome = c.correct.close(losses_since_jump(c), rolled_back=True)
+    outcome = c.correct.close(losses_since_jump(c, read(c)), rolled_back=True)
     c.ledger.counters.jumps_rolled_back += 1
     c.ledger.counters.steps_covered_by_jumps -= watched.horizon
     c.state.horizon_factor = max(MIN_HORIZON_FACTOR, c.state.horizon_factor * 0.5)
@@ -137,7 +137,7 @@ def roll_back_jump(c: Components, reason: str) -> None:
 
 def roll_back(c: Components, reason: str) -> None:
     """Back to the end of the last cycle; the net step count goes back with it."""
-    c.correct.close(losses_since_jump(c), rolled_back=True)
+    c.correct.close(losses_since_jump(c, read(c)), rolled_back=True)
     _restore(c, "rolled_back", reason)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from references.records import jump_at
 
 from hpt.errors import PrerequisiteError
 from hpt.jsonfiles import read_lines
-from hpt.records import ForkRecord, JumpRecord, Phase, StepRecord
+from hpt.records import ForkRecord, Phase, StepRecord
 from hpt.run.exports import open_exports
 from hpt.run.folder import RunFolder, RunLog
 
@@ -49,27 +50,6 @@ print(json.dumps({tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag 
 """
 
 
-KEPT_JUMP = JumpRecord(
-    step=4,
-    call=5,
-    predictor="nesterov",
-    horizon=50,
-    norm=1.0,
-    norm_ratio=0.25,
-    pull_back=0.5,
-    gain=2.0,
-    scale=0.8,
-    orthogonal=True,
-    keeps_norm=False,
-    loss_before=2.0,
-    loss_after=2.1,
-    forecast_loss=None,
-    confidence=0.7,
-    verdict="accepted",
-    reason="",
-)
-
-
 def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
     """TensorBoard's own reader sees each call once after a resume, and the jumps and forks."""
     pytest.importorskip("tensorboard")
@@ -77,7 +57,7 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
     write_run(folder, ("tensorboard",), 1, 4, 1.0)
     write_run(folder, ("tensorboard",), 3, 4, 5.0)
     with open_exports(("tensorboard",), folder, 4) as (sink,):
-        sink(KEPT_JUMP)
+        sink(jump_at(4, 5))
         sink(ForkRecord(4, 100, 0.1, 0.5, 0.01, kept_jump=True, arm="ramp"))
     done = subprocess.run(
         [sys.executable, "-c", READ_BACK, str(tmp_path / "tensorboard")],

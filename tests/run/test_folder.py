@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from references.records import jump_at
 
 from hpt.errors import CheckpointError, DiskError, UsageError
 from hpt.jsonfiles import cut_lines, make_folder, read_lines, write_json
-from hpt.records import EventRecord, JumpRecord, Phase, StepRecord
+from hpt.records import EventRecord, Phase, StepRecord
 from hpt.run.folder import DONE, RunFolder, RunLog, RunRecord, locked, read_document
 
 ROW: SearchStrategy[dict[str, object]] = st.dictionaries(
@@ -37,28 +38,6 @@ def step_of(call: int) -> StepRecord:
     )
 
 
-def jump_at(call: int) -> JumpRecord:
-    return JumpRecord(
-        step=call,
-        call=call,
-        predictor="nesterov",
-        horizon=50,
-        norm=1.0,
-        norm_ratio=0.5,
-        pull_back=0.5,
-        gain=2.0,
-        scale=0.8,
-        orthogonal=True,
-        keeps_norm=False,
-        loss_before=2.0,
-        loss_after=2.1,
-        forecast_loss=None,
-        confidence=0.7,
-        verdict="accepted",
-        reason="probe",
-    )
-
-
 def record_of(status: str = DONE) -> RunRecord:
     return RunRecord(
         status=status,
@@ -76,7 +55,7 @@ def write_calls(log: RunLog, first: int, last: int) -> None:
     """As a trainer does: what happens inside a call is recorded before the call's own line, or after it."""
     for call in range(first, last + 1):
         if call % 3 == 0:
-            log(jump_at(call))
+            log(jump_at(call, call))
         log(step_of(call))
         if call % 4 == 0:
             log(EventRecord(step=call, call=call, name="rollback", message="planted"))
@@ -131,7 +110,7 @@ def test_a_killed_and_resumed_log_equals_an_uninterrupted_one(
     with RunLog(resumed) as log:
         write_calls(log, 1, killed)
         if torn:
-            log(jump_at(killed + 1))
+            log(jump_at(killed + 1, killed + 1))
     if torn:
         with resumed.steps_file.open("a") as file:
             file.write('{"kind": "step", "step"')
