@@ -13,7 +13,7 @@ import numpy as np
 
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.config import HybridConfig
-from hpt.learned.actions import action_vectors
+from hpt.learned.actions import action_vectors, tick_ends
 from hpt.learned.features import FeatureEncoder
 from hpt.learned.loss_trend import LossTrend
 from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, blocks_of
@@ -27,18 +27,20 @@ if TYPE_CHECKING:
 UPDATE_INTERVAL_STEPS = 600  # the shipped one, once a run is no longer young; reading it would import torch here
 _CYCLES = -(-UPDATE_INTERVAL_STEPS // CYCLE_STEPS)  # from one replay to the next
 BLOCK_STEPS = _CYCLES * CYCLE_STEPS
+TICK_STEPS = 3  # of a cycle of fifty
+_ENDS, _LENGTHS = tick_ends(CYCLE_STEPS, TICK_STEPS)
 _WARM_BLOCKS = 6  # until the interval is the longest there is
 _NUM_BLOCKS = 2  # of different steps, used in turn
 
 Observations = tuple["Vector", "Vector", "FloatArray"]
-"""Features, actions and losses of one cycle."""
+"""Features and actions of one cycle's ticks, and the losses of its steps."""
 
 
 class _Block:
-    """The learner, the cycles it takes in, and the trend that goes with them."""
+    """The learner, the cycles it takes in, the trend that goes with them, and its furthest forecast in steps."""
 
-    def __init__(self, learner: "ForecastModel", trend: LossTrend, cycles: list[Observations]) -> None:
-        self.learner, self._trend = learner, trend
+    def __init__(self, learner: "ForecastModel", trend: LossTrend, cycles: list[Observations], far: int) -> None:
+        self.learner, self._trend, self._horizon = learner, trend, far // TICK_STEPS
         self._source: Iterator[Observations] = cycle(cycles)
 
     def run(self) -> float:
@@ -47,21 +49,24 @@ class _Block:
         learner, trend = self.learner, self._trend
         began = time.perf_counter()
         for features, actions, losses in cycles:
-            learner.tick(features, actions, losses, trend.observe(losses).level)
-            learner.learn(trend)
+            learner.tick(features, actions, losses[_ENDS], trend.observe(losses).level[_ENDS])
+            learner.learn(*trend.curve(self._horizon, TICK_STEPS))
         return time.perf_counter() - began
 
 
 def set_up(preset: Preset) -> Measured:
     """The shipped learner, with a replay that is warm."""
     from hpt.learned import learner
-    from hpt.predictors.selector import build
+    from hpt.predictors.selector import build, tick_steps_of
 
     require(learner.UPDATE_INTERVAL_STEPS[1] == UPDATE_INTERVAL_STEPS, "a block is what shares one update")
     config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
+    require(tick_steps_of(config) == TICK_STEPS, "a tick is as long as in the trainer")
     selector = build("rssm", config, NUM_GROUPS)
-    trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), selector.far)
-    block = _Block(selector.models["rssm"], trend, _observations())
+    far = selector.far
+    assert far is not None, "it forecasts"
+    trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), far)
+    block = _Block(selector.models["rssm"], trend, _observations(), far)
     for _ in range(_WARM_BLOCKS):
         block.run()
     return Measured(
@@ -76,8 +81,8 @@ def _observations() -> list[Observations]:
     encoder = FeatureEncoder(NUM_GROUPS, CYCLE_STEPS)
     return [
         (
-            encoder.observe_steps(steps),
-            action_vectors((1.0, 1.5), steps.steps_since_jump, CYCLE_STEPS),
+            encoder.observe_steps(steps)[_ENDS],
+            action_vectors((1.0, 1.5), steps.steps_since_jump[_ENDS], CYCLE_STEPS, _LENGTHS),
             steps.loss,
         )
         for steps in blocks_of(_NUM_BLOCKS * BLOCK_STEPS)
@@ -89,7 +94,7 @@ def _check(block: _Block) -> None:
     ticks = block.learner.num_ticks
     block.run()
     after = block.learner.state_dict()
-    require(block.learner.num_ticks == ticks + BLOCK_STEPS, "every step of the block is observed")
+    require(block.learner.num_ticks == ticks + _CYCLES * len(_ENDS), "every tick of the block is observed")
     changed = [name for name, old in before["model"].items() if not bool((old == after["model"][name]).all())]
     require(len(changed) > len(before["model"]) / 2, "the learner's weights change")
     made = {

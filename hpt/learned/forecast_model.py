@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt.history import FloatArray
-from hpt.learned.loss_trend import LossTrend
 from hpt.numerics.running import corrected_gain
 from hpt.numerics.stateful import Stateful
 
@@ -56,23 +55,23 @@ NOTHING = RelativeForecast(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A remembered state at which a decision or forecast was made: full steps seen so far, the 64 features."""
+    """A remembered state at which a decision or forecast was made: ticks seen so far, the 64 features."""
 
     tick: int
     features: Vector
 
 
 class ForecastModel(Protocol):
-    """A model learned online that forecasts the loss, the value of each arm and the verdict on a jump."""
+    """A model learned online, tick by tick: forecasts the loss, the value of each arm and the verdict on a jump."""
 
     num_ticks: int
 
     def tick(self, features: Vector, actions: Vector, losses: FloatArray, levels: FloatArray) -> None:
-        """Take in n full steps: features (n, 64) after each, the actions (n, 3) that led there, losses and levels."""
+        """Take in n ticks: features (n, 64) after each, the actions (n, 3) that led there, losses and levels."""
         ...
 
     def forecast(self, actions: Vector) -> RelativeForecast:
-        """Forecast the loss H steps from now under the planned actions (H, 3)."""
+        """Forecast the loss H ticks from now under the planned actions (H, 3)."""
         ...
 
     def resolve(self, moment: Moment, horizon: int, error: float) -> None:
@@ -95,8 +94,8 @@ class ForecastModel(Protocol):
         """Learn whether a jump turned out good."""
         ...
 
-    def learn(self, trend: LossTrend) -> None:
-        """Improve on what is stored; called once a cycle."""
+    def learn(self, means: FloatArray, scales: FloatArray) -> None:
+        """Improve on what is stored; called once a cycle with the trend's curve (H,), (H,) at the ticks to come."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

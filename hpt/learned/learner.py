@@ -1,9 +1,9 @@
 """The forecast model: an RSSM of the training run, learned online from this run alone.
 
-Every full step is one tick: it goes into the replay and advances the acting latent by the posterior. Every few hundred
-steps the model takes an optimizer step on replayed windows, each observed for a while and then imagined to the full
-horizon under the actions that were really taken, and the acting path gets the new weights. Forecasts are shifts of
-the constant forecaster's; an untrained model corrects nothing.
+Every few full steps are one tick: it goes into the replay and advances the acting latent by the posterior. Every few
+hundred steps the model takes an optimizer step on replayed windows, each observed for a while and then imagined to the
+full horizon under the actions that were really taken, and the acting path gets the new weights. Forecasts are shifts
+of the constant forecaster's; an untrained model corrects nothing.
 
 All randomness (initial weights, windows, samples, bootstrap weights) comes from generators made from one seed, and all
 state can be saved, so a run continues bit for bit. The model lives on the CPU wherever the trained one does: its
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from hpt.history import FloatArray
 from hpt.learned.forecast_model import NOTHING, Moment, RelativeForecast, Vector
-from hpt.learned.loss_trend import LossTrend
 from hpt.learned.replay import LabelStore, Replay, anchors
 from hpt.learned.rollout import FastRollout
 from hpt.learned.rssm import SIZES
@@ -34,9 +33,11 @@ An update costs some 6 ms. What there is to learn changes with the logarithm of 
 often while the run is young; at 6000 steps they have cost 0.02 ms a step.
 """
 _INTERVAL_FRAC = 1 / 5
-_REPLAY_STEPS = 4096  # ticks kept
+_REPLAY_TICKS = 4096
 _BATCH_WINDOWS = 16
-_WINDOW_STEPS = 8  # observed ticks at the head of a window
+_WINDOW_TICKS = 8  # observed, at the head of a window
+RIPE_STEPS = 20
+"""Full steps before the first whose averages and latent are ripe enough to forecast from."""
 _PRIOR_VARIANCE = 1.0
 """Of an arm's value before it was measured, in squares of the trend's noise; n measurements leave 1 / (n + 1)."""
 _GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -56,13 +57,14 @@ class DynamicsLearner(Stateful):
     Args:
         dims: name of its sizes.
         num_arms: arms whose value is asked for, "no jump" included.
-        max_horizon: furthest forecast, full steps.
+        max_horizon: furthest forecast, ticks.
         seed: of all its randomness.
-        update_interval_steps: least ticks between updates, early and late.
-        replay_steps: ticks kept, enough for one window at least.
+        tick_steps: full steps in a tick.
+        update_interval_steps: least full steps between updates, early and late.
+        replay_ticks: kept, enough for one window at least.
 
     Attributes:
-        num_ticks: full steps seen.
+        num_ticks: ticks seen.
     """
 
     _state = (
@@ -77,16 +79,19 @@ class DynamicsLearner(Stateful):
         num_arms: int,
         max_horizon: int,
         seed: int,
+        tick_steps: int = 1,
         update_interval_steps: tuple[int, int] = UPDATE_INTERVAL_STEPS,
-        replay_steps: int = _REPLAY_STEPS,
+        replay_ticks: int = _REPLAY_TICKS,
     ) -> None:
-        self._num_arms, self._max_horizon, self._update_interval = num_arms, max_horizon, update_interval_steps
+        self._num_arms = num_arms
+        self._update_interval = [interval / tick_steps for interval in update_interval_steps]  # ticks
         self._sizes = sizes = SIZES[dims]
         self._noise = torch.Generator().manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         self._draws = np.random.default_rng(seed)
         self._model = WorldModel(sizes, num_arms, self._noise)
         self._optimizer = ModelOptimizer(self._model)
-        self._replay = Replay(replay_steps, (sizes.features, sizes.deter, sizes.stoch, sizes.ensemble), max_horizon)
+        widths = (sizes.features, sizes.deter, sizes.stoch, sizes.ensemble)
+        self._replay = Replay(replay_ticks, widths, max_horizon, first_tick=-(-RIPE_STEPS // tick_steps))
         self._values = LabelStore(sizes.deter, sizes.stoch, sizes.ensemble)
         self._verdicts = LabelStore(sizes.deter, sizes.stoch, sizes.ensemble)
         self._blend = BlendWeights()
@@ -98,13 +103,13 @@ class DynamicsLearner(Stateful):
         self._success: float | None = None
 
     def tick(self, features: Vector, actions: Vector, losses: FloatArray, levels: FloatArray) -> None:
-        """Take in n full steps: features (n, 64) after each, the actions (n, 3) that led there, losses and levels."""
+        """Take in n ticks: features (n, 64) after each, the actions (n, 3) that led there, losses and levels."""
         self._replay.append(features, actions, losses, levels, self._acting.tick(features, actions))
         self.num_ticks += len(losses)
         self._success = None
 
     def forecast(self, actions: Vector) -> RelativeForecast:
-        """Correct the trend's forecast of the loss H steps from now, under the planned actions (H, 3)."""
+        """Correct the trend's forecast of the loss H ticks from now, under the planned actions (H, 3)."""
         if self._curve is None:
             return NOTHING
         horizon = slice(len(actions) - 1, len(actions))
@@ -144,9 +149,9 @@ class DynamicsLearner(Stateful):
         if latent is not None:
             store.add(latent, self._bootstrap(), arm, target)
 
-    def learn(self, trend: LossTrend) -> None:
+    def learn(self, means: FloatArray, scales: FloatArray) -> None:
         """Take note of the trend's curve and, when the last update is long enough ago, update on the replay."""
-        self._curve = trend.curve(self._max_horizon)
+        self._curve = means, scales
         self._replay.close_block(*self._curve, self._bootstrap())
         least, most = self._update_interval
         if self.num_ticks - self._num_learned < min(most, max(least, _INTERVAL_FRAC * self.num_ticks)):
@@ -158,10 +163,10 @@ class DynamicsLearner(Stateful):
 
     def _update(self) -> None:
         """One optimizer step; the model is asked about the new losses before it learns from them."""
-        windows = self._replay.sample(_BATCH_WINDOWS, _WINDOW_STEPS, self._draws, new_from=self._num_learned)
+        windows = self._replay.sample(_BATCH_WINDOWS, _WINDOW_TICKS, self._draws, new_from=self._num_learned)
         if windows is None:
             return
-        shape = (_WINDOW_STEPS, _BATCH_WINDOWS, self._sizes.num_categoricals)
+        shape = (_WINDOW_TICKS, _BATCH_WINDOWS, self._sizes.num_categoricals)
         uniforms = torch.rand(shape, generator=self._noise)
         loss, outlook = self._model.loss(windows, uniforms)
         self._blend.judge(outlook.residuals, outlook.shifts, outlook.log_scales, windows.new)

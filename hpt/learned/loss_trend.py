@@ -134,10 +134,10 @@ class LossTrend(Stateful):
         means, scales = self._at_grid(horizon)
         return float(np.interp(horizon, self._grid, means)), float(np.interp(horizon, self._grid, scales))
 
-    def curve(self, horizon: int) -> tuple[FloatArray, FloatArray]:
-        """The same for every h = 1 .. `horizon`: means and scales, (H,) each."""
-        means, scales = self._at_grid(horizon)
-        steps = np.arange(1, horizon + 1)
+    def curve(self, num: int, every: int = 1) -> tuple[FloatArray, FloatArray]:
+        """The same at H = `num` horizons, `every` steps apart: means and scales, (H,) each."""
+        means, scales = self._at_grid(num * every)
+        steps = every * np.arange(1, num + 1)
         return np.interp(steps, self._grid, means), np.interp(steps, self._grid, scales)
 
     def _resolve(self, loss: float) -> None:

@@ -24,7 +24,6 @@ import torch
 
 from hpt.history import FloatArray
 from hpt.learned.forecast_model import RelativeForecast
-from hpt.learned.loss_trend import LossTrend
 from hpt.learned.ridge import NUM_INPUTS, FeatureModel
 
 STEP_SIZE = 0.05  # mu
@@ -63,7 +62,7 @@ class MlpForecast(FeatureModel):
 
     Args:
         num_arms: arms whose values are learned.
-        max_horizon: longest horizon of a forecast, in full steps.
+        max_horizon: longest horizon of a forecast, in ticks.
         seed: of its own random stream.
     """
 
@@ -104,9 +103,9 @@ class MlpForecast(FeatureModel):
         self._masks[row] = torch.rand(NUM_HEADS, generator=self._generator) < MASK_RATE
         self._num_outcomes += 1
 
-    def learn(self, trend: LossTrend) -> None:
+    def learn(self, means: FloatArray, scales: FloatArray) -> None:
         """An Adam step on a batch drawn from the outcomes so far."""
-        del trend
+        del means, scales
         filled = min(self._num_outcomes, CAPACITY)
         if filled < MIN_OUTCOMES:
             return

@@ -25,8 +25,6 @@ from hpt.learned.rssm import NUM_ANCHORS
 from hpt.numerics.running import ema_scan
 from hpt.numerics.stateful import Stateful
 
-FIRST_TICK = 20
-"""Ticks before the first whose averages and latent are ripe enough to forecast from."""
 _SLOW_GAINS = np.array([1 / 32, 1 / 64, 1 / 128, 1 / 256])  # of the averages that anchor forecasts; the level has 1/16
 _ANCHOR_CLIP = 3.0  # of the trend's scales: after the first ticks, when the loss falls fastest, averages are far off
 _LABELS = 128  # labelled moments kept
@@ -85,13 +83,14 @@ class Replay(Stateful):
         capacity: ticks kept.
         sizes: of features, deterministic and stochastic state, and the number of heads.
         max_horizon: ticks imagined in a window.
+        first_tick: before it averages and latents are not ripe enough to forecast from.
     """
 
     _state = ("num_ticks", "_num_closed", "_slow", "_slow_weight")
 
-    def __init__(self, capacity: int, sizes: tuple[int, int, int, int], max_horizon: int) -> None:
+    def __init__(self, capacity: int, sizes: tuple[int, int, int, int], max_horizon: int, *, first_tick: int) -> None:
         self.num_ticks = 0
-        self._capacity, self._max_horizon = capacity, max_horizon
+        self._capacity, self._max_horizon, self._first_tick = capacity, max_horizon, first_tick
         num_features, deter, stoch, heads = sizes
         widths = {"features": num_features, "actions": ACTION_SIZE, "deter": deter, "stoch": stoch, "masks": heads}
         widths |= {"gaps": len(_SLOW_GAINS), "means": max_horizon, "scales": max_horizon}
@@ -147,7 +146,7 @@ class Replay(Stateful):
             new_from: first tick whose loss has never been learned from; up to four of the windows are then spread
                 over all forecasts that such losses are the answer to. None: nothing is new.
         """
-        first = max(self.num_ticks - self._capacity + observed, FIRST_TICK, observed)
+        first = max(self.num_ticks - self._capacity + observed, self._first_tick, observed)
         last = self.num_ticks - 1 - (self._max_horizon + 1) // 2
         if last < first:
             return None

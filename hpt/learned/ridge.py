@@ -23,7 +23,6 @@ from hpt.history import FloatArray
 from hpt.learned.actions import ACTION_SIZE
 from hpt.learned.features import NUM_FEATURES
 from hpt.learned.forecast_model import Moment, RelativeForecast, Vector
-from hpt.learned.loss_trend import LossTrend
 from hpt.learned.outcomes import ShrunkLogistic, ShrunkMeans
 from hpt.numerics.linear import RidgeRegressor
 from hpt.numerics.stateful import Stateful
@@ -69,10 +68,10 @@ class FeatureModel(Stateful, ABC):
 
     Args:
         num_arms: arms whose values are learned.
-        max_horizon: longest horizon of a forecast, in full steps.
+        max_horizon: longest horizon of a forecast, in ticks.
 
     Attributes:
-        num_ticks: full steps taken in.
+        num_ticks: ticks taken in.
     """
 
     _state = (
@@ -99,7 +98,7 @@ class FeatureModel(Stateful, ABC):
         """Take in the outcome of one forecast, in units of the constant forecaster's scale."""
 
     def tick(self, features: Vector, actions: Vector, losses: FloatArray, levels: FloatArray) -> None:
-        """Take in n full steps; losses and levels are already in the features."""
+        """Take in n ticks; losses and levels are already in the features."""
         del losses, levels
         self._features = features[-1].copy()
         newest = actions[-self._max_horizon :]
@@ -107,7 +106,7 @@ class FeatureModel(Stateful, ABC):
         self._actions[np.arange(self.num_ticks + 1 - len(newest), self.num_ticks + 1) % self._max_horizon] = newest
 
     def forecast(self, actions: Vector) -> RelativeForecast:
-        """Forecast the loss H steps from now under the planned actions (H, 3)."""
+        """Forecast the loss H ticks from now under the planned actions (H, 3)."""
         full = self._predict(_inputs(self._features, actions))
         share = min(1.0, len(actions) / self._learned_horizon)
         shift = share * min(SHIFT_CLIP, max(-SHIFT_CLIP, full.shift))
@@ -138,9 +137,9 @@ class FeatureModel(Stateful, ABC):
         """Learn whether a jump turned out good."""
         self._verdicts.add(moment.features, good)
 
-    def learn(self, trend: LossTrend) -> None:
+    def learn(self, means: FloatArray, scales: FloatArray) -> None:
         """Nothing to replay."""
-        del trend
+        del means, scales
 
 
 class RidgeForecast(FeatureModel):

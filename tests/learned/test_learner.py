@@ -19,12 +19,14 @@ def _learner(seed: int = 0, horizon: int = 12, **settings: Any) -> DynamicsLearn
     return DynamicsLearner(num_arms=_ARMS, max_horizon=horizon, seed=seed, **settings)
 
 
-def _feed(learner: ForecastModel, trend: LossTrend, run: MoodyRun, ticks: range, learns: int = 1) -> None:
+def _feed(
+    learner: ForecastModel, trend: LossTrend, run: MoodyRun, ticks: range, learns: int = 1, horizon: int = 12
+) -> None:
     """Ticks of a run, learning at the end of every cycle, if asked several times over."""
     for t in ticks:
         _tick(learner, trend, run, t)
         for _ in range(learns * ((t + 1) % run.cycle_steps == 0)):
-            learner.learn(trend)
+            learner.learn(*trend.curve(horizon))
 
 
 def _tick(learner: ForecastModel, trend: LossTrend, run: MoodyRun, t: int, sign: float = 1.0) -> None:
@@ -38,7 +40,7 @@ def _scores(run: MoodyRun, learner: DynamicsLearner, horizon: int, first: int) -
     trend = LossTrend(max(12, horizon))
     totals: dict[str, list[float]] = {"true": [], "none": [], "constant": []}
     for end in range(run.cycle_steps, len(run.losses) - horizon, run.cycle_steps):
-        _feed(learner, trend, run, range(end - run.cycle_steps, end))
+        _feed(learner, trend, run, range(end - run.cycle_steps, end), horizon=trend.max_horizon)
         if end < first:
             continue
         mean, scale = trend.at(horizon)
@@ -81,7 +83,7 @@ def test_blocks_of_ticks_are_single_ticks() -> None:
             path = trend.observe(run.losses[at])
             learner.tick(run.features[at], run.actions[at], run.losses[at], path.level)
             if (t + size) % 20 == 0:
-                learner.learn(trend)
+                learner.learn(*trend.curve(12))
         said.append((learner.forecast(_plan()), learner.success()))
     assert said[0] == said[1]
     assert said[0][0] != NOTHING
@@ -241,7 +243,7 @@ def test_values_start_wide_and_learn_the_measured_arm() -> None:
 
 def test_moments_beyond_the_replay_are_let_go() -> None:
     """A label for a tick that is no longer, or not yet, stored is no error and teaches nothing."""
-    learner, run = _learner(replay_steps=64), moody_run(7, 100, 10)
+    learner, run = _learner(replay_ticks=64), moody_run(7, 100, 10)
     _feed(learner, LossTrend(12), run, range(100))
     learner.resolve_value(Moment(10, run.features[9]), 1, 5.0)
     learner.resolve_value(Moment(101, run.features[99]), 1, 5.0)
@@ -257,7 +259,7 @@ def test_short_cycles_share_their_updates() -> None:
         losses = 3.0 - 0.01 * np.arange(10 * cycle, 10 * cycle + 10, dtype=np.float64)
         features = np.repeat(0.1 * np.arange(10, dtype=np.float32)[:, None], 64, axis=1)
         learner.tick(features, np.zeros((10, 3), np.float32), losses, trend.observe(losses).level)
-        learner.learn(trend)
+        learner.learn(*trend.curve(12))
         after = learner.state_dict()["model"]
         changed.append(any(not torch.equal(before[name], after[name]) for name in before))
     assert changed == [False, False, True, False, False, True]

@@ -12,7 +12,7 @@ from hpt.learned.ridge import FeatureModel, RidgeForecast
 
 HORIZON = 4
 QUIET = np.tile(np.array([0.0, 0.0, 3.0], dtype=np.float32), (HORIZON, 1))
-TREND = LossTrend(HORIZON)
+CURVE = LossTrend(HORIZON).curve(HORIZON)
 
 
 def make(seed: int = 0) -> MlpForecast:
@@ -35,7 +35,7 @@ def teach(model: MlpForecast | RidgeForecast, num_outcomes: int, seed: int) -> N
             tick(model, features)
         model.resolve(start, HORIZON, float(shared**2 - 1.0 + 0.3 * rng.normal()))
         for _ in range(5 * (index % 2)):
-            model.learn(TREND)
+            model.learn(*CURVE)
 
 
 def shift_at(model: MlpForecast | RidgeForecast, level: float) -> float:

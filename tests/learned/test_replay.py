@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.learned.replay import FIRST_TICK, LabelStore, Replay, anchors
+from hpt.learned.replay import LabelStore, Replay, anchors
 
-_H, _O = 6, 3
+_H, _O, _FIRST = 6, 3, 20
 
 
 def _loss(tick: int) -> float:
@@ -16,7 +16,7 @@ def _loss(tick: int) -> float:
 
 def _filled(num_ticks: int, capacity: int = 64) -> Replay:
     """Every stored number tells which tick it is of; blocks of five ticks have curves and masks of their own."""
-    replay = Replay(capacity, (2, 2, 2, 2), _H)
+    replay = Replay(capacity, (2, 2, 2, 2), _H, first_tick=_FIRST)
     for first in range(0, num_ticks, 5):
         _append(replay, np.arange(first, min(first + 5, num_ticks)))
         block, steps = first // 5, np.arange(1, _H + 1)
@@ -36,7 +36,7 @@ def _append(replay: Replay, ticks: np.ndarray) -> None:
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=6))
 def test_blocks_of_any_size_store_the_same(sizes: list[int]) -> None:
     """Rows, slow averages and numbers are those of single ticks, bit for bit, also where a block is a ring long."""
-    whole, single = Replay(64, (2, 2, 2, 2), _H), Replay(64, (2, 2, 2, 2), _H)
+    whole, single = Replay(64, (2, 2, 2, 2), _H, first_tick=_FIRST), Replay(64, (2, 2, 2, 2), _H, first_tick=_FIRST)
     for size in sizes:
         _append(whole, np.arange(whole.num_ticks, whole.num_ticks + size))
     for tick in range(sum(sizes)):
@@ -55,7 +55,7 @@ def test_windows_hold_the_ticks_they_should(num_ticks: int, seed: int) -> None:
     windows = _filled(num_ticks).sample(5, _O, np.random.default_rng(seed), new_from=None)
     assert windows is not None
     origins = windows.features[-1, :, 0].astype(int)  # last observed tick
-    assert origins.min() >= max(FIRST_TICK, num_ticks - 64 + _O)
+    assert origins.min() >= max(_FIRST, num_ticks - 64 + _O)
     np.testing.assert_array_equal(windows.deter[:, 0], origins - _O + 0.5)
     np.testing.assert_array_equal(windows.stoch[:, 0], _O - origins)
     for b, origin in enumerate(origins.tolist()):
@@ -98,11 +98,11 @@ def test_nothing_is_new_unless_asked() -> None:
     assert windows.new.sum() == 0
 
 
-@pytest.mark.parametrize("num_ticks", [1, 10, FIRST_TICK + _H // 2])
+@pytest.mark.parametrize("num_ticks", [1, 10, _FIRST + _H // 2])
 def test_too_few_ticks_give_no_window(num_ticks: int) -> None:
     """Before one ripe origin has half its horizon known there is nothing to learn from; one tick later there is."""
     assert _filled(num_ticks).sample(4, _O, np.random.default_rng(0), new_from=0) is None
-    enough = FIRST_TICK + _H // 2 + 1
+    enough = _FIRST + _H // 2 + 1
     assert _filled(enough).sample(4, _O, np.random.default_rng(0), new_from=0) is not None
 
 
@@ -134,7 +134,7 @@ def test_latents_are_found_by_tick_until_overwritten() -> None:
 
 def test_state_continues_exactly() -> None:
     """A replay restored from its state draws the same windows, and goes on averaging where it was."""
-    first, second = _filled(100), Replay(64, (2, 2, 2, 2), _H)
+    first, second = _filled(100), Replay(64, (2, 2, 2, 2), _H, first_tick=_FIRST)
     second.load_state_dict(first.state_dict())
     for replay in (first, second):
         _append(replay, np.array([100]))
