@@ -11,12 +11,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, OutOfMemory, PrerequisiteError
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, OutOfMemory, PrerequisiteError, UsageError
 
 COMMANDS = "hpt.commands"
 NOT_INSTALLED = (
@@ -100,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; messages of failures go to stderr."""
     settings = {"debug": False}
     try:
+        _refuse_empty(arguments)
         outcome = cli.main(list(arguments), prog_name="hpt", standalone_mode=False, obj=settings)
     except click.Abort:
         click.echo("hpt: interrupted", err=True)
@@ -114,6 +116,19 @@ def run(arguments: Sequence[str]) -> int:
             click.echo(f"hpt: {_one_line(error)}", err=True)
         return exit_code_of(error)
     return outcome if isinstance(outcome, int) else EXIT_DONE
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty value, usually a variable that is not set: it would stand for a default or for this folder.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for before, word in pairwise(["", *arguments]):
+        name, _, value = word.partition("=")
+        if not word.strip() or (word.startswith("--") and "=" in word and not value.strip()):
+            flag = name if word.strip() else before
+            raise UsageError(f"the value after {flag or 'hpt'} is empty; give one, or leave {flag or 'it'} out")
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -7,6 +7,7 @@ the work and is imported only then, because it brings torch.
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from hpt.records import Sink
 from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
 from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, EXPORTS, TrainSettings, default_folder, merge_config
 
+Tell = Callable[[RunRecord, RunFolder], None]
+"""Shows what a run came to."""
 FROM_OUT = "<OUT>"  # what --resume stands for when it is given without a folder
 EPILOG = """\b
 Examples:
@@ -30,6 +33,7 @@ Examples:
   hpt train --config my.toml --dtype bf16 --log csv
   hpt train --workload my_package.my_module:factory --data corpus/
   hpt train --resume runs/first
+  hpt train --resume runs/first --steps 1200      # a finished run, extended
 """
 
 
@@ -53,7 +57,8 @@ Examples:
     metavar="[OUT]",
     is_flag=False,
     flag_value=FROM_OUT,
-    help="Continue the run in that folder (or from that checkpoint file) with its own settings.",
+    help="Continue the run in that folder (or from that checkpoint file) with its own settings; a finished one with "
+    "more --steps.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
 @click.option("--log", metavar="LIST", help=f"Further formats of the steps: {', '.join(EXPORTS)}.")
@@ -66,45 +71,47 @@ def train(*, out: str | None, resume: str | None, as_json: bool, **flags: Any) -
     on from the last checkpoint.
     """
     settings = TrainSettings.of_flags(flags)
-    record, folder = _resumed(settings, out, resume) if resume else _begun(settings, out)
-    if as_json:
-        click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
-    else:
-        show_summary(record, str(folder.path), Console())
+
+    def tell(record: RunRecord, folder: RunFolder) -> None:
+        if as_json:
+            click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
+        else:
+            show_summary(record, str(folder.path), Console())
+
+    record, folder = _begun(settings, out, tell) if resume is None else _resumed(settings, out, resume, tell)
     if record.status == INTERRUPTED:
         click.echo(f"interrupted; to go on: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
         return EXIT_INTERRUPTED
     return EXIT_DONE
 
 
-def _begun(settings: TrainSettings, out: str | None) -> tuple[RunRecord, RunFolder]:
+def _begun(settings: TrainSettings, out: str | None, tell: Tell) -> tuple[RunRecord, RunFolder]:
     """A new run."""
     values = merge_config(settings)
     folder = RunFolder(_folder_of(settings, values, out))
-    if folder.has_run():
-        status = folder.read().status
-        raise UsageError(
-            f"{folder.path} already holds a run ({status}); "
-            f"continue it with hpt train --resume {folder.path}, choose another --out, or delete that folder"
-        )
-    return _trained(folder, settings=settings, values=values, command=["hpt", *sys.argv[1:]]), folder
+    folder.refuse_taken()
+    return _trained(folder, tell, settings=settings, values=values, command=["hpt", *sys.argv[1:]]), folder
 
 
-def _resumed(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunRecord, RunFolder]:
-    """The continuation of a run, or what it came to if it is done already."""
+def _resumed(settings: TrainSettings, out: str | None, resume: str, tell: Tell) -> tuple[RunRecord, RunFolder]:
+    """The continuation of a run, its extension, or what it came to if it is done already."""
     folder, checkpoint = _resume_target(settings, out, resume)
     before = folder.read()
-    stored = TrainSettings.of_stored(before.settings).resumed_with(settings, folder.path)
-    if before.status == DONE:
-        click.echo(f"the run in {folder.path} is finished; nothing to resume", err=True)
+    is_done = before.status == DONE
+    stored = TrainSettings.of_stored(before.settings).resumed_with(settings, folder.path, is_done=is_done)
+    if is_done and stored.steps == before.settings["steps"]:
+        click.echo(f"the run in {folder.path} is finished; nothing to resume, more --steps extend it", err=True)
+        tell(before, folder)
         return before, folder
-    known = {"settings": stored, "values": before.config, "command": before.command, "before": before}
-    return _trained(folder, checkpoint=checkpoint, **known), folder
+    values = before.config | {"total_steps": stored.steps}
+    known = {"settings": stored, "values": values, "command": before.command, "before": before}
+    return _trained(folder, tell, checkpoint=checkpoint, **known), folder
 
 
-def _trained(folder: RunFolder, **request: Any) -> RunRecord:
-    """Train, with progress on stderr."""
-    from hpt.run.session import TrainRequest, TrainSession  # noqa: PLC0415 - imports torch, which takes seconds
+def _trained(folder: RunFolder, tell: Tell, **request: Any) -> RunRecord:
+    """Train, with progress on stderr; the result is told as soon as it is known."""
+    from hpt.run.request import TrainRequest  # noqa: PLC0415 - imports torch, which takes seconds
+    from hpt.run.session import TrainSession  # noqa: PLC0415
 
     def display(session: TrainSession) -> AbstractContextManager[Sink]:
         def covered() -> int:
@@ -112,7 +119,10 @@ def _trained(folder: RunFolder, **request: Any) -> RunRecord:
 
         return show_progress(Tally(session.steps, session.trainer.num_updates, covered))
 
-    return TrainSession(TrainRequest(folder=folder, **request)).run(display)
+    session = TrainSession(TrainRequest(folder=folder, **request))
+    if session.remark is not None:
+        click.echo(f"hpt: {session.remark}", err=True)
+    return session.run(display, lambda record: tell(record, folder))
 
 
 def _resume_target(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunFolder, Path | None]:

@@ -13,9 +13,10 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from hpt.cli.console import duration
+from hpt.cli.console import Heartbeat, duration
 from hpt.records import Phase, Record, Sink, StepRecord
 from hpt.run.folder import RunRecord
+from hpt.run.trouble import TroubleCount
 
 REDRAW_S = 0.25
 PLAIN_LINES = 10
@@ -94,10 +95,10 @@ def _number(value: float | None, form: str) -> str:
 
 @contextmanager
 def show_progress(tally: Tally) -> Generator[Sink]:
-    """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere."""
+    """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere; and trouble as it comes."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _plain_lines(tally)
+        yield _with_troubles(_plain_lines(tally), console)
         return
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
     with Progress(*columns, console=console, auto_refresh=False) as bar:
@@ -115,13 +116,27 @@ def show_progress(tally: Tally) -> Generator[Sink]:
                 redraw()
 
         try:
-            yield live_line
+            yield _with_troubles(live_line, console)
         finally:
             redraw()
 
 
-def _plain_lines(tally: Tally) -> Sink:
-    """A line whenever another tenth of the run is done."""
+def _with_troubles(shown: Sink, console: Console) -> Sink:
+    """The sink, and a line on the console for trouble."""
+    troubles = TroubleCount()
+
+    def sink(record: Record) -> None:
+        shown(record)
+        line = troubles.told(record)
+        if line is not None:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    return sink
+
+
+def _plain_lines(tally: Tally, heartbeat: Heartbeat | None = None) -> Sink:
+    """A line whenever another tenth of the run is done, or none was printed for a minute."""
+    heartbeat = heartbeat or Heartbeat()
 
     def tenths() -> int:
         return PLAIN_LINES * tally.step // max(1, tally.total_steps)
@@ -131,8 +146,9 @@ def _plain_lines(tally: Tally) -> Sink:
     def line(record: Record) -> None:
         nonlocal shown
         tally(record)
-        if tenths() > shown:
+        if tenths() > shown or heartbeat.is_due:
             shown = tenths()
+            heartbeat.beat()
             print(f"step {tally.step}/{tally.total_steps}  {tally.describe()}", file=sys.stderr, flush=True)
 
     return line
@@ -165,6 +181,7 @@ def _outcome(record: RunRecord) -> Table:
         "validation loss": "not measured" if record.final_loss is None else record.final_loss,
         "chance level": record.workload["chance_loss"],
         **calibration,
+        **record.troubles,
         "wall time": f"{record.wall_s:.2f} s" if short else duration(record.wall_s),
     }
     table = _table("outcome", "value", rows)

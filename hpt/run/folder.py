@@ -12,13 +12,14 @@ import fcntl
 import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from hpt.errors import CheckpointError, UsageError
 from hpt.jsonfiles import cut_lines, disk_errors, make_folder, write_json
 from hpt.records import Record, StepRecord, jsonable, to_json_line
+from hpt.run.ownership import claim
 
 RUN_SCHEMA_VERSION = 1
 RUNNING, DONE, INTERRUPTED, FAILED = "running", "done", "interrupted", "failed"
@@ -60,18 +61,6 @@ def _unreadable(path: Path, what: str, cause: str) -> UsageError:
     return UsageError(f"{path} cannot be read as a {what}, it {cause}; restore it, or choose another --out")
 
 
-def lock(file: IO[Any], folder: Path) -> None:
-    """Keep other processes out of the folder as long as this file is open.
-
-    Raises:
-        UsageError: another process is in there.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(f"{folder} is in use by another process; wait for it or choose another --out") from error
-
-
 @contextmanager
 def locked(folder: Path) -> Generator[None]:
     """The folder, made if need be, for this process alone while it works there.
@@ -84,7 +73,10 @@ def locked(folder: Path) -> Generator[None]:
     with disk_errors(folder):
         file = (folder / ".lock").open("w")
     with file:
-        lock(file, folder)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{folder} is in use by another process; wait for it or choose another --out") from error
         yield
 
 
@@ -96,7 +88,6 @@ class LineLog:
         is_kept: of (index, line): the log is cut back to its longest head that this accepts.
 
     Raises:
-        UsageError: another process writes to it.
         DiskError: it cannot be written.
 
     Attributes:
@@ -107,7 +98,6 @@ class LineLog:
         self._path = path
         with disk_errors(path), ExitStack() as undo:
             self._file = undo.enter_context(path.open("a", buffering=1, encoding="utf-8"))
-            lock(self._file, path.parent)
             self.num_kept = cut_lines(path, is_kept)
             undo.pop_all()
 
@@ -121,7 +111,7 @@ class LineLog:
             self._file.write(line + "\n")
 
     def close(self) -> None:
-        """Close it and give up the lock, even if the disk refuses its last line.
+        """Close it, even if the disk refuses its last line.
 
         Raises:
             DiskError: the disk is full.
@@ -144,7 +134,8 @@ class RunRecord:
         environment: versions and machine, of the latest part of the run.
         started_at: UTC, ISO 8601; `finished_at` likewise.
         num_resumes: how often the run was taken up again.
-        message: why it failed.
+        earlier_steps: lengths that it was planned for, and finished at, before it was extended.
+        message: why it failed, or what failed after it was done.
         num_updates: net optimizer updates; `num_calls` batches consumed.
         phases: calls by phase.
         counters: work and jumps, see `hpt.trainer`.
@@ -153,6 +144,7 @@ class RunRecord:
         final_loss: mean loss on the fixed validation set.
         confidence: how well the confidence was calibrated.
         predictor: what the predictor learned.
+        troubles: how often something went wrong without ending the run, see `hpt.run.trouble`.
     """
 
     status: str
@@ -165,6 +157,7 @@ class RunRecord:
     started_at: str
     finished_at: str | None = None
     num_resumes: int = 0
+    earlier_steps: list[int] = field(default_factory=list[int])
     message: str | None = None
     num_updates: int | None = None
     num_calls: int | None = None
@@ -175,6 +168,7 @@ class RunRecord:
     final_loss: float | None = None
     confidence: dict[str, Any] | None = None
     predictor: dict[str, Any] | None = None
+    troubles: dict[str, int] = field(default_factory=dict[str, int])
     schema_version: int = RUN_SCHEMA_VERSION
 
     def to_document(self) -> dict[str, Any]:
@@ -199,9 +193,18 @@ class RunFolder:
         self.events_file = path / "events.jsonl"
         self.checkpoints = path / "checkpoints"
 
-    def has_run(self) -> bool:
-        """A run began here."""
-        return self.run_file.exists()
+    def refuse_taken(self) -> None:
+        """Refuse to begin a run where there is one, or something else.
+
+        Raises:
+            UsageError: the folder is not empty.
+        """
+        if self.run_file.exists():
+            raise UsageError(
+                f"{self.path} already holds a run ({self.read().status}); "
+                f"continue it with hpt train --resume {self.path}, choose another --out, or delete that folder"
+            )
+        claim(self.path, "run", self.run_file.name)
 
     def read(self) -> RunRecord:
         """What `run.json` says.
@@ -233,7 +236,6 @@ class RunLog:
         call: calls that lie before this part of the run. Both logs are cut back to them.
 
     Raises:
-        UsageError: another process writes to this folder.
         CheckpointError: `steps.jsonl` has fewer calls than that.
         DiskError: the files cannot be written.
     """
@@ -269,7 +271,7 @@ class RunLog:
         self.call += 1
 
     def close(self) -> None:
-        """Close both files and give up the locks, even if the disk refuses their last lines.
+        """Close both files, even if the disk refuses their last lines.
 
         Raises:
             DiskError: the disk is full.

@@ -1,55 +1,34 @@
 """One process's part of a training run: build everything, train to the end or a stop, keep the folder in order.
 
-    refuse what cannot work -> take up the checkpoint, if any -> steps -> validate -> run.json
+    refuse what cannot work -> take up the checkpoint, if any -> steps -> validate, tell the result -> run.json -> save
 
-Whatever ends the run, `run.json` says how, and the logs hold every call up to there.
+Whatever ends the run, `run.json` says how, and the logs hold every call up to there. A result is told as soon as it is
+known: nothing that fails afterwards, a full disk say, can lose it.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from hpt.config import HybridConfig
-from hpt.errors import DataError, DeviceError, DiskError, UsageError
-from hpt.jsonfiles import make_folder
-from hpt.machine import describe_machine, utc_now
+from hpt.errors import DeviceError, DiskError, TrainingDiverged, UsageError
+from hpt.jsonfiles import read_lines
+from hpt.machine import utc_now
 from hpt.records import Record, Sink
 from hpt.run.exports import open_exports
-from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, RunLog, RunRecord
-from hpt.run.restore import restore
-from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, TrainSettings, complete_config
+from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunLog, RunRecord, locked
+from hpt.run.request import TrainRequest, check_same_workload, first_record
+from hpt.run.restore import Restored, restore
+from hpt.run.settings import DEFAULT_WORKLOAD, complete_config
 from hpt.run.signals import StopRequest
+from hpt.run.trouble import TroubleCount
 from hpt.trainer.checkpoint_file import CheckpointFolder
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
-from hpt.workloads.workload import Workload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRequest:
-    """What is to be done.
-
-    Attributes:
-        settings: the flags, those of the beginning included when a run is resumed.
-        values: nested dictionary of trainer settings, not yet completed.
-        folder: where the run lives.
-        command: the command line, for the record.
-        before: the run's record so far; None for a new run.
-        checkpoint: the file to go on from, if a particular one was asked for.
-    """
-
-    settings: TrainSettings
-    values: Mapping[str, Any]
-    folder: RunFolder
-    command: list[str]
-    before: RunRecord | None = None
-    checkpoint: Path | None = None
 
 
 class TrainSession:
@@ -60,17 +39,18 @@ class TrainSession:
 
     Raises:
         UsageError: a setting, the workload or the model is not usable.
-        PrerequisiteError: data, device or disk is missing.
-        CheckpointError: the checkpoint to go on from is broken.
+        PrerequisiteError: data or device is missing.
+        CheckpointError: the checkpoint to go on from, or a log, is missing, broken or of another run.
 
     Attributes:
         trainer: as it was when the run was left, or new.
         steps: net updates that the run is to make.
+        remark: what is to be said of the place the run goes on from; None if nothing is.
         record: of the run, as far as it is known.
     """
 
     def __init__(self, request: TrainRequest) -> None:
-        self._folder = request.folder
+        self._folder, self._before = request.folder, request.before
         device = find_device(request.settings.device)
         if request.settings.threads is not None:
             torch.set_num_threads(request.settings.threads)
@@ -85,11 +65,16 @@ class TrainSession:
             request.values, steps=self.steps, clip_norm=self._workload.clip_norm, checkpoints=request.folder.checkpoints
         )
         self._sinks: list[Sink] = []
-        self.record = _first_record(request, name, self._workload, config, device)
-        if request.before is not None:
-            _check_same_data(request.before, self._workload)
-        make_folder(request.folder.path)
-        self.trainer = restore(lambda: self._build(config), request.folder, request.checkpoint)
+        self._troubles = TroubleCount()
+        restored = self._restored(lambda: self._build(config), request.checkpoint)
+        self.trainer, self.remark = restored.trainer, restored.remark
+        self.record = first_record(request, name, self._workload, self.trainer.config, device)
+
+    def _restored(self, build: Callable[[], HybridTrainer], checkpoint: Path | None) -> Restored:
+        if self._before is None:
+            return Restored(build())
+        check_same_workload(self._before, self._workload)
+        return restore(build, self._folder, self._before, checkpoint)
 
     def _build(self, config: HybridConfig) -> HybridTrainer:
         self._model = self._workload.build_model()
@@ -103,52 +88,109 @@ class TrainSession:
         for sink in self._sinks:
             sink(record)
 
-    def run(self, show: Callable[["TrainSession"], AbstractContextManager[Sink]]) -> RunRecord:
-        """Train until the run is done or was asked to stop, and return its record as stored.
+    def run(
+        self,
+        show: Callable[["TrainSession"], AbstractContextManager[Sink]],
+        tell: Callable[[RunRecord], None] = lambda _: None,
+    ) -> RunRecord:
+        """Train until the run is done or was asked to stop, and return its record.
 
         Args:
             show: makes the sink that displays progress while it is entered.
+            tell: is given the record when the run is done, before it is stored, or interrupted, when it is saved.
 
         Raises:
-            TrainingDiverged: recovery was tried and failed.
+            TrainingDiverged: recovery was tried and failed, or the validation loss is not finite.
             OutOfMemory: memory ran out and retries did not help.
             HptError: the folder cannot be written, or is in use.
         """
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
-            log = stack.enter_context(RunLog(self._folder, self.trainer.num_calls))
-            exports = stack.enter_context(open_exports(self.record.settings["log"], self._folder, log.call))
-            self._sinks = [log, *exports, stack.enter_context(show(self))]
+            stack.enter_context(locked(self._folder.path))
+            self._refuse_changed()
             self._store(RUNNING)
-            try:
-                return self._train(log, stop)
-            except KeyboardInterrupt:
-                self._store(INTERRUPTED, message="interrupted twice; the steps since the last checkpoint are redone")
-                raise
-            except Exception as error:
-                with suppress(DiskError):  # a full disk may be what failed; that is the error to show
-                    self._store(FAILED, message=" ".join(str(error).split()) or type(error).__name__)
-                raise
+            log = stack.enter_context(RunLog(self._folder, self.trainer.num_calls))
+            self._troubles = TroubleCount(read_lines(self._folder.events_file))
+            exports = stack.enter_context(open_exports(self.record.settings["log"], self._folder, log.call))
+            with show(self) as display, self._end_recorded():
+                self._sinks = [log, self._troubles, *exports, display]
+                is_done = self._steps_made(log, stop)
+                self._evaluate() if is_done else self._save()
+            if not is_done:
+                self._store(INTERRUPTED)
+                tell(self.record)
+                return self.record
+            tell(self.record)
+            self._keep_result()
+            return self.record
 
-    def _train(self, log: RunLog, stop: StopRequest) -> RunRecord:
-        """Step until the updates are made or a stop is asked for; only a complete run is validated."""
+    def _refuse_changed(self) -> None:
+        """Refuse a folder in which another process began, or went on with, a run in the meantime."""
+        if self._before is None:
+            self._folder.refuse_taken()
+        elif self._folder.read() != self._before:
+            raise UsageError(f"{self._folder.run_file} was changed by another process just now; try again")
+
+    @contextmanager
+    def _end_recorded(self) -> Generator[None]:
+        """Whatever goes wrong inside is in `run.json`."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._store(INTERRUPTED, message="interrupted twice; the steps since the last checkpoint are redone")
+            raise
+        except Exception as error:
+            with suppress(DiskError):  # a full disk may be what failed; that is the error to show
+                self._store(FAILED, message=" ".join(str(error).split()) or type(error).__name__)
+            raise
+
+    def _steps_made(self, log: RunLog, stop: StopRequest) -> bool:
+        """Step until the updates are made, or, False, a stop is asked for."""
         trainer = self.trainer
         while trainer.num_updates < self.steps:
             if stop.is_made:
-                self._save()
-                return self._store(INTERRUPTED)
+                return False
             trainer.step(self._workload.batch(trainer.num_calls))
             log.end_call()
         trainer.finish()
-        self._save()
-        return self._store(DONE, final_loss=self._workload.validation_loss(self._model))
+        return True
+
+    def _evaluate(self) -> None:
+        """The record of a complete run; a loss that is not finite is a run that failed."""
+        loss = self._workload.validation_loss(self._model)
+        if math.isfinite(loss):
+            self._know(DONE, final_loss=loss)
+        else:
+            self._know(FAILED, message=f"the validation loss is {loss} after {self.trainer.num_updates} updates")
+
+    def _keep_result(self) -> None:
+        """Store what was told, then the last checkpoint; that of a run that failed would push out a good one.
+
+        Raises:
+            TrainingDiverged: the run failed.
+            DiskError: one of the two cannot be written; `run.json` says which, if it can.
+        """
+        self._folder.write(self.record)
+        if self.record.status == FAILED:
+            raise TrainingDiverged(f"{self.record.message}; lower the learning rate, or begin with another seed")
+        try:
+            self._save()
+        except DiskError as error:
+            self._troubles.counts["failed checkpoints"] += 1
+            self._store(DONE, final_loss=self.record.final_loss, message=f"the last checkpoint is missing: {error}")
+            raise
 
     def _save(self) -> None:
         folder = CheckpointFolder(self._folder.checkpoints, keep=self.trainer.config.checkpoint.keep)
         self.trainer.save(folder.path_for(self.trainer.num_calls))
 
-    def _store(self, status: str, *, final_loss: float | None = None, message: str | None = None) -> RunRecord:
+    def _store(self, status: str, *, final_loss: float | None = None, message: str | None = None) -> None:
         """Write `run.json` with what is known now."""
+        self._know(status, final_loss=final_loss, message=message)
+        self._folder.write(self.record)
+
+    def _know(self, status: str, *, final_loss: float | None = None, message: str | None = None) -> None:
+        """Bring the record up to date."""
         known = {item.name for item in dataclasses.fields(RunRecord)}
         summary = {key: value for key, value in self.trainer.summary().items() if key in known}
         self.record = dataclasses.replace(
@@ -159,10 +201,9 @@ class TrainSession:
             finished_at=None if status == RUNNING else utc_now(),
             num_updates=self.trainer.num_updates,
             num_calls=self.trainer.num_calls,
+            troubles=dict(self._troubles.counts),
             **summary,
         )
-        self._folder.write(self.record)
-        return self.record
 
 
 def find_device(name: str | None) -> torch.device:
@@ -183,46 +224,3 @@ def find_device(name: str | None) -> torch.device:
     except Exception as error:
         raise DeviceError(f"--device {name} is not available on this machine; use --device cpu") from error
     return device
-
-
-def _first_record(
-    request: TrainRequest, name: str, workload: Workload, config: HybridConfig, device: torch.device
-) -> RunRecord:
-    """The record as the run, or this part of it, begins."""
-    threads = torch.get_num_threads()
-    settings = dataclasses.replace(
-        request.settings,
-        workload=name,
-        predictor=config.predictor,
-        steps=config.total_steps,
-        seed=config.seed,
-        device=str(device),
-        dtype=next(flag for flag, autocast in DTYPES.items() if autocast == config.precision.autocast),
-        threads=threads,
-        log=request.settings.log or (),
-    )
-    facts = {"name": workload.name, "chance_loss": workload.chance_loss, "clip_norm": workload.clip_norm}
-    environment = describe_machine(device=str(device), threads=threads)
-    if device.type == "cuda":
-        environment["device_name"] = torch.cuda.get_device_name(device)
-    return RunRecord(
-        status=RUNNING,
-        command=request.command if request.before is None else request.before.command,
-        settings=dataclasses.asdict(settings),
-        config=config.to_dict(),
-        workload=dict(workload.description) | facts,
-        seed=config.seed,
-        environment=environment,
-        started_at=utc_now() if request.before is None else request.before.started_at,
-        num_resumes=0 if request.before is None else request.before.num_resumes + 1,
-    )
-
-
-def _check_same_data(before: RunRecord, workload: Workload) -> None:
-    """The chance level is a fingerprint of the data: another one means other data, and another run."""
-    known = float(before.workload["chance_loss"])
-    if not math.isclose(known, workload.chance_loss, rel_tol=1e-9):
-        raise DataError(
-            f"the data is not the run's (chance level {workload.chance_loss:.6g}, then {known:.6g}); "
-            "restore it, or begin another run with another --out"
-        )

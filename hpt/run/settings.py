@@ -65,21 +65,25 @@ class TrainSettings:
         values["log"] = tuple(values.get("log") or ())
         return cls(**values)
 
-    def resumed_with(self, flags: Self, folder: Path) -> Self:
-        """These settings, continued with what the flags may change: device, threads and exports.
+    def resumed_with(self, flags: Self, folder: Path, *, is_done: bool = False) -> Self:
+        """These settings, continued with what the flags may change: device, threads and exports; steps once it is done.
 
         Raises:
-            UsageError: a flag would make it another run.
+            UsageError: a flag would make it another run, or a shorter one.
         """
         given = {key: value for key, value in asdict(flags).items() if value is not None}
         for name in FIXED_ON_RESUME:
             before = getattr(self, name)
-            if name in given and given[name] != before:
+            if name not in given or given[name] == before:
+                continue
+            if name != "steps" or not is_done:
                 raise UsageError(
                     f"--{name} is {given[name]}, but the run in {folder} was begun with {before}; "
                     f"leave --{name} out, or begin another run with another --out"
                 )
-        return dataclasses.replace(self, **{key: given[key] for key in given if key not in FIXED_ON_RESUME})
+            if given[name] < before:
+                raise UsageError(f"--steps is {given[name]}, but the run in {folder} has made {before}; name more")
+        return dataclasses.replace(self, **given)
 
 
 def parse_exports(text: str | None) -> tuple[str, ...] | None:

@@ -108,6 +108,7 @@ def state_of(c: Components) -> dict[str, Any]:
         read(c)
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
     return {
+        "config": c.config.to_dict(),
         "predictor": c.config.predictor,
         "cycle_steps": c.config.cycle_steps,
         "training": _training(c),

@@ -1,7 +1,7 @@
 """A small run of `hpt train` that meets a fault where the environment says, and what it left behind.
 
-PLANTED_AT is the batch at which PLANTED_FAULT (a signal's name, or `error`) happens; PLANTED_MODEL=frozen leaves
-nothing to train; PLANTED_LOSS makes the loss a `vector` or `nan`.
+PLANTED_AT is the batch at which PLANTED_FAULT (a signal's name, `error`, or `nan` in the data) happens;
+PLANTED_MODEL=frozen leaves nothing to train; PLANTED_LOSS makes the loss a `vector` or `nan`.
 """
 
 import json
@@ -38,9 +38,13 @@ class FaultyRegression(Regression):
 
     def batch(self, index: int) -> Pair:
         """The batch, after the fault if this is its place."""
-        if index == int(os.environ.get("PLANTED_AT", "-1")):
-            _meet(os.environ["PLANTED_FAULT"])
-        return super().batch(index)
+        inputs, targets = super().batch(index)
+        if index != int(os.environ.get("PLANTED_AT", "-1")):
+            return inputs, targets
+        if os.environ["PLANTED_FAULT"] == "nan":
+            return inputs * float("nan"), targets
+        _meet(os.environ["PLANTED_FAULT"])
+        return inputs, targets
 
     def build_model(self) -> torch.nn.Module:
         """The model, with nothing to train if that is the fault."""

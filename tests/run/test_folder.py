@@ -129,14 +129,6 @@ def test_a_log_shorter_than_its_checkpoint_is_refused(tmp_path: Path) -> None:
         RunLog(folder, 5)
 
 
-def test_a_second_writer_is_kept_out_until_the_first_is_gone(tmp_path: Path) -> None:
-    """Two processes in one folder would mix their lines; the lock belongs to the open file."""
-    folder = RunFolder(tmp_path)
-    with RunLog(folder), pytest.raises(UsageError, match="in use by another process"):
-        RunLog(folder)
-    RunLog(folder).close()
-
-
 def test_a_full_disk_is_a_disk_error_and_keeps_the_whole_lines(tmp_path: Path) -> None:
     """The operating system refuses to write on; what was written before can be resumed from."""
     folder = RunFolder(tmp_path)
@@ -168,9 +160,10 @@ def test_a_run_record_comes_back_as_it_was_stored(tmp_path: Path) -> None:
     """What `hpt report` reads is what `hpt train` wrote."""
     folder = RunFolder(tmp_path / "deep" / "run")
     folder.path.mkdir(parents=True)
-    assert not folder.has_run()
+    folder.refuse_taken()
     folder.write(record_of())
-    assert folder.has_run()
+    with pytest.raises(UsageError, match=r"already holds a run \(done\)"):
+        folder.refuse_taken()
     assert folder.read() == record_of()
 
 
