@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hpt.errors import UsageError
+from hpt.run.ownership import MANIFEST
 from reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
 from reports.pages.blocks import HOSTS
 from reports.writing import block_of
@@ -108,7 +109,7 @@ def _first_difference(one: bytes, other: bytes) -> int:
 def _left_over(files: Mapping[str, bytes], out: Path) -> Iterator[str]:
     there = (file for file in sorted(out.rglob("*")) if file.is_file())
     for file in there:
-        if file.relative_to(out).as_posix() not in files:
+        if file.relative_to(out).as_posix() not in {*files, MANIFEST}:
             yield f"{file}: left over; no evidence gives it"
 
 

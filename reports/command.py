@@ -10,6 +10,7 @@ import click
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, InconclusiveError, NothingMeasured, UsageError
 from hpt.jsonfiles import disk_errors
+from hpt.run.ownership import MANIFEST, claim
 
 if TYPE_CHECKING:
     from reports.builder import Reports
@@ -64,6 +65,8 @@ def report(  # noqa: PLR0913 - one argument a flag
     corrupt, foreign, of a newer schema or unfinished are named on stderr.
     """
     runs, out = _places(runs, out)
+    if not check:
+        claim(out, "report", MANIFEST)
     from reports.builder import build  # noqa: PLC0415 - pandas and matplotlib, which --help does without
     from reports.writing import write  # noqa: PLC0415
 

@@ -23,7 +23,7 @@ from reports.provenance import Provenance
 
 DIGEST_LETTERS = 12
 """Of a file's SHA-256 as printed."""
-BORING_FOLDERS = frozenset({"checkpoints", "scenarios", "errors", "cells", "drills", "tuning", "baselines"})
+BORING_FOLDERS = frozenset({"checkpoints", "scenarios", "errors", "cells", "recipes", "drills", "tuning", "baselines"})
 """Parts of a run's folder that hold no result of their own."""
 GIT_TIMEOUT_S = 10.0
 PACKAGE = Path(inspect.getfile(utc_now)).parent

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from hpt.errors import UsageError
+from hpt.run.ownership import Manifest
 from reports.builder import Reports
 from reports.pages.blocks import HOSTS
 
@@ -12,7 +13,7 @@ _BLOCK = re.compile(re.escape(BEGIN) + r"\n(.*?)" + re.escape(END), re.DOTALL)
 
 
 def write(built: Reports, out: Path, *, form: str | None) -> list[str]:
-    """Write the files, remove figures of ours that no evidence gives any more; returns what was written.
+    """Write the files, remove those of ours that no evidence gives any more; returns what was written.
 
     Args:
         built: the reports.
@@ -20,30 +21,24 @@ def write(built: Reports, out: Path, *, form: str | None) -> list[str]:
         form: "html" for the page for a browser alone, "md" for all but it, None for both.
 
     Raises:
-        UsageError: a page of the checkout lacks the marks of its block.
+        UsageError: a page of the checkout lacks the marks of its block, or somebody else's file is in the way.
     """
+    manifest = Manifest(out, "report")
     wanted = {name: text for name, text in built.files.items() if form is None or _form(name) == form}
     hosts = {} if built.root is None else {built.root / host.path: f"blocks/{host.name}.md" for host in HOSTS}
     pages = {page: with_block(page, wanted[name].decode()) for page, name in hosts.items() if name in wanted}
+    manifest.add(wanted)
     for name, content in wanted.items():
-        file = out / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        (out / name).write_bytes(content)
     for page, text in pages.items():
         page.write_text(text, encoding="utf-8")
     if "index.md" in built.files and form is None:
-        _remove_left_over(built, out)
+        manifest.keep_only(built.files)
     return [str(out / name) for name in wanted] + [str(page) for page in pages]
 
 
 def _form(name: str) -> str:
     return "html" if name.endswith(".html") else "md"
-
-
-def _remove_left_over(built: Reports, out: Path) -> None:
-    for file in (out / "figures").glob("*"):
-        if file.suffix in {".svg", ".csv"} and f"figures/{file.name}" not in built.files:
-            file.unlink()
 
 
 def block_of(page: Path) -> str:

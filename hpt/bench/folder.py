@@ -24,8 +24,10 @@ from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, make_folder, write_json, write_text
 from hpt.machine import utc_now
 from hpt.run.folder import read_document
+from hpt.run.ownership import claim
 
 SCHEMA_VERSION = 1
+MACHINE_FILE = "machine.json"
 _SAME_CODE = ("commit",)  # not whether the tree is changed: results written into it change it
 
 
@@ -37,16 +39,17 @@ class BenchFolder:
         settings: of this call.
 
     Raises:
-        UsageError: the place is taken by a file, or holds a run of other settings, another commit or machine.
+        UsageError: the place is taken by a file, holds something else, or a run of other settings, commit or machine.
         DiskError: it cannot be written.
     """
 
     def __init__(self, path: Path, settings: BenchSettings) -> None:
         self.path, self.settings = path, settings
         self.suite_file, self.csv_file = path / "bench.json", path / "bench.csv"
-        self.machine_file = path / "machine.json"
+        self.machine_file = path / MACHINE_FILE
         self.machine = machine_record(settings)
         self.failures: dict[str, str] = {}
+        claim(path, "benchmark", MACHINE_FILE)
         make_folder(path)
         before = self._before()
         self._started_at = before.get("started_at", utc_now())

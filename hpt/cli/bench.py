@@ -16,7 +16,7 @@ from rich.console import Console
 
 from hpt.bench.comparison import BenchComparison, compare
 from hpt.bench.discovery import choose, find_scenarios
-from hpt.bench.folder import BenchFolder
+from hpt.bench.folder import MACHINE_FILE, BenchFolder
 from hpt.bench.measurement import CONTROL, Measurement, baseline_file, load_baseline, read_measurements, save_baseline
 from hpt.bench.plan import BenchSettings
 from hpt.bench.scenario import Preset
@@ -27,6 +27,9 @@ from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
 from hpt.machine import utc_now
+from hpt.run.folder import locked
+from hpt.run.measuring import measuring
+from hpt.run.ownership import fresh_folder
 from hpt.run.signals import StopRequest
 
 RUN = "run"
@@ -127,7 +130,7 @@ def run_command(*, targets: tuple[str, ...], as_json: bool, timeout_s: float, **
     if gate_frac is not None and flags["baseline"] is None:
         raise UsageError("--gate needs something to compare with; add --baseline NAME")
     if flags["save_baseline"] is not None:
-        baseline_file(flags["save_baseline"])
+        _refuse_foreign_baseline(baseline_file(flags["save_baseline"]))
     old = None if flags["baseline"] is None else load_baseline(flags["baseline"])
     settings = _settings(flags)
     outcome, folder = _measure(targets, settings, flags["out"], timeout_s)
@@ -148,13 +151,25 @@ def _measure(
     chosen, broken = choose(find_scenarios(), targets)
     if not chosen and not broken:
         raise NothingMeasured("there are no scenarios: no plug-in announces any in hpt.scenarios; install the project")
-    folder = BenchFolder(_out(out), settings)
-    progress = BenchProgress(len(chosen), Console(stderr=True))
-    with StopRequest() as stop, progress:
-        outcome = carry_out(
-            chosen, broken, folder, watch=progress.watch, is_stopped=lambda: stop.is_made, timeout_s=timeout_s
-        )
+    path = Path(out) if out is not None else fresh_folder(_default_folder())
+    with locked(path, "benchmark", MACHINE_FILE):
+        folder = BenchFolder(path, settings)
+        progress = BenchProgress(len(chosen), Console(stderr=True))
+        with measuring(lambda line: click.echo(line, err=True)), StopRequest() as stop, progress:
+            outcome = carry_out(
+                chosen, broken, folder, watch=progress.watch, is_stopped=lambda: stop.is_made, timeout_s=timeout_s
+            )
     return outcome, folder
+
+
+def _refuse_foreign_baseline(path: Path) -> None:
+    """Refuse to replace what `hpt bench` did not write.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if path.exists():
+        read_measurements(path)
 
 
 def _compared(
@@ -207,9 +222,7 @@ def _check_affinity(text: str) -> None:
         )
 
 
-def _out(given: str | None) -> Path:
-    if given is not None:
-        return Path(given)
+def _default_folder() -> Path:
     return Path("runs") / f"bench-{utc_now().replace(':', '').replace('+0000', 'Z')}"
 
 

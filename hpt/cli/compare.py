@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.main import debug_option
 from hpt.compare.arms import ARMS
 from hpt.compare.comparison import ComparisonRun
-from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, ComparisonRequest
+from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.suite import BUDGETS
 from hpt.compare.tuning import NUM_TRIALS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
 from hpt.run.folder import locked
 from hpt.run.settings import DTYPES
 
-TUNING_FOLDER = "runs/tuning"
 PLAIN_WIDTH = 160
 EPILOG = f"""\b
 Arms: {", ".join(ARMS)};
@@ -75,9 +75,10 @@ def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json:
     request = _request(flags)
     folder = ComparisonFolder(Path(out or f"runs/compare-{request.budget or DEFAULT_BUDGET}"))
     request = _continued(request, folder, resume=resume)
-    work = ComparisonRun(request, folder, jobs=jobs, show=show_cells, tuning=Path(TUNING_FOLDER))
+    work = ComparisonRun(request, folder, jobs=jobs, show=show_cells)
     _require_device(work.plan.device)
-    with locked(folder.path):
+    work.check(figures=figures)
+    with locked(folder.path, "comparison", REQUEST_FILE):
         folder.begin(request)
         interrupted = work.run()
         summary = work.conclude(["hpt", *sys.argv[1:]], figures=figures)
@@ -104,12 +105,10 @@ def _request(flags: dict[str, Any]) -> ComparisonRequest:
 
 def _continued(request: ComparisonRequest, folder: ComparisonFolder, *, resume: bool) -> ComparisonRequest:
     if resume:
-        return request.over(folder.stored())
-    if folder.has_comparison():
-        raise click.UsageError(
-            f"{folder.path} already holds a comparison; go on with --resume, choose another --out, or delete it"
-        )
-    return request
+        request = request.over(folder.stored())
+    else:
+        folder.refuse_taken()
+    return request if request.tuning_cache else replace(request, tuning_cache=str(Path(TUNING_FOLDER).resolve()))
 
 
 def _require_device(name: str) -> None:

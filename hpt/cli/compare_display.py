@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hpt.cli.console import duration
+from hpt.cli.console import Heartbeat, duration
 from hpt.compare.cells import Cell, CellResult
 from hpt.compare.runner import Progress, Watcher
 from hpt.compare.tables import TextTable, sentences_of, tables_of
@@ -34,18 +34,23 @@ def show_cells(what: str, total: int) -> Generator[Watcher]:
 
 
 class _Lines:
-    """A line whenever a cell ends."""
+    """A line whenever a cell ends, or none was printed for a minute."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what = what
         self._total = total
+        self._heartbeat = Heartbeat()
 
     def __call__(self, progress: Progress) -> None:
-        if progress.last is None:
+        if progress.last is not None:
+            cell, result = progress.last
+            facts = f"{cell.key}  {ended_text(result)}"
+        elif self._heartbeat.is_due:
+            facts = "  ".join(f"{key}  running, {duration(seconds)}" for key, seconds in progress.running.items())
+        else:
             return
-        cell, result = progress.last
-        left = f"{duration(progress.left_s)} left"
-        line = f"{self._what} {progress.done}/{self._total}  {cell.key}  {ended_text(result)}  {left}"
+        self._heartbeat.beat()
+        line = f"{self._what} {progress.done}/{self._total}  {facts}  {duration(progress.left_s)} left"
         print(line, file=sys.stderr, flush=True)
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from rich.table import Table
 from hpt.cli.main import debug_option
 from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, UsageError
-from hpt.jsonfiles import make_folder, write_json
+from hpt.jsonfiles import write_json
 from hpt.machine import describe_machine, utc_now
+from hpt.run.measuring import measuring
+from hpt.run.ownership import check_writable, refuse_foreign
 from hpt.run.settings import DEFAULT_WORKLOAD
 
 PROFILE_SCHEMA_VERSION = 1
@@ -67,9 +70,11 @@ def profile(*, out: str | None, as_json: bool, overhead: bool, **flags: Any) -> 
     projected from the measured components and marked so. With --overhead both run on the same batches, a cycle at a
     time in changing order, everything on that a full step needs and no jump: the difference is the trainer's own time.
     """
+    kind = "overhead" if overhead else "profile"
+    path = None if out is None else _place(Path(out), kind)
     document = _overhead(flags) if overhead else _profile(flags)
-    if out is not None:
-        _write(Path(out), document)
+    if path is not None:
+        write_json(path, document)
     if as_json:
         click.echo(json.dumps(document, allow_nan=False))
     elif overhead:
@@ -79,11 +84,22 @@ def profile(*, out: str | None, as_json: bool, overhead: bool, **flags: Any) -> 
     return EXIT_DONE
 
 
-def _write(out: Path, document: Mapping[str, Any]) -> None:
-    """Keep the document in the file named, or under its kind in the folder named."""
-    path = out if out.suffix == ".json" else out / f"{document['kind']}.json"
-    make_folder(path.parent)
-    write_json(path, document)
+def _place(out: Path, kind: str) -> Path:
+    """The file named, or one of this kind in the folder named; found to be writable before anything is measured.
+
+    Raises:
+        UsageError: something else is there.
+        DiskError: nothing can be written there.
+    """
+    path = out if out.suffix == ".json" else out / f"{kind}.json"
+    refuse_foreign(path, kind)
+    check_writable(path.parent)
+    return path
+
+
+def _alone() -> AbstractContextManager[None]:
+    """While no other command measures on this machine."""
+    return measuring(lambda line: click.echo(line, err=True))
 
 
 def _worth(steps_ratio: float | None, summary: str | None, workload: str, arm: str) -> dict[str, Any]:
@@ -130,7 +146,8 @@ def _profile(flags: Mapping[str, Any]) -> dict[str, Any]:
     from hpt.profile.projection import project_family  # noqa: PLC0415
 
     cycles = flags["cycles"] or CYCLES
-    times = profile_components(workload, flags["predictor"], total_steps=flags["steps"], cycles=cycles)
+    with _alone():
+        times = profile_components(workload, flags["predictor"], total_steps=flags["steps"], cycles=cycles)
     ratio, jump_cost, whole_cost = worth["steps_ratio"], times.jump_cost_ratio, times.whole_cost_ratio
     predicted, measured = (None, None) if ratio is None else times.speed_ratio(ratio)
     return {
@@ -162,13 +179,14 @@ def _overhead(flags: Mapping[str, Any]) -> dict[str, Any]:
     workload, machine = _begin(flags)
     from hpt.profile.overhead import measure_overhead  # noqa: PLC0415 - imports torch
 
-    found = measure_overhead(
-        workload,
-        flags["predictor"],
-        total_steps=flags["steps"],
-        blocks=flags["cycles"] or BLOCKS,
-        with_transfers=flags["transfers"],
-    )
+    with _alone():
+        found = measure_overhead(
+            workload,
+            flags["predictor"],
+            total_steps=flags["steps"],
+            blocks=flags["cycles"] or BLOCKS,
+            with_transfers=flags["transfers"],
+        )
     return {
         "schema_version": OVERHEAD_SCHEMA_VERSION,
         "kind": "overhead",

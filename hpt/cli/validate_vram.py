@@ -12,9 +12,10 @@ from rich.console import Console
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
-from hpt.jsonfiles import disk_errors, write_json
+from hpt.jsonfiles import write_json
 from hpt.records import jsonable
-from hpt.validate.plan import ARMS, DTYPES, ValidationJob, ValidationRequest
+from hpt.run.ownership import check_writable, claim, refuse_foreign
+from hpt.validate.plan import ARMS, DTYPES, MARKS, ValidationJob, ValidationRequest
 
 EXIT_FINDING = 3
 GIB = 1024**3
@@ -91,7 +92,7 @@ def validate_vram(**flags: Any) -> int:
     from hpt.validate.run import validate  # noqa: PLC0415 - brings matplotlib
 
     progress = ValidationProgress(console)
-    document = validate(request, folder, progress.begin, progress.line)
+    document = validate(request, folder, progress.begin, progress.line, lambda line: click.echo(line, err=True))
     if flags["as_json"]:
         click.echo(json.dumps(jsonable(document), allow_nan=False))
     else:
@@ -169,6 +170,10 @@ def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
 
     job = replace(_job(flags, device="cpu", seq_len=CONTEXT), kind="estimate", name="cuda")
+    file = folder / "estimate.json"
+    refuse_foreign(file, "estimate")
+    claim(folder, "validation", *MARKS)
+    check_writable(folder)
     console.print(f"estimating {job.model} on a CUDA device; nothing is measured", highlight=False, markup=False)
     budget, wanted = flags["budget_gb"], flags["batch_size"] or WANTED_BATCH
     document = jsonable(
@@ -179,9 +184,7 @@ def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
             "plans": None if budget is None else plan_job(job, budget * GIB, wanted),
         }
     )
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "estimate.json", document)
+    write_json(file, document)
     estimate, plans = cast("dict[str, Any]", document["estimate"]), cast("dict[str, Any] | None", document["plans"])
     if flags["as_json"]:
         click.echo(json.dumps(document, allow_nan=False))

@@ -4,7 +4,8 @@
     cells      run where they are missing
     readings   measures of every arm whose cells are there
 
-The folder holds `comparison.json` (what was asked), `cells/`, and what is written from them at the end.
+The folder holds `comparison.json` (what was asked), `recipes/` (how each arm trains, and the trials behind it),
+`cells/`, and what is written from them at the end.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +15,14 @@ from typing import Any
 
 from hpt.compare.cells import Cell
 from hpt.compare.readings import read
-from hpt.compare.request import DEFAULT_BUDGET, ComparisonFolder, ComparisonRequest
-from hpt.compare.runner import Watcher, run_cells
+from hpt.compare.request import DEFAULT_BUDGET, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
+from hpt.compare.runner import PRELOADED, Watcher, run_cells
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
-from hpt.compare.tuning import TuningCache, recipes_of, settings_of, tune
+from hpt.compare.tuning import TuningCache, keep_settings, recipes_of, settings_of, tune
 from hpt.machine import utc_now
+from hpt.run.ownership import Manifest
+from hpt.run.preflight import check_workloads
 
 Show = Callable[[str, int], AbstractContextManager[Watcher]]
 """Opens a display for so many cells of a kind."""
@@ -33,7 +36,6 @@ class ComparisonRun:
         folder: where it is kept.
         jobs: cells at once.
         show: opens a display.
-        tuning: folder of tunings when the request names none.
 
     Attributes:
         failed: why cells have no result, by key.
@@ -42,21 +44,44 @@ class ComparisonRun:
         UsageError: a workload or an arm is unknown.
     """
 
-    def __init__(
-        self, request: ComparisonRequest, folder: ComparisonFolder, *, jobs: int, show: Show, tuning: Path
-    ) -> None:
+    def __init__(self, request: ComparisonRequest, folder: ComparisonFolder, *, jobs: int, show: Show) -> None:
         self.plan = request.plan()
         self._request, self._folder, self._jobs, self._show = request, folder, jobs, show
-        self._cache = TuningCache(Path(request.tuning_cache) if request.tuning_cache else tuning)
-        self._settings = settings_of(self.plan, self._cache)
+        self._own, self._shared = (
+            TuningCache(folder.path / "recipes"),
+            TuningCache(Path(request.tuning_cache or TUNING_FOLDER)),
+        )
+        self._settings = settings_of(self.plan, self._own, self._shared, tunes=bool(request.tune))
         self.failed: dict[str, str] = {}
+
+    def check(self, *, figures: bool) -> None:
+        """Refuse what would fail cell by cell, or after all cells.
+
+        Raises:
+            UsageError: a workload is unknown, or cannot be made with this data; a figure would replace somebody else's.
+            PrerequisiteError: data or device is missing.
+        """
+        if figures:
+            Manifest(self._folder.path / "figures", "figures")
+        missing = [cell for cell in self._cells() if not self._folder.cells.has(cell)]
+        if missing:
+            check_workloads(
+                [task.workload for task in self.plan.tasks],
+                seeds={cell.seed for cell in missing},
+                data=self.plan.data,
+                device=self.plan.device,
+                preload=PRELOADED,
+            )
 
     def run(self) -> bool:
         """Tune if that was asked, then run all cells; True if it was interrupted."""
         cells = self._folder.cells
         try:
             if self._request.tune:
-                self._settings = tune(self.plan, cells, lambda trials: self._run("tuning trials", trials), self._cache)
+                self._settings = tune(
+                    self.plan, self._settings, cells, lambda trials: self._run("tuning trials", trials), self._shared
+                )
+            keep_settings(self.plan, self._settings, self._own)
             self._run("cells", self._cells())
             wanted = self.plan.clocked_cells(recipes_of(self.plan, self._settings), self._request.clock or 0)
             results = [(cell, cells.load(cell)) for cell in wanted]

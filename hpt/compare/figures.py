@@ -12,33 +12,45 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hpt.jsonfiles import disk_errors
+from hpt.run.ownership import Manifest
+
 SIZE_INCHES = (7.0, 4.2)
 DPI = 120
 
 
 def draw_all(summary: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write every figure for which there are numbers, in place of earlier ones; returns their files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for earlier in folder.glob("*.png"):
-        earlier.unlink()
-    made = [
-        _draw(
-            partial(_losses, values=values), folder / f"loss-{_file(name)}.png", f"{name}: training loss against work"
+    """Write every figure for which there are numbers, in place of earlier ones of ours; returns their files.
+
+    Raises:
+        UsageError: a file of somebody else's is in the way.
+        DiskError: they cannot be written.
+    """
+    painters: dict[str, Callable[[Path], Path]] = {
+        f"loss-{_file(name)}.png": partial(
+            _draw, partial(_losses, values=values), title=f"{name}: training loss against work"
         )
         for name, values in summary["workloads"].items()
         if values["baseline_curve"]
-    ]
+    }
     rows = _forest_rows(summary)
     if rows:
-        height_inches = max(SIZE_INCHES[1], 0.22 * len(rows) + 1.0)
-        made.append(
-            _draw(partial(_forest, rows=rows), folder / "ratios.png", "work ratio to the baseline, 95 %", height_inches)
+        painters["ratios.png"] = partial(
+            _draw,
+            partial(_forest, rows=rows),
+            title="work ratio to the baseline, 95 %",
+            height_inches=max(SIZE_INCHES[1], 0.22 * len(rows) + 1.0),
         )
     tables = _reliability_rows(summary)
     if tables:
-        made.append(
-            _draw(partial(_reliability, tables=tables), folder / "reliability.png", "is the confidence honest?")
+        painters["reliability.png"] = partial(
+            _draw, partial(_reliability, tables=tables), title="is the confidence honest?"
         )
+    manifest = Manifest(folder, "figures")
+    manifest.add(painters)
+    with disk_errors(folder):
+        made = [paint(folder / name) for name, paint in painters.items()]
+    manifest.keep_only(painters)
     return made
 
 

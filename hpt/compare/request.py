@@ -13,10 +13,14 @@ from typing import Any, Self
 from hpt.compare.arms import arms_of, has_schedulefree
 from hpt.compare.cells import CellFolder
 from hpt.compare.suite import BUDGETS, ComparisonPlan, tasks_of
+from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.run.folder import read_document
+from hpt.run.ownership import claim
 
 REQUEST_SCHEMA_VERSION = 1
+REQUEST_FILE = "comparison.json"
+TUNING_FOLDER = "runs/tuning"
 DEFAULT_BUDGET = "standard"
 
 
@@ -88,11 +92,19 @@ class ComparisonFolder:
         self.path = path
         self.cells = CellFolder(path / "cells")
         self.summary_file = path / "summary.json"
-        self._request_file = path / "comparison.json"
+        self._request_file = path / REQUEST_FILE
 
-    def has_comparison(self) -> bool:
-        """One began here."""
-        return self._request_file.exists()
+    def refuse_taken(self) -> None:
+        """Refuse to begin a comparison where there is one, or something else.
+
+        Raises:
+            UsageError: the folder is not empty.
+        """
+        if self._request_file.exists():
+            raise UsageError(
+                f"{self.path} already holds a comparison; go on with --resume, choose another --out, or delete it"
+            )
+        claim(self.path, "comparison", REQUEST_FILE)
 
     def stored(self) -> ComparisonRequest:
         """What was asked for.

@@ -3,7 +3,8 @@
 Learning rate first, at factors of sqrt(2) around the workload's own, extended until the best lies between two worse
 ones (a closed bracket); then schedule shape and the optimizer's longest average at that rate; trials left over halve
 the steps around the best rate. Trials run at length T on a seed that is never reported. A diverged trial counts as the
-worst. The outcome is cached by everything that decides it.
+worst. The outcome is kept by everything that decides it, in the comparison's own folder and in one that comparisons
+share. The own folder has the last word: what is tuned elsewhere in the meantime changes no recipe of a comparison.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from typing import Any
 from hpt.compare.arms import BASELINE, DISJOINT_SEEDS, Arm
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
 from hpt.compare.suite import ComparisonPlan, Task
-from hpt.jsonfiles import write_json
+from hpt.jsonfiles import disk_errors, write_json
 
 TUNING_SCHEMA_VERSION = 1
 TUNING_SEED = 2 * DISJOINT_SEEDS
@@ -34,7 +35,7 @@ class Tuned:
 
     Attributes:
         recipe: without the arm's own changes.
-        source: "tuned" by trials in this comparison, "cached" trials of an earlier one, or "workload" (not tuned).
+        source: "tuned" by trials in this comparison, "cached" trials of another one, or "workload" (not tuned).
         bracket_closed: the best learning rate lies between two worse ones; None without trials.
         trials: recipe settings and final loss of every trial, None if it diverged.
     """
@@ -144,7 +145,7 @@ def loss_of(result: CellResult | None) -> float:
 
 
 class TuningCache:
-    """Outcomes of earlier tunings, one file each.
+    """Recipes and the trials that they come from, one file each.
 
     Args:
         folder: made when the first outcome is stored.
@@ -166,7 +167,7 @@ class TuningCache:
         if not path.exists():
             return None
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["tuned"]
-        found: dict[str, Any] = {**document, "recipe": Recipe(**document["recipe"]), "source": "cached"}
+        found: dict[str, Any] = {**document, "recipe": Recipe(**document["recipe"])}
         return Tuned(**found)
 
     def store(self, plan: ComparisonPlan, task: Task, arm: Arm, tuned: Tuned, num_trials: int = NUM_TRIALS) -> None:
@@ -175,25 +176,56 @@ class TuningCache:
         Raises:
             DiskError: the disk is full, or the place cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         path = self._file_of(plan, task, arm, num_trials)
         write_json(path, {"schema_version": TUNING_SCHEMA_VERSION, "tuned": tuned.to_document()})
 
 
-def settings_of(plan: ComparisonPlan, cache: TuningCache) -> TunedSettings:
-    """Settings known before any trial: those of earlier tunings, or the workload's own."""
+def settings_of(plan: ComparisonPlan, own: TuningCache, shared: TuningCache, *, tunes: bool) -> TunedSettings:
+    """Settings known before any trial: the comparison's own, those of other comparisons, or the workload's.
+
+    Args:
+        plan: of the comparison.
+        own: kept in its folder.
+        shared: with other comparisons.
+        tunes: it is to be tuned, so that its own settings do not hold where they were not.
+    """
+    found: TunedSettings = {}
+    for task, arm in _places(plan):
+        kept = own.load(plan, task, arm)
+        if kept is None or (tunes and kept.source == "workload"):
+            elsewhere = shared.load(plan, task, arm)
+            kept = UNTUNED if elsewhere is None else replace(elsewhere, source="cached")
+        found[task.workload, arm.name] = kept
+    return found
+
+
+def keep_settings(plan: ComparisonPlan, settings: TunedSettings, own: TuningCache) -> None:
+    """Store the recipes that the cells are about to be run by.
+
+    Raises:
+        DiskError: the disk is full, or the place cannot be written.
+    """
+    for task, arm in _places(plan):
+        own.store(plan, task, arm, settings[task.workload, arm.name])
+
+
+def _places(plan: ComparisonPlan) -> list[tuple[Task, Arm]]:
+    """Where there are settings: each workload's baseline and tuned arms."""
     arms = [arm for arm in plan.arms if arm.is_tuned or arm.name == BASELINE]
-    places = [(task, arm) for task in plan.tasks for arm in arms]
-    return {(task.workload, arm.name): cache.load(plan, task, arm) or UNTUNED for task, arm in places}
+    return [(task, arm) for task in plan.tasks for arm in arms]
 
 
-def tune(plan: ComparisonPlan, folder: CellFolder, run_cells: RunCells, cache: TuningCache) -> TunedSettings:
+def tune(
+    plan: ComparisonPlan, known: TunedSettings, folder: CellFolder, run_cells: RunCells, shared: TuningCache
+) -> TunedSettings:
     """Settings after trials: all arms and workloads in step, so that rounds fill all jobs.
 
     Returns:
         Settings by (workload, arm); a search whose every trial failed leaves the workload's own.
     """
-    found = settings_of(plan, cache)
+    found = dict(known)
     open_searches = {
         (task, arm.name): (arm, Search())
         for task in plan.tasks
@@ -212,7 +244,7 @@ def tune(plan: ComparisonPlan, folder: CellFolder, run_cells: RunCells, cache: T
                 search.tell([loss_of(folder.load(cell)) for cell in cells])
                 continue
             found[task.workload, name] = search.outcome()
-            cache.store(plan, task, arm, found[task.workload, name])
+            shared.store(plan, task, arm, found[task.workload, name])
             del open_searches[task, name]
     return found
 

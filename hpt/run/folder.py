@@ -62,13 +62,14 @@ def _unreadable(path: Path, what: str, cause: str) -> UsageError:
 
 
 @contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """The folder, made if need be, for this process alone while it works there.
+def locked(folder: Path, what: str, *marks: str) -> Generator[None]:
+    """The folder, made if need be, for this process alone while it works there; see `claim`.
 
     Raises:
-        UsageError: another process works there, or the place is taken by a file.
+        UsageError: another process works there, it holds somebody else's files, or the place is taken by a file.
         DiskError: it cannot be written.
     """
+    claim(folder, what, *marks)
     make_folder(folder)
     with disk_errors(folder):
         file = (folder / ".lock").open("w")

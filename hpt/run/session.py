@@ -106,7 +106,7 @@ class TrainSession:
         """
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
-            stack.enter_context(locked(self._folder.path))
+            stack.enter_context(locked(self._folder.path, "run", self._folder.run_file.name))
             self._refuse_changed()
             self._store(RUNNING)
             log = stack.enter_context(RunLog(self._folder, self.trainer.num_calls))

@@ -26,6 +26,8 @@ DRILLS: dict[str, str] = {
     "bf16-predict": "option: the probes of PREDICT in bf16",
     "optimizer-offload": "option: optimizer state away during PREDICT",
 }
+MARKS = ("run.json", "estimate.json")
+"""Records by which a folder of validations is known."""
 DRILL_MODEL = "gpt2-nano"
 DRILL_STEPS = 28  # three cycles, the first jump and its verdict
 DRILL_SEQ_LEN = 16

@@ -18,11 +18,12 @@ from hpt.jsonfiles import disk_errors, read_lines, write_json, write_text
 from hpt.machine import describe_machine, utc_now
 from hpt.records import jsonable
 from hpt.run.folder import LineLog, locked, read_document
+from hpt.run.measuring import measuring
 from hpt.run.processes import ChildJob, JobEnd, run_jobs
 from hpt.validate import plan
 from hpt.validate.checks import check_all, verdict_of
 from hpt.validate.figure import write_csv, write_figure
-from hpt.validate.plan import ValidationJob, ValidationRequest
+from hpt.validate.plan import MARKS, ValidationJob, ValidationRequest
 from hpt.validate.results import DONE, FAILED, ValidationResult, growth, peak_bytes, peaks_by_phase, step_s
 
 SCHEMA_VERSION = 1
@@ -37,9 +38,13 @@ Kinds = dict[str, dict[str, ValidationResult]]
 OnBegin = Callable[[ValidationJob, int, int], None]
 """Told of a job, its place from 1 and the number of jobs when it begins."""
 OnLine = Callable[[ValidationJob, Mapping[str, Any]], None]
+OnWait = Callable[[str], None]
+"""Told, in a line, of another measurement that has to end first."""
 
 
-def validate(request: ValidationRequest, folder: Path, on_begin: OnBegin, on_line: OnLine) -> dict[str, Any]:
+def validate(
+    request: ValidationRequest, folder: Path, on_begin: OnBegin, on_line: OnLine, on_wait: OnWait = lambda _: None
+) -> dict[str, Any]:
     """Carry out all jobs, judge, write the files, and return the document of run.json.
 
     Raises:
@@ -48,7 +53,8 @@ def validate(request: ValidationRequest, folder: Path, on_begin: OnBegin, on_lin
         KeyboardInterrupt: Ctrl-C; jobs that were finished are kept.
     """
     _refuse_finished(folder)
-    with locked(folder):
+    with locked(folder, "validation", *MARKS), measuring(on_wait):
+        _refuse_finished(folder)
         document = _first_document(request)
         write_json(folder / RUN_FILE, document)
         kinds: Kinds = {kind: {} for kind in TARGETS}

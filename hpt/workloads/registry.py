@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,15 @@ def load_workload(name: str, *, seed: int, data: Path | None = None, device: tor
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(WORKLOADS)}"
         raise UsageError(f"workload {name!r} is unknown; {hint} (your own: package.module:factory)")
     return _FACTORIES[name](seed=seed, data=data, device=device)
+
+
+def try_workloads(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+    """Make workloads and drop them, for `hpt.run.preflight`; yields the names that could be made."""
+    data = None if arguments["data"] is None else Path(arguments["data"])
+    for name in arguments["names"]:
+        for seed in arguments["seeds"]:
+            load_workload(name, seed=seed, data=data, device=torch.device(arguments["device"]))
+        yield {"name": name}
 
 
 def _from_factory(name: str, seed: int, data: Path | None, device: torch.device) -> Workload:

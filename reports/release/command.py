@@ -11,6 +11,7 @@ from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, PrerequisiteError, UsageError
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.machine import describe_machine, utc_now
+from hpt.run.ownership import check_writable, refuse_foreign
 from reports.release.steps import FAILED, PASSED, Step, StepOutcome, left_out, run_all, steps_of
 
 SCHEMA_VERSION = 1
@@ -69,9 +70,10 @@ def release_check(
     chosen = _chosen(steps, every)
     if (root / work).exists() and any((root / work).iterdir()):
         raise UsageError(f"--work is {work}, which is not empty; delete it or choose another folder")
+    refuse_foreign(root / out, "release-check")
+    check_writable((root / out).parent)
     with disk_errors(work):
         (root / work / "runs").mkdir(parents=True, exist_ok=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
     started_at, done, is_interrupted = utc_now(), list[StepOutcome](), False
     try:
         for result in run_all(every, root, chosen=chosen, limit_s=60.0 * limit_minutes, watch=_tell):

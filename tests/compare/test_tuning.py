@@ -84,7 +84,7 @@ def test_outcomes_are_cached_by_all_that_decides_them(tmp_path: Path) -> None:
     cache.store(plan(), task, arm, tuned)
     again = cache.load(plan(seeds=(5, 6, 7)), task, arm)
     assert again is not None
-    assert (again.recipe, again.trials, again.source) == (tuned.recipe, tuned.trials, "cached")
+    assert (again.recipe, again.trials, again.source) == (tuned.recipe, tuned.trials, "tuned")
     assert cache.load(plan(), Task("mlp", 101), arm) is None
     assert cache.load(plan(threads=2), task, arm) is None
     assert cache.load(plan(), task, ARMS["hybrid"]) is None

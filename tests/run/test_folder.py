@@ -201,12 +201,12 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path, place: str) -> None:
 def test_a_locked_folder_is_for_one_at_a_time(tmp_path: Path) -> None:
     """The second is refused while the first is inside, and let in afterwards; the folder is made."""
     with (
-        locked(tmp_path / "new"),
+        locked(tmp_path / "new", "run", "run.json"),
         pytest.raises(UsageError, match="in use by another process"),
-        locked(tmp_path / "new"),
+        locked(tmp_path / "new", "run", "run.json"),
     ):
         pass
-    with locked(tmp_path / "new"):
+    with locked(tmp_path / "new", "run", "run.json"):
         pass
 
 
