@@ -36,10 +36,10 @@ def show_cells(what: str, total: int) -> Generator[Watcher]:
 class _Lines:
     """A line whenever a cell ends, or none was printed for a minute."""
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, heartbeat: Heartbeat | None = None) -> None:
         self._what = what
         self._total = total
-        self._heartbeat = Heartbeat()
+        self._heartbeat = heartbeat or Heartbeat()
 
     def __call__(self, progress: Progress) -> None:
         if progress.last is not None:

@@ -15,6 +15,7 @@ from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, U
 from hpt.jsonfiles import write_json
 from hpt.records import jsonable
 from hpt.run.ownership import check_writable, claim, refuse_foreign
+from hpt.run.preflight import check_workloads
 from hpt.validate.plan import ARMS, DTYPES, MARKS, ValidationJob, ValidationRequest
 
 EXIT_FINDING = 3
@@ -113,6 +114,8 @@ def _request(flags: dict[str, Any]) -> ValidationRequest:
     device = _device(flags["device"])
     length = CPU_SEQ_LEN if device == "cpu" else CONTEXT
     job = _job(flags, device=device, seq_len=length)
+    if ":" in flags["model"]:
+        check_workloads([flags["model"]], seeds=[flags["seed"]], data=None, device=device)
     wide = flags["seq_len"] or (CONTEXT if _has_sizes(flags["model"]) else None)
     return ValidationRequest(
         job=job, arms=arms, drills=flags["drills"], estimate_seq_len=wide, command=["hpt", *sys.argv[1:]]

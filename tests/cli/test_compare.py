@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from hpt.cli.main import run
+from hpt.compare.arms import ARMS
+from hpt.compare.cells import Recipe
+from hpt.compare.request import ComparisonRequest
+from hpt.compare.tuning import Tuned, TuningCache
 
 REGRESSION = ["--workloads", "regression=200", "--arms", "self,planted,frozen", "--budget", "quick"]
 
@@ -115,6 +119,83 @@ def test_nonsense_is_refused_before_anything_runs(tmp_path: Path, arguments: lis
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--workloads", "mlp=20,nope=20"], 2, "workload 'nope' is unknown"),
+        (["--workloads", "no_such_module:make=20"], 1, "no_such_module"),
+        (["--workloads", "byte-gpt=20", "--data", "absent.txt"], 6, "absent.txt"),
+        (["--workloads", "mlp=20", "--data", __file__], 2, "generates its own samples"),
+        (["--workloads", "mlp=20", "--first-seed", str(2**63 - 1)], 2, "seed is"),
+        (["--workloads", "references.faulty_run:no_such=20"], 1, "no_such"),
+    ],
+)
+def test_what_every_cell_would_fail_by_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
+    """In one line, with the exit code of its kind, before there is a folder or a cell."""
+    assert compare(tmp_path / "out", *arguments, "--arms", "self", "--seeds", "1") == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not (tmp_path / "out").exists()
+
+
+def tuned_to(cache: Path, lr_factor: float) -> None:
+    """As an earlier comparison that tuned the baseline would have left it."""
+    request = ComparisonRequest(workloads="regression=60", arms="frozen", budget="quick", seeds=1)
+    plan = request.plan()
+    tuned = Tuned(recipe=Recipe(lr_factor=lr_factor), source="tuned")
+    TuningCache(cache).store(plan, plan.tasks[0], ARMS["baseline"], tuned)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where"), [(None, 0.25, "here"), (0.5, None, "elsewhere"), (0.5, 0.25, "here")]
+)
+def test_a_resumed_comparison_keeps_its_recipes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: float | None, after: float | None, where: str
+) -> None:
+    """From any folder, whatever was tuned meanwhile: no cell is run again, and a new seed has the same recipe."""
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    out = tmp_path / "here" / "out"
+    if before is not None:
+        tuned_to(Path("runs/tuning"), before)
+    flags = ["--workloads", "regression=60", "--arms", "frozen", "--budget", "quick", "--seeds", "1", "--no-figures"]
+    assert run(["compare", "--out", "out", *flags]) == 0
+    first = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
+    if after is not None:
+        tuned_to(Path("runs/tuning"), after)
+    monkeypatch.chdir(tmp_path / where)
+    assert run(["compare", "--resume", "--out", str(out), "--seeds", "2", "--no-figures"]) == 0
+    cells = {path: json.loads(path.read_text())["cell"] for path in (out / "cells").iterdir()}
+    assert len(cells) == 2 * len(first)
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert {cell["recipe"]["lr_factor"] for cell in cells.values()} == {before or 1.0}
+    assert not (tmp_path / "elsewhere" / "runs").exists()
+
+
+def test_a_resumed_comparison_can_still_be_tuned(tmp_path: Path) -> None:
+    """That it is asked for, later, is no accident: then the recipes are new ones."""
+    out, flags = tmp_path / "out", ["--workloads", "regression=40", "--arms", "frozen", "--budget", "quick"]
+    assert compare(out, *flags, "--seeds", "1", "--no-figures") == 0
+    assert compare(out, "--resume", "--tune", "--no-figures") == 0
+    baseline = summary_of(out)["workloads"]["regression"]["baseline"]["tuned"]
+    assert (baseline["source"], len(baseline["trials"])) == ("tuned", 9)
+    assert compare(out, "--resume", "--no-figures") == 0
+    assert summary_of(out)["workloads"]["regression"]["baseline"]["tuned"] == baseline
+
+
+def test_figures_of_the_users_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Among ours, in the folder that is drawn anew at every resume."""
+    out, flags = tmp_path / "out", ["--workloads", "regression=20", "--arms", "frozen", "--budget", "quick"]
+    assert compare(out, *flags, "--seeds", "1") == 0
+    (out / "figures" / "mine.png").write_text("mine")
+    assert compare(out, "--resume", "--seeds", "2") == 0
+    assert (out / "figures" / "mine.png").read_text() == "mine"
+    assert (out / "figures" / "ratios.png").exists()
+
+
 def _stopped(out: Path, number: signal.Signals) -> int:
     """Begin a comparison in a process, stop it after its third cell, and return its status."""
     flags = ["--out", str(out), "--tuning-cache", str(out / "tuning"), "--no-figures"]
@@ -149,11 +230,11 @@ def test_a_stop_loses_nothing_and_resume_ends_it(
 
 def test_a_failing_cell_is_told_and_the_status_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What could be measured is written, the rest is null."""
-    out = tmp_path / "out"
-    arguments = ["--workloads", "no_such_module:make=20", "--arms", "frozen", "--seeds", "1", "--budget", "quick"]
+    out, name = tmp_path / "out", "references.deadly_workload:make"
+    arguments = ["--workloads", f"{name}=20", "--arms", "frozen", "--seeds", "1", "--budget", "quick"]
     assert compare(out, *arguments) == 1
-    assert "no_such_module" in capsys.readouterr().err
-    assert summary_of(out)["workloads"]["no_such_module:make"]["baseline"] is None
+    assert "ended by signal 9" in capsys.readouterr().err
+    assert summary_of(out)["workloads"][name]["baseline"] is None
     assert not summary_of(out)["complete"]
 
 

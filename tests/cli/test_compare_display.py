@@ -7,10 +7,12 @@ from references.known_results import make_result
 from rich.console import Console
 from rich.live import Live
 
-from hpt.cli.compare_display import _LiveTable, show_cells
+from hpt.cli.compare_display import _Lines, _LiveTable, show_cells
+from hpt.cli.console import Heartbeat
 from hpt.compare.cells import Cell, Recipe
 from hpt.compare.runner import Progress
 
+RUNNING = Progress(done=2, failed={}, running={"mlp-frozen": 75.0}, left=5, left_s=None)
 CELL = Cell(workload="mlp", arm="hybrid", seed=1, steps=50, recipe=Recipe())
 ENDED = Progress(
     done=3,
@@ -41,6 +43,16 @@ def test_without_a_terminal_a_line_marks_every_ended_cell(capsys: pytest.Capture
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines() == [f"cells 3/8  {CELL.key}  loss 1.5000, 0.5 s  1 min 35 s left"]
+
+
+def test_a_silent_minute_is_broken_by_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing is redrawn, a cell of an hour does not look like one that hangs; a line that came puts it off."""
+    times_s = iter([0.0, 30.0, 80.0, 90.0, 90.0, 91.0, 150.0, 150.0])  # at each look, and at each line
+    watcher = _Lines("cells", 8, Heartbeat(lambda: next(times_s)))
+    for progress in (ENDED, RUNNING, RUNNING, RUNNING, RUNNING):
+        watcher(progress)
+    _, *lines = capsys.readouterr().err.splitlines()
+    assert lines == ["cells 2/8  mlp-frozen  running, 1 min 15 s  - left"] * 2
 
 
 def test_a_diverged_cell_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,6 +142,30 @@ def test_a_wrong_call_is_a_usage_error(capsys: pytest.CaptureFixture[str], argum
     assert "Usage" in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["train", "--out", ""], "--out"),
+        (["train", "--data="], "--data"),
+        (["train", "--resume", " "], "--resume"),
+        (["train", "--resume="], "--resume"),
+        (["compare", "--workloads", "mlp", "--tuning-cache", ""], "--tuning-cache"),
+        (["bench", "all", "--out", "\t"], "--out"),
+        (["report", "all", "--out="], "--out"),
+        (["planted", ""], "planted"),
+        ([""], "hpt"),
+    ],
+)
+def test_an_empty_value_is_refused_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], flag: str
+) -> None:
+    """It would mean the working directory, or a default that nobody asked for; nothing is written there."""
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    assert f"the value after {flag} is empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_uninstalled_checkout_says_what_to_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

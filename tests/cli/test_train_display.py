@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from hpt.cli.console import duration
-from hpt.cli.train_display import Tally, show_progress, show_summary
+from hpt.cli.console import Heartbeat, duration
+from hpt.cli.train_display import Tally, _plain_lines, show_progress, show_summary
 from hpt.records import Phase, StepRecord
 from hpt.run.folder import DONE, FAILED, INTERRUPTED, RunRecord
 
@@ -55,6 +55,17 @@ def test_before_the_first_step_nothing_is_made_up() -> None:
     assert tally.left_s is None
     assert "loss -" in tally.describe()
     assert "- left" in tally.describe()
+
+
+def test_a_slow_run_shows_a_sign_of_life_every_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """Between two tenths as well: ten updates of a thousand, forty seconds each, and a line at every second one."""
+    clock = Clock()
+    sink = _plain_lines(Tally(1000, clock=clock), Heartbeat(clock))
+    for step in range(1, 11):
+        clock.now_s += 40.0
+        sink(step_of(step))
+    shown = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    assert shown == [f"{step}/1000" for step in (2, 4, 6, 8, 10)]
 
 
 @pytest.mark.parametrize("total", [7, 10, 95, 600])

@@ -11,6 +11,7 @@ import pytest
 from references.stored_runs import write_timings
 
 from hpt.cli.main import run
+from hpt.run.ownership import MANIFEST
 from reports.builder import build
 from reports.check import findings
 from reports.writing import block_of, write
@@ -48,10 +49,11 @@ def test_another_folder_gets_the_same_bytes_and_no_page_is_touched(checkout: Pat
         file.relative_to("out/reports"): file.read_bytes() for file in Path("out/reports").rglob("*") if file.is_file()
     }
     addresses = re.findall(r'href="([^"#]+)"', files.pop(Path("report.html")).decode())
+    assert json.loads(files.pop(Path(MANIFEST)))["files"] == sorted([*map(str, files), "report.html"])
     assert len(addresses) > 15
     assert [one for one in addresses if not Path("out/reports", one).exists()] == []
     generated = Path("reports/generated")
-    committed = [file for file in generated.rglob("*") if file.is_file()]
+    committed = [file for file in generated.rglob("*") if file.is_file() and file.name != MANIFEST]
     assert files == {file.relative_to(generated): file.read_bytes() for file in committed}
     assert Path("README.md").read_bytes() == readme
 
@@ -224,7 +226,7 @@ def test_one_form_alone(checkout: Path, tmp_path: Path, form: str, suffixes: set
     """The page for a browser, or Markdown with its figures."""
     out = tmp_path / "out"
     assert run(["report", "all", "--runs", "reports/evidence", "--out", str(out), "--format", form]) == 0
-    assert {file.suffix for file in out.rglob("*") if file.is_file()} == suffixes
+    assert {file.suffix for file in out.rglob("[!.]*") if file.is_file()} == suffixes
 
 
 def test_a_lie_in_the_page_for_a_browser_is_found_where_there_is_one(checkout: Path) -> None:
