@@ -137,7 +137,7 @@ class OuterStep:
     def jump(
         self, delta: WeightDelta, stats: CycleStats, measure: Measure | None = None, *, paired: bool = True
     ) -> JumpResult:
-        """Move the weights by `delta`, and keep or undo it; the snapshot must be of this moment.
+        """Move the weights by `delta`, and keep or undo it; the snapshot must be of the last full step.
 
         Args:
             delta: what is wanted.
@@ -150,6 +150,7 @@ class OuterStep:
         """
         snapshot = self.snapshot
         assert snapshot is not None, "a jump needs a state to go back to"
+        snapshot.renew_weights()
         try:
             with self._optimizer_away(measure):
                 before = measure() if measure is not None and paired else None

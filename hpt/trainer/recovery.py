@@ -118,7 +118,7 @@ def _last_checkpoint(c: Components) -> str:
 
 
 def _weights_finite(c: Components) -> bool:
-    return all(bool(torch.isfinite(p).all()) for group in c.full.groups for p in group)
+    return all(bool(torch.isfinite(p).all()) for group in c.parameters.groups for p in group)
 
 
 def roll_back_jump(c: Components, reason: str) -> None:
