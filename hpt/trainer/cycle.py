@@ -12,8 +12,6 @@ import dataclasses
 import math
 from typing import Any
 
-import numpy as np
-
 from hpt.control.correct import WatchedJump
 from hpt.control.divergence import JudgedSteps, Level, StepAlarm
 from hpt.history import StepStats
@@ -37,6 +35,8 @@ def after_step(c: Components, batches: list[Any]) -> None:
         c.parameters.look_at_memory(after_cycle=True)
     if follow_change(c) or (verdict_falls and _verdict_falls_against_jump(c)):
         return
+    if c.correct.num_seen == 1:
+        recovery.look_whether_jump_survived(c)
     if c.state.fork is not None:
         forks.observe(c, c.state.fork, batches)
     elif c.controller.cycle_done:
@@ -66,7 +66,7 @@ def follow_change(c: Components) -> bool:
     forks.drop(c, "its branches would train other parameters")
     if c.history.num_pending:
         _end_cycle(c, [], is_followed=False)
-    c.correct.close(np.zeros(0), rolled_back=False)  # a jump without a step since
+    c.correct.close(recovery.NO_LOSSES, rolled_back=False)  # a jump without a step since
     c.state.proposal = c.state.stats = None
     c.outer.begin_cycle()
     c.outer.take_snapshot()
