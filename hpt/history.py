@@ -74,7 +74,6 @@ class RunHistory:
         self.max_lr = 0.0
         self.past_losses: FloatArray = np.zeros(0)
         self.past_grad_norms: FloatArray = np.zeros(0)
-        self._num_groups = num_groups
         self._total_steps = total_steps
         self._facts: list[tuple[int, float, float, int]] = []  # step, lr_frac, cycle_frac, since
         self._phases: list[Phase] = []
@@ -114,9 +113,9 @@ class RunHistory:
         self._phases.append(phase)
 
     def fill(self, rows: FloatArray) -> None:
-        """Loss, gradient norm and group norms, (n, 2 + G), of the oldest unread steps."""
+        """Loss, gradient norm and group norms, (n, 2 + G), of the oldest unread steps; NaN where G was smaller."""
         assert len(rows) <= self.num_unread, f"{len(rows)} rows for {self.num_unread} steps"
-        self._rows = np.concatenate((self._rows, rows)) if len(self._rows) else rows
+        self._rows = np.concatenate(_as_wide(self._rows, rows)) if len(self._rows) else rows
 
     def pending(self) -> StepStats:
         """All pending steps; every one must have been filled."""
@@ -162,7 +161,7 @@ class RunHistory:
         """The last n pending steps happened otherwise, right after a jump: (n, 2 + G) what they gave instead."""
         first = len(self._facts) - len(rows)
         assert not self.num_unread, "only steps that were read can be replaced"
-        self._rows = np.concatenate((self._rows[:first], rows))
+        self._rows = np.concatenate(_as_wide(self._rows[:first], rows))
         for age, place in enumerate(range(first, len(self._facts)), start=1):
             self._facts[place] = (*self._facts[place][:3], age)
         self._since = len(rows)
@@ -193,6 +192,12 @@ class RunHistory:
         self._rows = np.array(state["rows"], dtype=np.float64)
         self._since, self._since_before = int(state["since"]), int(state["since_before"])
         self._num_fixed = int(state["num_fixed"])
+
+
+def _as_wide(*blocks: FloatArray) -> list[FloatArray]:
+    """Rows of the same number of columns, NaN in those that a block has not."""
+    width = max(block.shape[1] for block in blocks)
+    return [np.column_stack((one, np.full((len(one), width - one.shape[1]), np.nan))) for one in blocks]
 
 
 def _extended(past: FloatArray, new: FloatArray) -> FloatArray:

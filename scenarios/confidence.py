@@ -11,7 +11,7 @@ from hpt.config import HybridConfig
 from hpt.history import StepStats
 from hpt.jump.stats import CycleStats
 from hpt.learned.loss_trend import LossTrend
-from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, Event, blocks_of, synthetic_run
+from scenarios.synthetic_run import CYCLE_STEPS, Event, blocks_of, synthetic_run
 
 if TYPE_CHECKING:
     from hpt.predictors.selector import LearnedSelector
@@ -27,7 +27,7 @@ class _Run:
         from hpt.predictors.selector import build
 
         config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
-        self.selector: LearnedSelector = build("rssm", config, NUM_GROUPS)
+        self.selector: LearnedSelector = build("rssm", config)
         self._trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), self.selector.far)
         for event in synthetic_run(_NUM_STEPS):
             self.feed(event)

@@ -16,7 +16,7 @@ from hpt.config import HybridConfig
 from hpt.learned.actions import action_vectors, tick_ends
 from hpt.learned.features import FeatureEncoder
 from hpt.learned.loss_trend import LossTrend
-from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, blocks_of
+from scenarios.synthetic_run import CYCLE_STEPS, blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def set_up(preset: Preset) -> Measured:
     require(learner.UPDATE_INTERVAL_STEPS[1] == UPDATE_INTERVAL_STEPS, "a block is what shares one update")
     config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
     require(tick_steps_of(config) == TICK_STEPS, "a tick is as long as in the trainer")
-    selector = build("rssm", config, NUM_GROUPS)
+    selector = build("rssm", config)
     far = selector.far
     assert far is not None, "it forecasts"
     trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), far)
@@ -78,7 +78,7 @@ def set_up(preset: Preset) -> Measured:
 
 def _observations() -> list[Observations]:
     """Cycles of a run that has been going on for a while, as the learner is told of them."""
-    encoder = FeatureEncoder(NUM_GROUPS, CYCLE_STEPS)
+    encoder = FeatureEncoder(CYCLE_STEPS)
     return [
         (
             encoder.observe_steps(steps)[_ENDS],

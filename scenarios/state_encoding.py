@@ -10,7 +10,7 @@ from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.history import StepStats
 from hpt.jump.stats import CycleStats
 from hpt.learned.features import NUM_FEATURES, FeatureEncoder
-from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, Event, blocks_of, synthetic_run
+from scenarios.synthetic_run import CYCLE_STEPS, Event, blocks_of, synthetic_run
 
 _WARM_STEPS = 1200  # beyond the 1000 moves after which the encoder's own averaging is in its final state
 _WATCHED_STEPS = 400
@@ -19,7 +19,7 @@ _WATCHED_STEPS = 400
 def set_up(preset: Preset) -> Measured:
     """An encoder in the middle of a run with cycles and jumps, and the cycles that follow."""
     del preset  # both presets read the same 64 features
-    encoder = FeatureEncoder(NUM_GROUPS, CYCLE_STEPS)
+    encoder = FeatureEncoder(CYCLE_STEPS)
     vectors = np.concatenate([_feed(encoder, event) for event in synthetic_run(_WARM_STEPS)])
     blocks = blocks_of(20 * CYCLE_STEPS, seed=1)
     return Measured(

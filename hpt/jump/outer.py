@@ -21,9 +21,14 @@ from hpt.jump.delta import WeightDelta
 from hpt.jump.probe import JumpBound
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
+from hpt.jump.survival import Survival
 from hpt.jump.trajectory import Trajectory
 from hpt.memory.offload import Offload
 from hpt.numerics.tensors import moved, shorten
+
+SURVIVED_FRAC = 0.5
+"""Of a jump, after the update that follows it: with less than that left, and the weights nearer to where they were
+before than that, the optimizer overwrote it. A noisy gradient takes back as much, and leads elsewhere."""
 
 Measure = Callable[[], Sequence[float]]
 """Losses on fixed batches at the present weights; raises whatever the loss function raises."""
@@ -118,6 +123,8 @@ class OuterStep:
         self._max_ratio = max_ratio
         self._optimizer_state = optimizer_state
         self._offload = Offload()
+        self._survival: Survival | None = None
+        self._jumps_survive = False
 
     def begin_cycle(self) -> None:
         """The next displacement counts from the present weights."""
@@ -137,7 +144,7 @@ class OuterStep:
     def jump(
         self, delta: WeightDelta, stats: CycleStats, measure: Measure | None = None, *, paired: bool = True
     ) -> JumpResult:
-        """Move the weights by `delta`, and keep or undo it; the snapshot must be of this moment.
+        """Move the weights by `delta`, and keep or undo it; the snapshot must be of the last full step.
 
         Args:
             delta: what is wanted.
@@ -150,6 +157,8 @@ class OuterStep:
         """
         snapshot = self.snapshot
         assert snapshot is not None, "a jump needs a state to go back to"
+        snapshot.renew_weights()
+        self._survival = None if self._jumps_survive else Survival(self.trajectory.parameters)
         try:
             with self._optimizer_away(measure):
                 before = measure() if measure is not None and paired else None
@@ -161,6 +170,8 @@ class OuterStep:
         reason = self._objection(before, after)
         if reason:
             snapshot.restore()
+        elif self._survival is not None:
+            self._survival.jumped()
         self.trajectory.begin_cycle()
         return JumpResult(
             delta=made.delta,
@@ -172,6 +183,18 @@ class OuterStep:
             reason=reason,
             factor_flops=made.factor_flops,
         )
+
+    def overwritten_frac(self) -> float | None:
+        """Share of the kept jump that the update after it took back, if that left the weights about where they were.
+
+        None if it did not. Once a jump has survived the optimizer is known to let them, and no other is looked at.
+        """
+        watched, self._survival = self._survival, None
+        if watched is None:
+            return None
+        share, distance = watched.look()
+        self._jumps_survive = share >= SURVIVED_FRAC
+        return 1.0 - share if distance < SURVIVED_FRAC else None
 
     def move(self, delta: WeightDelta, stats: CycleStats) -> Move:
         """Change the weights, from those of the snapshot, by as much of `delta` as the trust region allows.

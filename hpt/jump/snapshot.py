@@ -17,6 +17,9 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from hpt.jump.others import OthersChanges
+from hpt.jump.parameters import trained_groups
+
 _copy_all = torch._foreach_copy_  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 _Layout = tuple[object, ...]
 _Spare = dict[_Layout, list[torch.Tensor]]
@@ -40,14 +43,18 @@ class Snapshot:
     def __init__(
         self,
         copies: "_Copies",
+        trained: list[torch.nn.Parameter],
         buffers: "_BufferSlots",
         optimizer: "_OptimizerState",
-        others: list[tuple[HasState, dict[str, Any]]],
+        schedules: list[tuple[HasState, dict[str, Any]]],
+        others: OthersChanges | None,
     ) -> None:
         self._copies = copies
+        self._trained = trained
         self._buffers = buffers
         self._optimizer = optimizer
-        self._others = others
+        self._schedules = schedules
+        self._others, self._taken_in = others, 0 if others is None else others.num_calls
 
     @classmethod
     def take(
@@ -59,25 +66,29 @@ class Snapshot:
         *,
         reuse: "Snapshot | None" = None,
         placement: str = "device",
+        others: OthersChanges | None = None,
     ) -> "Snapshot":
-        """Copy everything that training changes: tied weights once, frozen parameters not at all.
+        """Copy everything that this optimizer's training changes: tied weights once, frozen parameters not at all.
 
         Args:
-            model: parameters with requires_grad and all buffers are kept.
-            optimizer: its state and the values of its groups are kept, attributes outside them are not.
+            model: all its buffers are kept.
+            optimizer: its parameters with requires_grad, its state and the values of its groups are kept, attributes
+                outside them are not.
             scheduler: kept through its state dictionary.
             scaler: kept through its state dictionary.
             reuse: an earlier snapshot whose memory this one takes over; it cannot be restored afterwards.
             placement: "device" (beside each tensor) or "cpu" (host memory, pinned for tensors on CUDA).
+            others: says what is not to be restored, because others changed it meanwhile.
         """
         buffers = _BufferSlots(model)
         state = _OptimizerState(optimizer)
-        tensors = [*_trained(model, optimizer), *buffers.tensors(), *state.tensors()]
+        trained = [one for group in trained_groups(optimizer) for one in group]
+        tensors = [*trained, *buffers.tensors(), *state.tensors()]
         spare = {} if reuse is None else reuse._copies.hand_over()  # noqa: SLF001 (its own class)
         copies = _Copies(tensors, placement, spare)
         copies.save()
-        others = [(one, copy.deepcopy(one.state_dict())) for one in (scheduler, scaler) if one is not None]
-        return cls(copies, buffers, state, others)
+        schedules = [(one, copy.deepcopy(one.state_dict())) for one in (scheduler, scaler) if one is not None]
+        return cls(copies, trained, buffers, state, schedules, others)
 
     @property
     def nbytes(self) -> int:
@@ -91,16 +102,24 @@ class Snapshot:
 
     def kept(self, parameter: torch.nn.Parameter) -> torch.Tensor:
         """The copy of one parameter; not to be changed."""
-        return self._copies.by_memory[_memory_of(parameter)]
+        return self._copies.by_tensor[id(parameter)]
+
+    @torch.no_grad()
+    def renew_weights(self) -> None:
+        """Keep the trained weights as they are now: the caller may have changed them since."""
+        _copy_all([self.kept(one) for one in self._trained], [*self._trained])
 
     def restore(self) -> None:
-        """Put everything back as it was, bit for bit; can be repeated."""
+        """Put everything back as it was, bit for bit, but for what others changed since; can be repeated."""
         assert self._copies.is_whole, "the memory of this snapshot was handed to a later one"
+        keep = None if self._others is None else self._others.keeper(self._taken_in)
         self._buffers.put_back()
-        for one, state in self._others:
+        for one, state in self._schedules:
             one.load_state_dict(copy.deepcopy(state))
         self._optimizer.put_back()  # after the scheduler: the groups say what the learning rate was
         self._copies.restore()
+        if keep is not None:
+            keep()
 
 
 class BufferGuard:
@@ -188,23 +207,26 @@ class _Copies:
         unique = {_memory_of(one): _distinct(one) for one in self._given}
         self.is_whole = True
         self._places: list[tuple[_Layout, torch.Tensor]] = []
-        self.by_memory: dict[_Layout, torch.Tensor] = {}
         self._kinds: dict[_Layout, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self._sparse = [one for one in unique.values() if one.layout != torch.strided]
         self._sparse_copies: list[torch.Tensor] = []
-        for one in unique.values():
-            if one.layout == torch.strided:
-                self._add(one, placement, spare)
+        of_memory = {
+            memory: self._place_for(one, placement, spare)
+            for memory, one in unique.items()
+            if one.layout == torch.strided
+        }
+        named = ((id(one), _memory_of(one)) for one in self._given)
+        self.by_tensor = {identity: of_memory[memory] for identity, memory in named if memory in of_memory}
 
-    def _add(self, live: torch.Tensor, placement: str, spare: _Spare) -> None:
+    def _place_for(self, live: torch.Tensor, placement: str, spare: _Spare) -> torch.Tensor:
         layout = (placement, live.device, live.dtype, live.shape, live.stride())
         fitting = spare.get(layout)
         place = fitting.pop() if fitting else _room_for(live, placement)
         self._places.append((layout, place))
-        self.by_memory[_memory_of(live)] = place
         sources, places = self._kinds.setdefault((live.device, live.dtype), ([], []))
         sources.append(live)
         places.append(place)
+        return place
 
     @property
     def nbytes(self) -> int:
@@ -224,7 +246,9 @@ class _Copies:
     @torch.no_grad()
     def restore(self) -> None:
         for live, places in self._kinds.values():
-            _copy_all(live, places)
+            fits = [place for place, one in enumerate(live) if one.shape == places[place].shape]  # else it was replaced
+            if fits:
+                _copy_all([live[place] for place in fits], [places[place] for place in fits])
         for one, kept in zip(self._sparse, self._sparse_copies, strict=True):
             one.copy_(kept)
 
@@ -236,12 +260,6 @@ class _Copies:
         self.__init__([], "device", {})
         self.is_whole = False
         return spare
-
-
-def _trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    """Parameters of the model, and of the optimizer beyond it (a loss with weights of its own)."""
-    groups = [one for group in optimizer.param_groups for one in group["params"]]
-    return [one for one in (*model.parameters(), *groups) if one.requires_grad]
 
 
 def _memory_of(tensor: torch.Tensor) -> _Layout:

@@ -12,7 +12,7 @@ factor of one takes.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,14 @@ from hpt.jump.gram import after_update, chunks_of, gram_of, joined, to_host
 from hpt.jump.stats import CycleStats, FloatArray
 from hpt.memory.offload import wait_for
 from hpt.numerics.orthogonal import factor_flops, has_factor, orthogonal_factor
-from hpt.numerics.tensors import add_, compute_dtype, copy_, lerp_, storage_dtype
+from hpt.numerics.tensors import add_, compute_dtype, copy_, lerp_, real_view, storage_dtype
 
 
 class Trajectory:
-    """Displacements of the trained parameters, by parameter group.
+    """Displacements of the trained parameters, by parameter group; complex ones as pairs of real numbers.
 
     Args:
-        groups: trained parameters of each optimizer group, every parameter once.
+        groups: trained parameters of each optimizer group, every parameter, and all memory, once.
         scale: mu, decay of the trend over cycles.
         device: where the copies live: "device", "host" (pinned when the parameters are on CUDA) or "auto" (host for
             parameters on CUDA, else device).
@@ -50,9 +50,14 @@ class Trajectory:
         scale: float,
         device: str = "auto",
         number_format: str = "same",
-        tables: Collection[torch.Tensor] = (),
+        tables: Iterable[torch.Tensor] = (),
     ) -> None:
         self.scale, self.device, self.number_format = scale, device, number_format
+        self.follow(groups, tables)
+
+    @torch.no_grad()
+    def follow(self, groups: Sequence[Sequence[torch.nn.Parameter]], tables: Iterable[torch.Tensor] = ()) -> None:
+        """Begin anew with these parameters at their present weights; the trend of those before is forgotten."""
         self.num_cycles = 0
         self.parameters = [parameter for group in groups for parameter in group]
         rows = {id(parameter) for parameter in tables}
@@ -64,20 +69,26 @@ class Trajectory:
         self._start = [self._copy_of(parameter) for parameter in self.parameters]
         self._trend = [torch.zeros_like(start) for start in self._start]
         self._is_direct = self._stored_like_parameters()
-        pairs = zip(self._group_of, self.parameters, self._start, strict=True)
-        kinds = [(group, one.device, one.dtype, start.device, start.dtype) for group, one, start in pairs]
+        rows_of = zip(self._group_of, self.parameters, self._start, strict=True)
+        kinds = [(group, one.device, one.dtype, start.device, start.dtype) for group, one, start in rows_of]
         self._chunks = chunks_of([start.numel() for start in self._start], kinds)
 
     def _stored_like_parameters(self) -> bool:
         """No copy lies elsewhere or in another format than its parameter, so they can be added as they are."""
-        pairs = zip(self._start, self.parameters, strict=True)
+        pairs = zip(self._start, self._weights(), strict=True)
         return all(start.device == one.device and start.dtype == one.dtype for start, one in pairs)
+
+    def _weights(self, places: Iterable[int] | None = None) -> list[torch.Tensor]:
+        """The parameters, or some of them, as real numbers in their own memory."""
+        chosen = self.parameters if places is None else [self.parameters[place] for place in places]
+        return [real_view(one) for one in chosen]
 
     def _copy_of(self, parameter: torch.nn.Parameter) -> torch.Tensor:
         on_cuda = parameter.device.type == "cuda"
         to_host = self.device == "host" or (self.device == "auto" and on_cuda)
-        stored = storage_dtype(parameter.dtype, half=self.number_format == "bf16")
-        copy = parameter.detach().to(dtype=stored, device="cpu" if to_host else parameter.device, copy=True)
+        weights = real_view(parameter)
+        stored = storage_dtype(weights.dtype, half=self.number_format == "bf16")
+        copy = weights.to(dtype=stored, device="cpu" if to_host else parameter.device, copy=True)
         return copy.pin_memory() if to_host and on_cuda else copy
 
     @property
@@ -98,7 +109,7 @@ class Trajectory:
         """Both of one chunk, as rows where the copies lie, in single precision at least."""
         start = joined([self._start[index] for index in places])
         dtype = compute_dtype(start.dtype)
-        theta = joined([self.parameters[index].detach() for index in places]).to(start.device, dtype)
+        theta = joined(self._weights(places)).to(start.device, dtype)
         return theta, theta - start
 
     @torch.no_grad()
@@ -168,7 +179,7 @@ class Trajectory:
         Into pinned memory the copies are only queued: the next update comes after them on the same stream, and
         `end_cycle` begins with a transfer that waits for them. Who reads the start earlier settles first.
         """
-        copy_(self._start, self.parameters)
+        copy_(self._start, self._weights())
 
     def _settle(self) -> None:
         """Wait until queued copies to the host have arrived."""
@@ -183,28 +194,29 @@ class Trajectory:
             noise_norm: expected norm of the noise that stands in for the trend, if the delta asks for noise.
         """
         assert delta.scale == self.scale, f"the delta follows a trend of scale {delta.scale}, kept is {self.scale}"
+        weights = self._weights()
         if not self._is_direct or delta.noise_seed is not None:
-            for index, parameter in enumerate(self.parameters):
-                self._move(index, parameter, delta, noise_norm)
+            for index, one in enumerate(weights):
+                self._move(index, one, delta, noise_norm)
             return
         if delta.pull_back:
-            lerp_(self.parameters, self._start, delta.pull_back)
+            lerp_(weights, self._start, delta.pull_back)
         if not delta.gain:
             return
         factor = delta.gain * self._debias
         if not delta.orthogonal or not self.matrices:
-            add_(self.parameters, self._trend, factor)
+            add_(weights, self._trend, factor)
             return
         for index in self.matrices:
-            self.parameters[index].data.add_(orthogonal_factor(self._trend[index]), alpha=factor)
+            weights[index].add_(orthogonal_factor(self._trend[index]), alpha=factor)
         if self._others:
-            add_([self.parameters[i] for i in self._others], [self._trend[i] for i in self._others], factor)
+            add_([weights[i] for i in self._others], [self._trend[i] for i in self._others], factor)
 
-    def _move(self, index: int, parameter: torch.nn.Parameter, delta: WeightDelta, noise_norm: float) -> None:
+    def _move(self, index: int, weights: torch.Tensor, delta: WeightDelta, noise_norm: float) -> None:
         start = self._start[index]
-        direct = start.device == parameter.device and start.dtype == parameter.dtype
+        direct = start.device == weights.device and start.dtype == weights.dtype
         # Where storage differs from the parameter, the sum is made in the wider type and rounded once.
-        target = parameter.data if direct else parameter.data.to(compute_dtype(start.dtype), copy=True)
+        target = weights if direct else weights.to(compute_dtype(start.dtype), copy=True)
         if delta.pull_back:
             target.lerp_(start.to(target.device, target.dtype), delta.pull_back)
         if delta.gain and delta.noise_seed is not None:
@@ -216,16 +228,16 @@ class Trajectory:
                 direction = orthogonal_factor(direction)
             target.add_(direction, alpha=delta.gain * self._debias)
         if not direct:
-            parameter.data.copy_(target)
+            weights.copy_(target)
 
     def _noise(self, index: int, seed: int, norm: float) -> torch.Tensor:
-        """Gaussian numbers in one parameter's shape, the same whoever asks; drawn on the host in single precision.
+        """Gaussian numbers for one parameter, the same whoever asks; drawn on the host in single precision.
 
         Over all parameters, P numbers, they have norm `norm` in expectation.
         """
         generator = np.random.default_rng([seed, index])
-        noise = generator.standard_normal(tuple(self.parameters[index].shape), dtype=np.float32)
-        return torch.as_tensor(noise) * (norm / math.sqrt(sum(one.numel() for one in self.parameters)))
+        noise = generator.standard_normal(tuple(self._start[index].shape), dtype=np.float32)
+        return torch.as_tensor(noise) * (norm / math.sqrt(sum(one.numel() for one in self._start)))
 
     @property
     def _debias(self) -> float:

@@ -48,9 +48,8 @@ class CycleFeatures(Stateful):
         *("_loss_sum", "_lr_sum", "_num_steps"),
     )
 
-    def __init__(self, num_groups: int) -> None:
+    def __init__(self) -> None:
         self.values: tuple[float, ...] = (0.0,) * len(CYCLE_NAMES)
-        self._num_groups = num_groups
         self._square = 0.0  # sum of w^2 |d|^2, w the weights in E before bias correction
         self._length = 0.0  # sum of w |d|
         self._speeds = [0.0] * 3  # log |d| per learning rate of the last cycles, newest first
@@ -127,7 +126,7 @@ class CycleFeatures(Stateful):
 
     def _groups(self, stats: CycleStats, total: FloatArray) -> tuple[float, float]:
         """Log ratio of the first two groups' |d|, and difference of their lagged angles; see above for one group."""
-        if self._num_groups == 1:
+        if len(stats.lagged) == 1:
             return self._speeds[0] - self._speeds[2], _turning(stats, total)
         squares = stats.gram[:2, 0, 0].tolist()
         angles = [

@@ -35,16 +35,15 @@ class FeatureEncoder(Stateful):
     """The 64 features of a run.
 
     Args:
-        num_groups: parameter groups of the optimizer.
         cycle_steps: K, full steps in a cycle.
     """
 
     _state = ("_steps", "_jumps", "_cycles", "_num_moves", "_has_jumped", "_raw", "_means", "_variances")
 
-    def __init__(self, num_groups: int, cycle_steps: int) -> None:
-        self._steps = StepFeatures(num_groups)
+    def __init__(self, cycle_steps: int) -> None:
+        self._steps = StepFeatures()
         self._jumps = JumpFeatures(cycle_steps)
-        self._cycles = CycleFeatures(num_groups)
+        self._cycles = CycleFeatures()
         self._num_moves = {"step": 0, "jump": 0, "cycle": 0}
         self._has_jumped = False
         self._raw, self._means, self._variances = np.zeros((3, NUM_FEATURES))

@@ -82,10 +82,9 @@ class StepFeatures(Stateful):
         *("_recent", "_loss", "_grads", "_balances", "_noises", "_grad_noise"),
     )
 
-    def __init__(self, num_groups: int) -> None:
+    def __init__(self) -> None:
         self.num_steps = 0
         self.noise = 1.0
-        self._num_groups = num_groups
         self._bank = EmaBank(1 / np.array(_SCALES, dtype=np.float64))
         self._lowest_loss, self._lowest_step = float("inf"), 0
         self._streak = 0  # losses in a row above (positive) or below the average of scale 16 before them
@@ -128,13 +127,13 @@ class StepFeatures(Stateful):
 
     def _balance(self, steps: StepStats, grad: FloatArray) -> FloatArray:
         """Log ratio of the first two groups' gradient norms; of one group, its norm's change over two steps."""
-        if self._num_groups == 1:
+        if steps.group_grad_norms.shape[1] == 1:
             return np.abs(grad - _lagged(self._grads, grad, 2))
         return _log_ratio(steps.group_grad_norms, 0, 1)
 
     def _other_balance(self, steps: StepStats, balance: FloatArray) -> FloatArray:
         """Log ratio of the third group's to the second's; of fewer groups, the balance's change over three steps."""
-        if self._num_groups > 2:
+        if steps.group_grad_norms.shape[1] > 2:
             return _log_ratio(steps.group_grad_norms, 2, 1)
         return balance - _lagged(self._balances, balance, _OTHER_LAG)
 

@@ -109,9 +109,16 @@ class CopyCounter:
     """
 
     def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
-        self._parameters = list(parameters)
-        self._seen = [StorageWeakRef(one.untyped_storage()) for one in self._parameters]
         self.num_copies = 0
+        self._parameters: list[torch.Tensor] = []
+        self._seen: list[StorageWeakRef] = []
+        self.follow(parameters)
+
+    def follow(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Watch these from now on; those watched before against what was seen of them then."""
+        seen = dict(zip(map(id, self._parameters), self._seen, strict=True))
+        self._parameters = list(parameters)
+        self._seen = [seen.get(id(one)) or StorageWeakRef(one.untyped_storage()) for one in self._parameters]
 
     def check(self) -> int:
         """Parameters that moved since the last check, each counted once."""

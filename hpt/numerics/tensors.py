@@ -22,6 +22,11 @@ def compute_dtype(stored: torch.dtype) -> torch.dtype:
     return torch.float32 if stored in {torch.bfloat16, torch.float16} else stored
 
 
+def real_view(parameter: torch.Tensor) -> torch.Tensor:
+    """The same numbers in the same memory without their history; complex ones as pairs, (..., 2)."""
+    return torch.view_as_real(parameter.detach()) if parameter.is_complex() else parameter.detach()
+
+
 def norms_of(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Euclidean norm of each tensor, as 0-d tensors on the tensors' own devices."""
     return list(torch._foreach_norm(list(tensors)))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]

@@ -33,10 +33,14 @@ class GuardedPredictor:
         try:
             return method()
         except Exception as error:  # noqa: BLE001 (any failure of a plug-in has the same remedy)
-            self.failed = True
-            self.inner = BasePredictor()
+            self.retire()
             self._on_failure(f"predictor {self.name} raised {type(error).__name__}: {error}")
             return instead
+
+    def retire(self) -> None:
+        """From now on there are no proposals."""
+        self.failed = True
+        self.inner = BasePredictor()
 
     def observe(self, steps: StepStats, path: TrendPath) -> None:
         """See `Predictor`."""

@@ -20,12 +20,11 @@ FIXED = {
 PREDICTORS = (*LEARNED, "none", *FIXED)
 
 
-def build_predictor(config: HybridConfig, *, num_groups: int) -> Predictor:
+def build_predictor(config: HybridConfig) -> Predictor:
     """Make the predictor that `config.predictor` names.
 
     Args:
         config: settings.
-        num_groups: parameter groups of the optimizer.
 
     Raises:
         ConfigError: the predictor's window is empty.
@@ -34,6 +33,6 @@ def build_predictor(config: HybridConfig, *, num_groups: int) -> Predictor:
     if name == "none":
         return BasePredictor()
     if name in LEARNED:
-        return import_module("hpt.predictors.selector").build(name, config, num_groups)
+        return import_module("hpt.predictors.selector").build(name, config)
     module, kind = FIXED[name]
     return getattr(import_module(f"hpt.predictors.{module}"), kind)(config)

@@ -89,7 +89,6 @@ class LearnedSelector(Stateful):
     Args:
         name: of the predictor and its model in all scores.
         config: settings.
-        num_groups: parameter groups of the optimizer.
         make_models: builds the model called `name` and the fallback.
 
     Attributes:
@@ -105,7 +104,7 @@ class LearnedSelector(Stateful):
         *("_tick", "_features", "_last_step", "_played"),
     )
 
-    def __init__(self, name: str, config: HybridConfig, num_groups: int, make_models: ModelFactory) -> None:
+    def __init__(self, name: str, config: HybridConfig, make_models: ModelFactory) -> None:
         self.name = name
         self.base = Nesterov(config)
         self.scale, self.window = self.base.scale, self.base.window
@@ -122,7 +121,7 @@ class LearnedSelector(Stateful):
         self.reliability = Reliability()
         self._learns = config.learner.enabled
         self._ticks_per_forecast = -(-max(FORECAST_INTERVAL_STEPS, config.cycle_steps) // tick_steps)
-        self._encoder = FeatureEncoder(num_groups, config.cycle_steps)
+        self._encoder = FeatureEncoder(config.cycle_steps)
         self._bandit = ArmBandit(self.arms, base_arm) if config.learner.bandit else None
         self._planner = ActionPlanner(config.cycle_steps, tick_steps, config.predict.max_jump_ratio)
         self._tick = 0
@@ -318,7 +317,7 @@ def is_undecided(outcome: JumpOutcome) -> bool:
     return abs(outcome.value) <= UNDECIDED_ERRORS * outcome.value_se
 
 
-def build(name: str, config: HybridConfig, num_groups: int) -> LearnedSelector:
+def build(name: str, config: HybridConfig) -> LearnedSelector:
     """The base preset watched over by the model called `name`: rssm, mlp, linear or ridge."""
 
     def models(num_arms: int, max_horizon: int) -> dict[str, ForecastModel]:
@@ -337,4 +336,4 @@ def build(name: str, config: HybridConfig, num_groups: int) -> LearnedSelector:
             return {name: LinearForecast(num_arms, max_horizon), **fallback}
         return {name: MlpForecast(num_arms, max_horizon, config.seed), **fallback}
 
-    return LearnedSelector(name, config, num_groups, models)
+    return LearnedSelector(name, config, models)

@@ -166,9 +166,10 @@ def _restore_components(c: Components, state: Mapping[str, Any]) -> None:
 
 
 def _training(c: Components) -> dict[str, Any]:
-    """Model, optimizer, scheduler, loss scale; tensors by reference."""
+    """Model, what the optimizer holds beyond it, optimizer, scheduler, loss scale; tensors by reference."""
     return {
         "model": dict(c.model.state_dict()),
+        "beyond_model": [one.detach() for one in c.parameters.beyond_model],
         "optimizer": c.optimizer.state_dict(),
         "scheduler": None if c.scheduler is None else _plain_state(c.scheduler.state_dict()),
         "precision": c.precision.state_dict(),
@@ -182,7 +183,7 @@ def _plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _training_at(c: Components, snapshot: Snapshot) -> dict[str, Any]:
     """The training state a snapshot holds, as copies: go there, copy, and come back."""
-    now = Snapshot.take(c.model, c.optimizer, c.scheduler, c.precision.scaler)
+    now = c.present()
     snapshot.restore()
     try:
         return _cloned(_training(c))
@@ -202,6 +203,8 @@ def _cloned(state: Any) -> Any:
 
 def _load_training(c: Components, state: Mapping[str, Any]) -> None:
     c.model.load_state_dict(state["model"])
+    for mine, saved in zip(c.parameters.beyond_model, state["beyond_model"], strict=True):
+        mine.data.copy_(saved)
     c.optimizer.load_state_dict(state["optimizer"])
     if c.scheduler is not None and state["scheduler"] is not None:
         c.scheduler.load_state_dict({**c.scheduler.state_dict(), **state["scheduler"]})
@@ -220,8 +223,7 @@ def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
 
 def _fork_from(c: Components, state: Mapping[str, Any]) -> Fork:
     """The fork whose jumped state is in the model right now."""
-    jumped = Snapshot.take(c.model, c.optimizer, c.scheduler, c.precision.scaler)
-    fork = Fork(ForkPlan(**state["plan"]), c.config.fork.steps, jumped, state["rng"])
+    fork = Fork(ForkPlan(**state["plan"]), c.config.fork.steps, c.present(), state["rng"])
     fork.batches = _moved(list(state["batches"]), c.device)
     fork.num_steps = int(state["num_steps"])
     return fork

@@ -1,6 +1,7 @@
 """The collaborators of one trainer, wired once, and the little state that moves between them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,9 @@ from hpt.control.gate import JumpGate
 from hpt.control.phases import PhaseController
 from hpt.errors import ModelError
 from hpt.history import RunHistory
+from hpt.jump.others import OthersChanges
 from hpt.jump.outer import OuterStep
+from hpt.jump.parameters import ParameterSet
 from hpt.jump.probe import Probe
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
@@ -105,6 +108,7 @@ class Components:
         asked = config.update.observe
         self.reads_at_once = asked == "step" or (asked == "auto" and self.device.type == "cpu")
         self.precision = Precision(config.precision, self.device)
+        self.parameters = ParameterSet(model, optimizer)
         self.full = FullStep(
             model,
             optimizer,
@@ -113,6 +117,8 @@ class Components:
             self.precision,
             config.update,
             self.ledger,
+            parameters=self.parameters,
+            on_change=self.lay_rows_anew,
             guarded=not self.is_baseline,
             reads_at_once=self.reads_at_once,
         )
@@ -124,14 +130,15 @@ class Components:
             self._build_prediction(predictor)
 
     def _build_prediction(self, predictor: Predictor | None) -> None:
-        config, groups = self.config, self.full.groups
-        inner = predictor or build_predictor(config, num_groups=len(groups))
+        config, where = self.config, self.config.trajectory
+        self.parameters.settle()
+        self.others = OthersChanges(self.model, self.optimizer)
+        distinct, tables = self.parameters.distinct(), self.parameters.tables
+        inner = predictor or build_predictor(config)
         self.predictor = GuardedPredictor(inner, self._retired)
-        self.history = RunHistory(len(groups), config.total_steps)
-        self.readings = StepReadings(groups, self.full.clipped, config.update.accumulation_steps)
-        tables = [one.weight for one in self.model.modules() if isinstance(one, torch.nn.Embedding)]
-        where = config.trajectory
-        trajectory = Trajectory(groups, inner.scale, where.device, where.format, tables)
+        self.history = RunHistory(len(distinct), config.total_steps)
+        self.readings = self._rows()
+        trajectory = Trajectory(distinct, inner.scale, where.device, where.format, tables)
         self.outer = OuterStep(
             trajectory,
             self._take,
@@ -148,6 +155,22 @@ class Components:
         self.residuals = ResidualModel()
         self.trend = LossTrend(max(config.max_horizon, config.cycle_steps), inner.far)
         self.forks = ForkSchedule(config.fork, config.total_steps)
+
+    def _rows(self) -> StepReadings:
+        parameters = self.parameters
+        return StepReadings(parameters.groups, parameters.clipped, self.config.update.accumulation_steps)
+
+    def lay_rows_anew(self) -> None:
+        """Rows so far are of the parameters as they were; those from now on are of others."""
+        if not self.is_baseline:
+            self.history.fill(self.readings.drain()[0])
+            self.readings = self._rows()
+
+    def follow_parameters(self) -> None:
+        """Prediction follows the trained parameters as they are now, from now on."""
+        self.parameters.settle()
+        self.outer.trajectory.follow(self.parameters.distinct(), self.parameters.tables)
+        self.memory.copies.follow(self.outer.trajectory.parameters)
 
     @property
     def progress(self) -> float | None:
@@ -180,7 +203,12 @@ class Components:
             self.precision.scaler,
             reuse=reuse,
             placement="cpu" if self.device.type == "cuda" else "device",
+            others=self.others,
         )
+
+    def own_call(self) -> AbstractContextManager[None]:
+        """Around everything that this trainer does, so that it can tell what others did."""
+        return nullcontext() if self.is_baseline else self.others.own_call()
 
     def _take(self, reuse: Snapshot | None) -> Snapshot:
         snapshot = self.present(reuse)
@@ -201,7 +229,8 @@ class Components:
 
     def stateful(self) -> Iterator[tuple[str, Any]]:
         """Collaborators with a state_dict, by name."""
-        yield from (("ledger", self.ledger), ("controller", self.controller), ("full", self.full))
+        yield from (("parameters", self.parameters), ("ledger", self.ledger), ("controller", self.controller))
+        yield "full", self.full
         if not self.is_baseline:
             # degradation before the trajectory in `outer`, whose storage it decides
             names = "predictor degradation outer history gate monitor probe correct residuals trend forks"

@@ -30,12 +30,48 @@ PROBE_GRACE = 2.0  # full-step equivalents that may be spent before the run is l
 
 def after_step(c: Components, batches: list[Any]) -> None:
     """After a full step: CORRECT's verdict, the open fork, and the end of the cycle when its K steps are done."""
-    if c.correct.count_step() and _verdict_falls_against_jump(c):
+    verdict_falls = c.correct.count_step()
+    if c.controller.cycle_done:
+        c.parameters.look_at_memory(after_cycle=True)
+    if follow_change(c) or (verdict_falls and _verdict_falls_against_jump(c)):
         return
+    if c.correct.num_seen == 1:
+        recovery.look_whether_jump_survived(c)
     if c.state.fork is not None:
         forks.observe(c, c.state.fork, batches)
     elif c.controller.cycle_done:
-        _end_cycle(c, batches)
+        _end_cycle(c, batches, is_followed=bool(c.outer.trajectory.parameters))
+
+
+def look_at_parameters(c: Components) -> None:
+    """Between two updates, before a jump or a checkpoint: are the trained parameters still the same?"""
+    if c.is_baseline:
+        return
+    if c.parameters.refresh():
+        c.lay_rows_anew()
+    c.parameters.look_at_memory(after_cycle=False)
+    follow_change(c)
+
+
+def follow_change(c: Components) -> bool:
+    """If other parameters are trained than at the cycle's start, it ends here and nothing jumps over the change.
+
+    The steps so far stand, if they are finite, and with them a jump in doubt: their losses, higher or lower than
+    before, speak of another model. Returns whether there was a change.
+    """
+    if not c.parameters.change:
+        return False
+    c.event("parameters_changed", f"{c.parameters.change}; the cycle starts anew")
+    c.follow_parameters()
+    forks.drop(c, "its branches would train other parameters")
+    if c.history.num_pending:
+        _end_cycle(c, [], is_followed=False)
+    c.correct.close(recovery.NO_LOSSES, rolled_back=False)  # a jump without a step since
+    c.state.proposal = c.state.stats = None
+    c.outer.begin_cycle()
+    c.outer.take_snapshot()
+    c.controller.forced_full()
+    return True
 
 
 def _verdict_falls_against_jump(c: Components) -> bool:
@@ -46,19 +82,19 @@ def _verdict_falls_against_jump(c: Components) -> bool:
     return True
 
 
-def _end_cycle(c: Components, batches: list[Any]) -> None:
-    steps, grams = read_with(c, c.outer.trajectory.measure())
+def _end_cycle(c: Components, batches: list[Any], *, is_followed: bool) -> None:
+    steps, grams = read_with(c, c.outer.trajectory.measure() if is_followed else ())
     c.ledger.lap("trajectory")
     if not steps.is_finite:
         recovery.undo_cycle(c, "loss or gradient was not finite in the cycle")
         return
     trend = c.trend.copy()
     path = trend.observe(steps.loss)
-    alarms = _alarms(c, steps, path)
+    alarms = _alarms(c, steps, path) if is_followed else []
     if recovery.act_on(c, alarms):
         return
     c.ledger.lap("control")
-    if any(alarm.level is Level.WARNING for alarm in alarms):
+    if not is_followed or any(alarm.level is Level.WARNING for alarm in alarms):
         c.outer.begin_cycle()  # what a doubtful cycle moved is not followed
         stand(c, steps, trend, path)
         c.controller.forced_full()

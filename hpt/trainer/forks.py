@@ -46,12 +46,18 @@ def begin(c: Components, proposal: Proposal, stats: CycleStats, batches: list[An
     c.ledger.lap("fork")
 
 
+def drop(c: Components, reason: str) -> None:
+    """Give up the fork, if one is open; the branch under way is an ordinary run."""
+    if c.state.fork is not None:
+        c.event("fork_dropped", f"{reason}; the run goes on without the fork")
+        c.ledger.counters.jumps_rejected += 1
+        c.state.fork = None
+
+
 def observe(c: Components, fork: Fork, batches: list[Any]) -> None:
     """Show the fork one full step of the first branch, and settle it when that was its last."""
     if not fork.add(batches) or not all(is_plain(batch) for batch in batches):
-        c.event("fork_dropped", "the branch's batches cannot be kept; the run goes on without the fork")
-        c.ledger.counters.jumps_rejected += 1
-        c.state.fork = None
+        drop(c, "the branch's batches cannot be kept")
         c.outer.begin_cycle()
         c.controller.forced_full()
     elif fork.complete:

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import UpdateConfig
 from hpt.errors import HptError, ModelError
+from hpt.jump.parameters import ParameterSet
 from hpt.jump.snapshot import BufferGuard
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.numerics.tensors import norms_of
@@ -61,12 +62,12 @@ class FullStep:
         precision: autocast and loss scaling.
         config: accumulation and clipping.
         ledger: counts and laps.
+        parameters: looked at again before every update.
+        on_change: called when they are others than at the update before.
         guarded: check losses and gradients, and measure norms.
         reads_at_once: losses and norms are read at every update, so that a bad one can be refused.
 
     Attributes:
-        groups: trained parameters of each optimizer group, as they were at construction.
-        clipped: all that a hand-written loop would clip, in its order (it matters to the last bit of the norm).
         lr_factor: on every group's learning rate, for this update only.
         stepping: an optimizer update has begun and not ended.
     """
@@ -81,6 +82,8 @@ class FullStep:
         config: UpdateConfig,
         ledger: Ledger,
         *,
+        parameters: ParameterSet,
+        on_change: Callable[[], None],
         guarded: bool,
         reads_at_once: bool,
     ) -> None:
@@ -94,14 +97,14 @@ class FullStep:
         self._clip_norm = config.clip_norm
         self._num_parts = config.accumulation_steps
         self._ledger = ledger
+        self._parameters = parameters
+        self._on_change = on_change
         self._guarded = guarded
         self._reads_at_once = reads_at_once
         self._buffers = BufferGuard(model)
         self._pending: list[Any] = []
         self._losses: list[torch.Tensor] = []
         self._rng: dict[str, torch.Tensor] = {}
-        self.groups = _trained_groups(optimizer)
-        self.clipped = _clipped(model, self.groups)
 
     @property
     def lr(self) -> float:
@@ -127,6 +130,8 @@ class FullStep:
         self._backward(batch)
         if len(self._pending) < self._num_parts:
             return FullOutcome(_mean_of(self._losses), None, updated=False)
+        if self._parameters.refresh():
+            self._on_change()
         outcome = self._guarded_update() if self._guarded else self._plain_update()
         self.forget()
         return outcome
@@ -183,7 +188,7 @@ class FullStep:
         norm = None
         self.precision.unscale(self.optimizer)
         if self._clip_norm is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self.clipped, self._clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(self._parameters.clipped, self._clip_norm)
         read_loss = _mean_of(self._losses)
         updated = self._step_optimizer()
         return FullOutcome(read_loss, None if norm is None else DeferredNumber(norm.item), updated=updated)
@@ -216,16 +221,17 @@ class FullStep:
 
         A parameter that received no gradient has norm 0 in the row.
         """
-        clipped = [p for p in self.clipped if p.grad is not None]
+        every = self._parameters.clipped
+        clipped = [p for p in every if p.grad is not None]
         if not clipped:
             raise ModelError("no parameter received a gradient; check that loss_fn uses the model it is given")
         norms = _side_by_side(norms_of([_dense(p) for p in clipped]))
         total = torch.linalg.vector_norm(norms)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(clipped, self._clip_norm, total)
-        if len(clipped) < len(self.clipped):
-            places = [place for place, p in enumerate(self.clipped) if p.grad is not None]
-            norms = norms.new_zeros(len(self.clipped)).index_copy_(0, torch.tensor(places, device=norms.device), norms)
+        if len(clipped) < len(every):
+            places = [place for place, p in enumerate(every) if p.grad is not None]
+            norms = norms.new_zeros(len(every)).index_copy_(0, torch.tensor(places, device=norms.device), norms)
         losses = self._losses[0].reshape(1) if self._num_parts == 1 else torch.stack(self._losses)
         return torch.cat([losses.to(norms.device), norms, total.reshape(1)])
 
@@ -264,8 +270,9 @@ class FullStep:
             group["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
-        """Gradients of an update in progress, and what the micro-batches so far gave."""
-        grads = [p.grad for group in self.groups for p in group] if self._pending else []
+        """Gradients of an update in progress or that no update clears, and what the micro-batches so far gave."""
+        cleared = {id(p) for group in self.optimizer.param_groups for p in group["params"]} if not self._pending else ()
+        grads = [None if id(p) in cleared else p.grad for p in self._parameters.every]
         return {
             "losses": list(self._losses),
             "pending": len(self._pending),
@@ -275,23 +282,12 @@ class FullStep:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`; batches already consumed are not kept, only their gradients."""
-        parameters = [p for group in self.groups for p in group]
+        parameters = self._parameters.every
         self._losses = [loss.to(parameters[0].device) for loss in state["losses"]]
         self._pending = [None] * int(state["pending"])
         self.lr_factor = float(state["lr_factor"])
-        for parameter, grad in zip(parameters, state["grads"] or [None] * len(parameters), strict=True):
+        for parameter, grad in zip(parameters, state["grads"], strict=True):
             parameter.grad = None if grad is None else grad.to(parameter.device, parameter.dtype)
-
-
-def _trained_groups(optimizer: torch.optim.Optimizer) -> list[list[torch.nn.Parameter]]:
-    return [[p for p in group["params"] if p.requires_grad] for group in optimizer.param_groups]
-
-
-def _clipped(model: torch.nn.Module, groups: list[list[torch.nn.Parameter]]) -> list[torch.nn.Parameter]:
-    """The model's parameters, then those that only the optimizer knows."""
-    owned = [p for group in groups for p in group]
-    unique = {id(p): p for p in (*model.parameters(), *owned) if p.requires_grad}
-    return list(unique.values())
 
 
 def _side_by_side(scalars: list[torch.Tensor]) -> torch.Tensor:

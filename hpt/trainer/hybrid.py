@@ -121,8 +121,15 @@ class HybridTrainer:
             TrainingDiverged: recovery failed; the message names the last checkpoint.
             OutOfMemory: memory ran out and retrying did not help.
         """
-        c, phase = self._c, self.phase
+        with self._c.own_call():
+            return self._step(batch)
+
+    def _step(self, batch: Any) -> StepResult:
+        c = self._c
         c.ledger.begin()
+        if self.phase is Phase.PREDICT:
+            cycle.look_at_parameters(c)
+        phase = self.phase
         c.precision.enter(phase)
         lr, backwards = c.full.lr, c.ledger.counters.backwards
         expected = self._expected_loss(phase)
@@ -215,8 +222,10 @@ class HybridTrainer:
         Raises:
             DiskError: no space, or the folder cannot be written; an older file at `path` stays as it was.
         """
-        self._send()
-        checkpoint.save(self._c, Path(path))
+        with self._c.own_call():
+            cycle.look_at_parameters(self._c)
+            self._send()
+            checkpoint.save(self._c, Path(path))
 
     def load(self, path: str | Path) -> None:
         """Continue from a file written by `save`, in a trainer built the same way.
@@ -224,7 +233,8 @@ class HybridTrainer:
         Raises:
             CheckpointError: the file is damaged, of a newer schema, or of another predictor or model.
         """
-        checkpoint.load(self._c, Path(path))
+        with self._c.own_call():
+            checkpoint.load(self._c, Path(path))
         self._unsent = []
         self._forecasts = []
         self._stretch = _Stretch(self.phase, self.num_calls + 1)
@@ -246,6 +256,7 @@ class HybridTrainer:
     def _save_when_due(self, phase: Phase) -> None:
         """The automatic checkpoint comes after the records: a kill leaves no checkpoint ahead of the log."""
         if checkpoint.is_due(self._c):
+            cycle.look_at_parameters(self._c)
             self._send()
             checkpoint.save_due(self._c, phase)
 

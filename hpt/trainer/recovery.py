@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from hpt.control.divergence import Level, StepAlarm
@@ -14,6 +15,7 @@ from hpt.trainer.full_step import FullOutcome, SchedulerError
 from hpt.trainer.pending import losses_since_jump, read
 
 MIN_HORIZON_FACTOR = 0.125
+NO_LOSSES = np.zeros(0)
 
 
 def run_with_retries(c: Components, batch: Any) -> FullOutcome:
@@ -118,7 +120,7 @@ def _last_checkpoint(c: Components) -> str:
 
 
 def _weights_finite(c: Components) -> bool:
-    return all(bool(torch.isfinite(p).all()) for group in c.full.groups for p in group)
+    return all(bool(torch.isfinite(p).all()) for group in c.parameters.groups for p in group)
 
 
 def roll_back_jump(c: Components, reason: str) -> None:
@@ -133,6 +135,25 @@ def roll_back_jump(c: Components, reason: str) -> None:
     if outcome is not None:
         c.predictor.judge(outcome)
     _restore(c, "jump_rolled_back", reason)
+
+
+def look_whether_jump_survived(c: Components) -> None:
+    """The first full step since a kept jump is made; an optimizer that overwrites jumps gets no more of them."""
+    watched, lost = c.correct.jump, c.outer.overwritten_frac()
+    if watched is None or lost is None:
+        return
+    c.correct.close(NO_LOSSES, rolled_back=True)
+    c.predictor.retire()
+    counters = c.ledger.counters
+    counters.jumps_accepted -= 1
+    counters.jumps_rejected += 1
+    counters.steps_covered_by_jumps -= watched.horizon
+    c.event(
+        "jumps_overwritten",
+        f"{lost:.0%} of a jump was gone after the next update: the optimizer keeps weights of its own and writes them "
+        "over the model's; no more jumps in this run, use an optimizer that updates the weights in place",
+        lost_frac=lost,
+    )
 
 
 def roll_back(c: Components, reason: str) -> None:

@@ -20,13 +20,15 @@ DELTA = WeightDelta(pull_back=0.5, gain=2.0, scale=0.8)
 class Walk:
     """A matrix and a vector that moved for four cycles, and the outer step over them."""
 
-    def __init__(self, max_ratio: float = 10.0, max_rise_frac: float = 0.25) -> None:
+    def __init__(
+        self, max_ratio: float = 10.0, max_rise_frac: float = 0.25, dtype: torch.dtype = torch.float32
+    ) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.model = nn.Linear(6, 9)
+        self.model = nn.Linear(6, 9, dtype=dtype)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
         parameters = list(self.model.parameters())
         for parameter in parameters:
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator, dtype=dtype))
         self.outer = OuterStep(
             Trajectory([parameters], 0.8),
             lambda reuse: Snapshot.take(self.model, self.optimizer, reuse=reuse),
@@ -35,7 +37,7 @@ class Walk:
         )
         for cycle in range(4):
             for parameter in parameters:
-                parameter.data.add_(torch.randn(parameter.shape, generator=generator))
+                parameter.data.add_(torch.randn(parameter.shape, generator=generator, dtype=dtype))
             self.stats: CycleStats = self.outer.trajectory.end_cycle(cycle + 1, 1, None, 1.0)
             if cycle < 3:
                 self.outer.begin_cycle()
@@ -113,10 +115,11 @@ def test_the_trust_region_shortens_the_delta_and_says_so() -> None:
     assert result.delta.gain / result.delta.pull_back == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
 @pytest.mark.parametrize("max_ratio", [10.0, 0.5])
-def test_with_norms_kept_matrices_turn_and_vectors_move_freely(max_ratio: float) -> None:
+def test_with_norms_kept_matrices_turn_and_vectors_move_freely(max_ratio: float, dtype: torch.dtype) -> None:
     """The matrix has the Frobenius norm it had, the bias moved as without; also where the jump was shortened."""
-    walk, free = Walk(max_ratio), Walk(max_ratio)
+    walk, free = Walk(max_ratio, dtype=dtype), Walk(max_ratio, dtype=dtype)
     matrix = walk.model.weight.detach().clone()
     delta = WeightDelta(0.5, 2.0, 0.8, keeps_norm=True)
     result = walk.outer.jump(delta, walk.stats)
@@ -160,3 +163,13 @@ def test_every_change_of_the_weights_by_a_jump_happens_inside_around_move() -> N
     assert torch.equal(seen[0], before)
     assert torch.equal(seen[1], walk.weights())
     assert not torch.equal(seen[0], seen[1])
+
+
+def test_the_length_of_a_complex_jump_counts_both_parts() -> None:
+    """|change| is that of the numbers as pairs, and the trust region bounds it."""
+    walk = Walk(max_ratio=0.3, dtype=torch.complex64)
+    before = walk.weights()
+    result = walk.outer.jump(WeightDelta(0.5, 2.0, 0.8, orthogonal=True), walk.stats)
+    moved = float(torch.view_as_real(walk.weights() - before).norm())
+    assert result.norm == pytest.approx(moved, rel=1e-5)
+    assert result.norm_ratio == pytest.approx(0.3, rel=1e-5)

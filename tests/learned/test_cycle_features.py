@@ -27,7 +27,7 @@ def path_of(groups: tuple[np.ndarray, ...] = GROUPS, scale: float = 0.8) -> Simu
 
 
 def observed(path: SimulatedPath, cycles: int, lr_frac: float = 1.0) -> dict[str, float]:
-    features = CycleFeatures(len(path.groups))
+    features = CycleFeatures()
     for cycle in range(1, cycles + 1):
         features.observe_steps(joined([one_step(loss=float(cycle), lr_frac=lr_frac)] * 5))
         features.observe(path.stats(cycle), 0.25)

@@ -32,7 +32,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "features.md"
 
 
 def encoder_of(run: SyntheticRun) -> FeatureEncoder:
-    return FeatureEncoder(run.num_groups, run.cycle_steps)
+    return FeatureEncoder(run.cycle_steps)
 
 
 def tell(encoder: FeatureEncoder, event: Event) -> np.ndarray:
@@ -176,7 +176,7 @@ def test_features_are_bounded() -> None:
 
 def test_an_unknown_length_of_the_run_changes_nothing() -> None:
     """Progress of NaN is no input of any feature."""
-    encoder, other = FeatureEncoder(1, 5), FeatureEncoder(1, 5)
+    encoder, other = FeatureEncoder(5), FeatureEncoder(5)
     for step in range(1, 30):
         one = one_step(step, loss=2 + 0.1 * (step % 3), grad_norm=1 + 0.1 * (step % 4), cycle_frac=(step % 5) / 5)
         known = replace(one, progress=np.array([step / 30]))

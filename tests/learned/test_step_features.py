@@ -20,9 +20,9 @@ def steps_of(count: int, num_groups: int = 2) -> StepStats:
     return joined(event for event in run.events() if isinstance(event, StepStats))
 
 
-def observed(steps: StepStats, num_groups: int = 2) -> dict[str, float]:
+def observed(steps: StepStats) -> dict[str, float]:
     """The features after the last step."""
-    values = StepFeatures(num_groups).observe(steps).values[-1]
+    values = StepFeatures().observe(steps).values[-1]
     return dict(zip(STEP_NAMES, values.tolist(), strict=True))
 
 
@@ -62,7 +62,7 @@ def test_one_group_shows_how_rough_the_gradient_norm_is() -> None:
     changes = [0.0, abs(math.log(norms[1] / norms[0])), *np.abs(np.log(norms[2:] / norms[:-2])).tolist()]
     weights = [(15 / 16) ** age for age in range(59, -1, -1)]
     average = sum(weight * change for weight, change in zip(weights, changes, strict=True)) / sum(weights)
-    assert observed(steps, 1)["group_fast"] == pytest.approx(changes[-1] - average, rel=1e-9)
+    assert observed(steps)["group_fast"] == pytest.approx(changes[-1] - average, rel=1e-9)
 
 
 def test_a_third_group_is_compared_with_the_second() -> None:
@@ -71,7 +71,7 @@ def test_a_third_group_is_compared_with_the_second() -> None:
     ratios = np.log(steps.group_grad_norms[:, 2] / steps.group_grad_norms[:, 1]).tolist()
     weights = [(15 / 16) ** age for age in range(59, -1, -1)]
     average = sum(weight * ratio for weight, ratio in zip(weights, ratios, strict=True)) / sum(weights)
-    assert observed(steps, 3)["group_other"] == pytest.approx(average, rel=1e-9)
+    assert observed(steps)["group_other"] == pytest.approx(average, rel=1e-9)
 
 
 def test_dead_inputs_give_finite_features() -> None:
@@ -85,7 +85,7 @@ def test_dead_inputs_give_finite_features() -> None:
 @given(losses=st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=150), cut=st.integers(1, 149))
 def test_ranks_and_extremes_are_those_of_all_steps(losses: list[float], cut: int) -> None:
     """Mid-rank in the last 64, height above the lowest loss and steps since it; few values, so that ties occur."""
-    features, blocks = StepFeatures(1), [losses[:cut], losses[cut:]]
+    features, blocks = StepFeatures(), [losses[:cut], losses[cut:]]
     told = [features.observe(joined(one_step(loss=loss) for loss in block)) for block in blocks if block]
     values = dict(zip(STEP_NAMES, np.concatenate([one.values for one in told]).T, strict=True))
     for place, loss in enumerate(losses):

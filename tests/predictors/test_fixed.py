@@ -16,7 +16,7 @@ TREND = LossTrend(8)
 
 
 def build(name: str) -> Predictor:
-    return build_predictor(HybridConfig(predictor=name, seed=3), num_groups=1)
+    return build_predictor(HybridConfig(predictor=name, seed=3))
 
 
 def play(predictor: Predictor, path: SimulatedPath, cycles: range, max_horizon: int = 75) -> list[Proposal | None]:
@@ -79,7 +79,7 @@ def test_no_horizon_exceeds_the_largest(name: str, max_horizon: int) -> None:
 def test_a_window_can_be_set_for_every_predictor(name: str) -> None:
     """The settings' window replaces each one's own."""
     config = HybridConfig(predictor=name, predict=PredictConfig(window_start_frac=0.2, window_end_frac=0.3))
-    assert build_predictor(config, num_groups=1).window == (0.2, 0.3)
+    assert build_predictor(config).window == (0.2, 0.3)
 
 
 def test_the_plain_loop_never_proposes_and_forecasts_nothing() -> None:

@@ -23,7 +23,7 @@ def test_the_registry_and_the_settings_agree() -> None:
 @pytest.mark.parametrize("name", registry.PREDICTORS)
 def test_every_name_builds_a_complete_predictor(name: str) -> None:
     """It bears the name asked for and has every method of the protocol with the protocol's arguments."""
-    built = build_predictor(HybridConfig(predictor=name), num_groups=2)
+    built = build_predictor(HybridConfig(predictor=name))
 
     assert built.name == name
     assert {"observe", "propose", "state_dict"} <= set(PROTOCOL_METHODS)
@@ -41,7 +41,7 @@ def test_only_the_chosen_module_is_imported() -> None:
 import sys
 from hpt.config import HybridConfig
 from hpt.predictors.registry import build_predictor
-build_predictor(HybridConfig(predictor=sys.argv[1]), num_groups=1)
+build_predictor(HybridConfig(predictor=sys.argv[1]))
 print(*(name.removeprefix("hpt.predictors.") for name in sorted(sys.modules) if name.startswith("hpt.predictors.")))
 print("torch" in sys.modules)
 """

@@ -21,7 +21,7 @@ def make(seed: int = 0) -> LearnedSelector:
         learner = DynamicsLearner(num_arms=num_arms, max_horizon=max_horizon, seed=seed, update_interval_steps=(K, K))
         return {"rssm": learner, "ridge": RidgeForecast(num_arms, max_horizon)}
 
-    return LearnedSelector("rssm", HybridConfig(predictor="rssm", total_steps=2000, full_steps=K), 1, models)
+    return LearnedSelector("rssm", HybridConfig(predictor="rssm", total_steps=2000, full_steps=K), models)
 
 
 def lead_over_constant(selector: LearnedSelector) -> float:
@@ -34,7 +34,7 @@ def lead_over_constant(selector: LearnedSelector) -> float:
 def test_it_is_the_learner_with_ridge_beside_it(dims: str) -> None:
     """Built by name in both sizes, with the mandatory fallback."""
     config = HybridConfig(predictor="rssm", total_steps=2000, learner=LearnerConfig(dims=dims))
-    selector = build_predictor(config, num_groups=2)
+    selector = build_predictor(config)
     assert isinstance(selector, LearnedSelector)
     assert [type(model) for model in selector.models.values()] == [DynamicsLearner, RidgeForecast]
     assert selector.window == (0.1, 0.9)

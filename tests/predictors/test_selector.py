@@ -26,13 +26,13 @@ def make(name: str = "ridge", *, enabled: bool = True) -> LearnedSelector:
     """Cycles here are shorter than those the shipped interval between updates is for, so the RSSM has its own."""
     config = HybridConfig(predictor=name, total_steps=2000, full_steps=K, learner=LearnerConfig(enabled=enabled))
     if name != "rssm":
-        return build(name, config, 1)
+        return build(name, config)
 
     def models(num_arms: int, max_horizon: int) -> dict[str, ForecastModel]:
         learner = DynamicsLearner(num_arms=num_arms, max_horizon=max_horizon, seed=0, update_interval_steps=(K, K))
         return {name: learner, "ridge": RidgeForecast(num_arms, max_horizon)}
 
-    return LearnedSelector(name, config, 1, models)
+    return LearnedSelector(name, config, models)
 
 
 OFF = HybridConfig(predictor="rssm", total_steps=2000, full_steps=K, learner=LearnerConfig(enabled=False))
@@ -168,7 +168,7 @@ def test_on_pure_noise_the_constant_leads_and_speaks(seed: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_learner_that_is_switched_off_is_the_constant(name: str) -> None:
     """Without learning every model scores exactly as the constant does, so it can never lead."""
-    selector = make(name, enabled=False) if name != "rssm" else build(name, OFF, 1)
+    selector = make(name, enabled=False) if name != "rssm" else build(name, OFF)
     for step, _ in shown(selector).drive(wave_losses(500, 4), K):
         selector.judge(outcome_of(step, BASE, good=True, value=0.01))
     scores = nll_means(selector)
@@ -333,7 +333,7 @@ def test_a_rollback_voids_pending_forecasts() -> None:
 def test_beyond_its_horizon_the_forecast_is_the_trend() -> None:
     """What was never scored is not claimed, even by a leading model."""
     config = HybridConfig(predictor="ridge", total_steps=2000, full_steps=60, max_predict_steps=10)
-    selector = build("ridge", config, 1)
+    selector = build("ridge", config)
     run = Shown(selector, 60)
     for _ in run.drive(wave_losses(1500, 3, period=20.0), 60):
         pass

@@ -101,5 +101,5 @@ def test_the_learned_predictors_use_it_only_when_switched_on() -> None:
     """`learner.bandit` puts the bandit's state into the predictor's; off by default."""
     for wanted in (False, True):
         config = HybridConfig.from_dict({"predictor": "ridge", "learner": {"bandit": True} if wanted else {}})
-        predictor = build_predictor(config, num_groups=1)
+        predictor = build_predictor(config)
         assert (predictor.state_dict()["bandit"] is not None) is wanted

@@ -32,7 +32,7 @@ class SlowEncoder:
         self.since, self.anchor, self.settling = math.inf, 0.0, 0.0
         self.size = self.effect = self.gain = self.verdicts = 0.0
         self.has_jumped = False
-        self.cycles = CycleFeatures(num_groups)
+        self.cycles = CycleFeatures()
         self.raw, self.means, self.variances = ([0.0] * 64 for _ in range(3))
         self.means[37], self.variances[37] = 6.0, 4.0  # log_step
         self.moves = {"step": 0, "jump": 0, "cycle": 0}

@@ -1,0 +1,109 @@
+"""What others changed between two calls of the trainer: an undo leaves it as it is.
+
+The caller may step a schedule at an epoch's end or set a rate by hand, and a second trainer may train another part of
+the same model, whose buffers then move. Settings of parameter groups and buffers are compared from the end of one call
+to the start of the next; a snapshot asks which of them others changed since it was taken. Parameters of other
+optimizers are in no snapshot.
+"""
+
+from collections.abc import Callable, Generator, MutableMapping
+from contextlib import contextmanager
+from itertools import chain
+from operator import is_
+from typing import Any
+
+import torch
+
+_Slots = MutableMapping[str, Any]
+_Place = tuple[int, str]
+
+
+class OthersChanges:
+    """Keeps account of buffers and settings of parameter groups that change between two calls.
+
+    Args:
+        model: its buffers are compared.
+        optimizer: the settings of its groups are compared.
+
+    Attributes:
+        num_calls: calls begun so far.
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        registries = (one._buffers for one in model.modules())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._registries: list[_Slots] = [registry for registry in registries if registry]
+        self._changed: dict[_Place, int] = {}  # the call before which it changed last
+        self.num_calls = 0
+        self._look()
+
+    @contextmanager
+    def own_call(self) -> Generator[None]:
+        """What changes inside is changed by the trainer, what changed since the last time by others."""
+        self._note()
+        try:
+            yield
+        finally:
+            self._look()
+
+    def _look(self) -> None:
+        self._seen = [dict(slots) for slots in self._slots()]
+        self._versions = _versions(self._seen)
+
+    def _note(self) -> None:
+        self.num_calls += 1
+        present = [dict(slots) for slots in self._slots()]
+        if _are_same(present, self._seen) and _versions(present) == self._versions:
+            return
+        versions = iter(self._versions)
+        for index, (now, seen) in enumerate(zip(present, self._seen, strict=False)):
+            changed = now.keys() - seen.keys()
+            for name, value in seen.items():
+                version = next(versions) if isinstance(value, torch.Tensor) else 0
+                if name != "params" and name in now and _differs(now[name], value, version):
+                    changed.add(name)
+            if changed and index < len(self._registries):
+                changed = set(now)  # batch norm counts its batches in the open, and writes its averages unnoticed
+            self._changed |= dict.fromkeys(((index, name) for name in changed), self.num_calls)
+
+    def keeper(self, since_call: int) -> Callable[[], None]:
+        """Puts what others changed after that call back to what it is now."""
+        slots = self._slots()
+        places = [place for place, call in self._changed.items() if call > since_call and place[0] < len(slots)]
+        present = [(slots[index], name, slots[index][name]) for index, name in places if name in slots[index]]
+        values = [value.clone() if isinstance(value, torch.Tensor) else None for _, _, value in present]
+
+        def put_back() -> None:
+            for (where, name, value), copy in zip(present, values, strict=True):
+                where[name] = value
+                if copy is not None:
+                    value.copy_(copy)
+
+        return torch.no_grad()(put_back)
+
+    def _slots(self) -> list[_Slots]:
+        return [*self._registries, *self._optimizer.param_groups]
+
+
+def _versions(held: list[dict[str, Any]]) -> list[int]:
+    """How often each tensor was written to in place."""
+    return [_version(one) for slots in held for one in slots.values() if isinstance(one, torch.Tensor)]
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _are_same(held: list[dict[str, Any]], others: list[dict[str, Any]]) -> bool:
+    """The very same objects, in as many places."""
+    if list(map(len, held)) != list(map(len, others)):
+        return False
+    pairs = (chain.from_iterable(slots.values() for slots in one) for one in (held, others))
+    return all(map(is_, *pairs))
+
+
+def _differs(now: Any, seen: Any, version: int) -> bool:
+    """Another value than was seen at a version."""
+    if isinstance(now, torch.Tensor):
+        return now is not seen or _version(now) != version
+    return now is not seen and bool(now != seen)

@@ -1,0 +1,180 @@
+"""The trained parameters, in one place: derived from model and optimizer, and again as soon as these say otherwise.
+
+Parameters may be frozen, unfrozen, added, removed or replaced on the way. Clipping and norms, the trajectory, snapshots
+and checkpoints all read the set kept here. What is compared before every update are identities, in C; memory is
+compared once a cycle and before a jump.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+from operator import attrgetter, is_, methodcaller
+from typing import Any
+
+import torch
+
+from hpt.memory.manager import CopyCounter
+
+_values = methodcaller("values")
+_switch = attrgetter("requires_grad")
+_NUM_NAMES = 3  # in a message
+
+Groups = list[list[torch.nn.Parameter]]
+
+
+class ParameterSet:
+    """Which parameters are trained at present.
+
+    Args:
+        model: its parameters are clipped together, and names are its.
+        optimizer: what it holds and requires a gradient is trained.
+
+    Attributes:
+        every: parameters of the model, then those that only the optimizer knows.
+        groups: trained parameters of each parameter group.
+        clipped: all that a hand-written loop would clip, in its order (it matters to the last bit of the norm).
+        change: what became different in `groups` since `settle`, "" if nothing did.
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        self.change = ""
+        self._settled: dict[str, list[int]] = {}
+        self._followed: list[torch.nn.Parameter] = []
+        self._moves_always = False
+        self._derive()
+
+    def _derive(self) -> None:
+        modules = self._model.modules()
+        # Through these dictionaries a parameter or module put in later is seen.
+        self._registries = [one for m in modules for one in (m._parameters, m._modules)]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._held, self._sizes = self._present()
+        self.groups = trained_groups(self._optimizer)
+        given = chain.from_iterable(group["params"] for group in self._optimizer.param_groups)
+        self.every = list({id(one): one for one in (*self._model.parameters(), *given)}.values())
+        self._switches = list(map(_switch, self.every))
+        self.clipped = [one for one in self.every if one.requires_grad or one.grad is not None]
+
+    def _present(self) -> tuple[list[Any], list[int]]:
+        """Every module, and every parameter of model and optimizer; how many the optimizer's groups hold."""
+        given = [group["params"] for group in self._optimizer.param_groups]
+        return [*chain.from_iterable(map(_values, self._registries)), *chain.from_iterable(given)], list(
+            map(len, given)
+        )
+
+    def refresh(self) -> bool:
+        """Derive the set again if model or optimizer hold others by now; whether they do."""
+        held, sizes = self._present()
+        is_same = len(held) == len(self._held) and all(map(is_, held, self._held)) and sizes == self._sizes
+        if is_same and list(map(_switch, self.every)) == self._switches:
+            return False
+        self._derive()
+        trained = [one for group in self.groups for one in group]
+        is_same = len(trained) == len(self._followed) and all(map(is_, trained, self._followed))
+        # A parameter that the model no longer holds has lost its name, too.
+        self.change = _difference(self._settled, self.described()) or ("" if is_same else "parameters were replaced")
+        return True
+
+    def look_at_memory(self, *, after_cycle: bool) -> None:
+        """Note a change if trained parameters lie in other memory than at the last look (`p.data = ...`).
+
+        In a loop that gives them new memory in every cycle that is how it updates, and no change.
+        """
+        moved = self._copies.check() > 0
+        layouts = list(map(_layout, self._followed))
+        if layouts != self._layouts or (moved and not self._moves_always):
+            self.change = self.change or "weights were replaced"
+        if after_cycle:
+            self._moves_always = moved
+
+    def settle(self) -> None:
+        """Whoever follows the set has taken note of it as it is now."""
+        self.change = ""
+        self._settled = self.described()
+        self._followed = [one for group in self.groups for one in group]
+        self._layouts = list(map(_layout, self._followed))
+        self._copies = CopyCounter(self._followed)
+
+    def distinct(self) -> Groups:
+        """The trained parameters by group, each memory once: of several over the same numbers the largest."""
+        together: dict[int, list[torch.nn.Parameter]] = {}
+        for one in sorted(chain.from_iterable(self.groups), key=torch.numel, reverse=True):
+            if one.layout == torch.strided:
+                together.setdefault(one.untyped_storage().data_ptr(), []).append(one)
+        repeated = set(chain.from_iterable(_repeated(each) for each in together.values() if len(each) > 1))
+        return [[one for one in group if id(one) not in repeated] for group in self.groups]
+
+    @property
+    def beyond_model(self) -> list[torch.nn.Parameter]:
+        """Parameters that the optimizer holds and the model does not: a loss with weights of its own."""
+        held = {id(one) for one in self._model.parameters()}
+        return [one for one in self.every if id(one) not in held]
+
+    @property
+    def tables(self) -> list[torch.Tensor]:
+        """Parameters that are tables of rows."""
+        return [one.weight for one in self._model.modules() if isinstance(one, torch.nn.Embedding)]
+
+    def described(self) -> dict[str, list[int]]:
+        """Names of the trained parameters in the order of the groups, with their shapes."""
+        names = {id(one): name for name, one in self._model.named_parameters()}
+        return {
+            names.get(id(one), f"parameter {place} of group {index}"): list(one.shape)
+            for index, group in enumerate(self.groups)
+            for place, one in enumerate(group)
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Names and shapes; the weights are the model's."""
+        return {"trained": self.described(), "moves_always": self._moves_always}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Check that the trained parameters are those of the saved run.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if list(state["trained"].items()) != list(self.described().items()):
+            difference = _difference(state["trained"], self.described()) or "another order"
+            raise ValueError(f"other parameters are trained than in the saved run, {difference}")
+        self._moves_always = bool(state["moves_always"])
+        self.settle()
+
+
+def trained_groups(optimizer: torch.optim.Optimizer) -> Groups:
+    """Parameters of each parameter group that require a gradient."""
+    return [[one for one in group["params"] if one.requires_grad] for group in optimizer.param_groups]
+
+
+def _layout(parameter: torch.Tensor) -> tuple[object, ...]:
+    return parameter.shape, parameter.dtype, parameter.device
+
+
+def _difference(before: Mapping[str, list[int]], now: Mapping[str, list[int]]) -> str:
+    """What is trained now that was not, what no longer is, and what has another shape; "" if that is nothing."""
+    told = {
+        "trained": [name for name in now if name not in before],
+        "no longer trained": [name for name in before if name not in now],
+        "of another shape": [name for name in now if name in before and before[name] != now[name]],
+    }
+    return "; ".join(f"{what}: {_listed(names)}" for what, names in told.items() if names)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NUM_NAMES
+    return ", ".join(names[:_NUM_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _repeated(parameters: list[torch.nn.Parameter]) -> list[int]:
+    """Of parameters in one storage, largest first, the identities of those whose numbers were there before."""
+    found: list[int] = []
+    unit = min(one.element_size() for one in parameters)
+    marks = torch.zeros(parameters[0].untyped_storage().nbytes() // unit, dtype=torch.bool)
+    for one in parameters:
+        width = one.element_size() // unit
+        sizes = [1 if stride == 0 else size for size, stride in zip(one.shape, one.stride(), strict=True)]
+        strides = [stride * width for stride in one.stride()]
+        marked = marks.as_strided((*sizes, width), (*strides, 1), one.storage_offset() * width)
+        if marked.any():
+            found.append(id(one))
+        marked.fill_(True)
+    return found
