@@ -4,26 +4,31 @@ A snapshot is stored only while a jump may still be undone; otherwise the loaded
 goes no further back.
 """
 
+import copy
 import random
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hpt.errors import CheckpointError, DiskError
+from hpt.errors import CheckpointError
 from hpt.jump.delta import WeightDelta
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
+from hpt.numerics.containers import found_in, mapped
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.predictors.protocol import Proposal
 from hpt.records import Phase
+from hpt.trainer import forks
 from hpt.trainer.checkpoint_file import read_checkpoint, write_checkpoint
+from hpt.trainer.codec import Unknown, can_hold, check
 from hpt.trainer.components import Components
 from hpt.trainer.fork import Fork, ForkPlan
 from hpt.trainer.pending import read
+from hpt.trainer.training_state import load_training, misfits, training_state
 
 _SCALARS = (
     "num_calls",
@@ -32,7 +37,6 @@ _SCALARS = (
     "skips_in_row",
     "rollbacks",
     "retry_left",
-    "update_batches",
 )
 MAX_TIME_FRAC = 0.05
 """Share of the wall time above which checkpoints are called slow."""
@@ -43,7 +47,7 @@ def save(c: Components, path: Path) -> None:
 
     Raises:
         DiskError: no space, or the folder cannot be written.
-        CheckpointError: a part of the state (a kept batch, say) cannot be stored.
+        CheckpointError: a part of the state cannot be stored; a kept batch that cannot is left out.
     """
     write_checkpoint(path, state_of(c))
 
@@ -52,9 +56,23 @@ def load(c: Components, path: Path) -> None:
     """Continue from `path`.
 
     Raises:
-        CheckpointError: damaged, of a newer schema, or of another predictor or model.
+        CheckpointError: damaged, of another schema, or of another predictor or model; nothing has changed then.
     """
     restore(c, read_checkpoint(path), str(path))
+
+
+def check_storable(c: Components) -> None:
+    """A run that is to write checkpoints can: its training state is of types that a file holds.
+
+    Raises:
+        CheckpointError: names what is not.
+    """
+    if c.folder is None:
+        return
+    try:
+        check(training_state(c))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; or leave checkpoint.dir empty") from error
 
 
 def is_due(c: Components) -> bool:
@@ -77,7 +95,8 @@ def save_now(c: Components) -> str | None:
     assert c.folder is not None, "no checkpoint folder is set"
     try:
         report = c.folder.save(state_of(c), c.state.num_calls)
-    except (DiskError, CheckpointError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 (a user's state_dict may raise anything)
+        c.ledger.counters.checkpoints_failed += 1
         c.event("checkpoint_failed", f"{error}; training goes on, the last one is {c.state.last_checkpoint}")
         return None
     finally:
@@ -91,9 +110,8 @@ def _report_time(c: Components) -> None:
     """Once per run: say so when checkpoints take more than their share of the time."""
     spent_s, limit = c.ledger.part_s["checkpoint"], MAX_TIME_FRAC
     total_s = sum(c.ledger.part_s.values())
-    if not c.state.slow_checkpoints and c.state.num_calls > 100 and spent_s > limit * total_s:
-        c.state.slow_checkpoints = True
-        c.event(
+    if c.state.num_calls > 100 and spent_s > limit * total_s:
+        c.event_once(
             "checkpoints_slow",
             f"checkpoints took {spent_s / total_s:.0%} of the time; raise checkpoint.save_interval",
             time_frac=spent_s / total_s,
@@ -102,16 +120,17 @@ def _report_time(c: Components) -> None:
 
 def state_of(c: Components) -> dict[str, Any]:
     """Everything needed to continue: training state, random streams, every collaborator, what is in flight."""
-    state = c.state
-    snapshot = None
+    state, snapshot, recent = c.state, None, []
     if not c.is_baseline:
         read(c)
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
+        recent = _storable(c)
     return {
         "config": c.config.to_dict(),
         "predictor": c.config.predictor,
         "cycle_steps": c.config.cycle_steps,
-        "training": _training(c),
+        "device": c.device.type,
+        "training": training_state(c),
         "rng": _rng_state(),
         "components": {name: part.state_dict() for name, part in c.stateful()},
         "state": {name: getattr(state, name) for name in _SCALARS},
@@ -119,14 +138,16 @@ def state_of(c: Components) -> dict[str, Any]:
         "stats": None if state.stats is None else asdict(state.stats),
         "snapshot": None if snapshot is None else _training_at(c, snapshot),
         "fork": None if state.fork is None else _fork_state(c, state.fork),
+        "probe_batches": [_stored(one) for one in recent],
+        "update_batches": _stored(state.update_batches) if can_hold(state.update_batches) else None,
     }
 
 
 def restore(c: Components, state: Mapping[str, Any], where: str) -> None:
-    """Inverse of `state_of`.
+    """Inverse of `state_of`: all of it, or nothing.
 
     Raises:
-        CheckpointError: the state is of another predictor, cycle or model.
+        CheckpointError: the state is of another predictor, cycle, model or optimizer; nothing has changed then.
     """
     for name, mine in (("predictor", c.config.predictor), ("cycle_steps", c.config.cycle_steps)):
         if state.get(name) != mine:
@@ -134,51 +155,110 @@ def restore(c: Components, state: Mapping[str, Any], where: str) -> None:
                 f"{where} was made with {name} {state.get(name)!r}, this trainer has {mine!r}; "
                 "build the trainer with the settings of the run"
             )
+    refused = misfits(c, state["training"])
+    if refused:
+        raise _refusal(where, "; ".join(refused))
+    put_back = _as_now(c)
     try:
-        _restore_components(c, state)
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{where} does not fit this model or optimizer ({reason}); use the run's own") from error
+        _restore(c, state)
+    except BaseException as error:
+        put_back()
+        if not isinstance(error, Exception):
+            raise
+        raise _refusal(where, f"{type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def _restore_components(c: Components, state: Mapping[str, Any]) -> None:
+def _refusal(where: str, reason: str) -> CheckpointError:
+    return CheckpointError(f"{where} does not fit this model or optimizer: {reason}; use the run's own")
+
+
+def _as_now(c: Components) -> Callable[[], None]:
+    """Takes the trainer back to where it is now, also from half-way through a restore."""
+    if not c.is_baseline:
+        read(c)
+    recent = None if c.is_baseline else c.probe.state_dict()
+    training, rng = mapped(torch.clone, training_state(c)), _rng_state()
+    parts = {name: copy.deepcopy(part.state_dict()) for name, part in c.stateful()}
+    state, snapshot = copy.copy(c.state), None if c.is_baseline else c.outer.snapshot
+
+    def put_back() -> None:
+        load_training(c, training)
+        for name, part in c.stateful():
+            part.load_state_dict(parts[name])
+        for field in fields(state):
+            setattr(c.state, field.name, getattr(state, field.name))
+        if recent is not None:
+            c.outer.snapshot = snapshot
+            c.probe.load_state_dict(recent)
+        _set_rng_state(rng)
+
+    return put_back
+
+
+def _restore(c: Components, state: Mapping[str, Any]) -> None:
     for name in _SCALARS:
         setattr(c.state, name, state["state"][name])
     c.state.fork = None
     if state["fork"] is not None:
-        _load_training(c, state["fork"]["jumped"])
+        load_training(c, state["fork"]["jumped"])
         c.state.fork = _fork_from(c, state["fork"])
     snapshot = None
     if state["snapshot"] is not None:
-        _load_training(c, state["snapshot"])
+        load_training(c, state["snapshot"])
         snapshot = c.present()
-    _load_training(c, state["training"])
+    load_training(c, state["training"])
     for name, part in c.stateful():
         part.load_state_dict(state["components"][name])
-    if not c.is_baseline:
-        c.readings.clear()
-        c.outer.snapshot = snapshot
-        if snapshot is None:
-            c.outer.take_snapshot()
     c.state.proposal = None if state["proposal"] is None else _proposal_from(state["proposal"])
     c.state.stats = None if state["stats"] is None else CycleStats(**state["stats"])
+    if not c.is_baseline:
+        c.outer.snapshot = snapshot
+    _load_batches(c, state)
+    if not c.is_baseline and snapshot is None:
+        c.outer.take_snapshot()
     _set_rng_state(state["rng"])
 
 
-def _training(c: Components) -> dict[str, Any]:
-    """Model, what the optimizer holds beyond it, optimizer, scheduler, loss scale; tensors by reference."""
-    return {
-        "model": dict(c.model.state_dict()),
-        "beyond_model": [one.detach() for one in c.parameters.beyond_model],
-        "optimizer": c.optimizer.state_dict(),
-        "scheduler": None if c.scheduler is None else _plain_state(c.scheduler.state_dict()),
-        "precision": c.precision.state_dict(),
-    }
+def _load_batches(c: Components, state: Mapping[str, Any]) -> None:
+    """Batches, where they can be had; without them a fork is given up, and the first probes see fewer."""
+    update = _from_stored(c, state, state["update_batches"])
+    c.state.update_batches = update[0] if update else []
+    if c.is_baseline:
+        return
+    c.probe.load_state_dict(
+        {"recent": [one for stored in state["probe_batches"] for one in _from_stored(c, state, stored)]}
+    )
+    if c.state.fork is None:
+        return
+    batches = _from_stored(c, state, state["fork"]["batches"])
+    if batches and update:
+        c.state.fork.batches = batches[0]
+    else:
+        forks.drop(c, "its batches could not be read again; import the modules of their classes before loading")
 
 
-def _plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A scheduler's state without what only its own construction can give (functions, the optimizer)."""
-    return {key: value for key, value in state.items() if not callable(value) and key != "optimizer"}
+def _storable(c: Components) -> list[Any]:
+    """The probe's batches that a file can hold."""
+    recent = c.probe.state_dict()["recent"]
+    kept = [one for one in recent if can_hold(one)]
+    if len(kept) < len(recent):
+        c.event_once(
+            "batches_not_stored", "checkpoints leave the probe's batches out, being of a type that no file holds"
+        )
+    return kept
+
+
+def _stored(batch: Any) -> dict[str, Any]:
+    return {"batch": batch, "devices": [str(one.device) for one in found_in(batch, torch.Tensor)]}
+
+
+def _from_stored(c: Components, state: Mapping[str, Any], stored: Mapping[str, Any] | None) -> list[Any]:
+    """The batch, its tensors where they were; none if it was not stored or its class is not imported."""
+    if stored is None or any(found_in(stored["batch"], Unknown)):
+        return []
+    devices = iter(stored["devices"])
+    moves = state["device"] != c.device.type  # to another kind of machine everything goes along
+    return [mapped(lambda one: one.to(c.device if moves else next(devices)), stored["batch"])]
 
 
 def _training_at(c: Components, snapshot: Snapshot) -> dict[str, Any]:
@@ -186,36 +266,16 @@ def _training_at(c: Components, snapshot: Snapshot) -> dict[str, Any]:
     now = c.present()
     snapshot.restore()
     try:
-        return _cloned(_training(c))
+        return mapped(lambda one: one.detach().clone(), training_state(c))
     finally:
         now.restore()
-
-
-def _cloned(state: Any) -> Any:
-    if isinstance(state, torch.Tensor):
-        return state.detach().clone()
-    if isinstance(state, Mapping):
-        return {key: _cloned(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(_cloned(value) for value in state)
-    return state
-
-
-def _load_training(c: Components, state: Mapping[str, Any]) -> None:
-    c.model.load_state_dict(state["model"])
-    for mine, saved in zip(c.parameters.beyond_model, state["beyond_model"], strict=True):
-        mine.data.copy_(saved)
-    c.optimizer.load_state_dict(state["optimizer"])
-    if c.scheduler is not None and state["scheduler"] is not None:
-        c.scheduler.load_state_dict({**c.scheduler.state_dict(), **state["scheduler"]})
-    c.precision.load_state_dict(state["precision"])
 
 
 def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
     return {
         "plan": asdict(fork.plan),
         "rng": fork.rng,
-        "batches": fork.batches,
+        "batches": _stored(fork.batches),
         "num_steps": fork.num_steps,
         "jumped": _training_at(c, fork.jumped),
     }
@@ -224,19 +284,8 @@ def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
 def _fork_from(c: Components, state: Mapping[str, Any]) -> Fork:
     """The fork whose jumped state is in the model right now."""
     fork = Fork(ForkPlan(**state["plan"]), c.config.fork.steps, c.present(), state["rng"])
-    fork.batches = _moved(list(state["batches"]), c.device)
     fork.num_steps = int(state["num_steps"])
     return fork
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: _moved(value, device) for key, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(_moved(value, device) for value in batch)
-    return batch
 
 
 def _proposal_from(state: Mapping[str, Any]) -> Proposal:

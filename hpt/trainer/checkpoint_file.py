@@ -3,7 +3,7 @@
 A checkpoint is a single safetensors file: tensors as tensors, everything else as JSON in its metadata, and a
 sha256 over both. It is written to a temporary place in the same folder, synced to the disk and renamed, so
 that a name either holds the whole new state or the whole old one. A file that is cut short, altered, foreign
-or newer than this program is refused.
+or of another schema than this program's is refused.
 """
 
 import errno
@@ -27,7 +27,7 @@ from hpt.errors import CheckpointError, DiskError
 from hpt.jsonfiles import sync
 from hpt.trainer.codec import decode, encode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _HEADER_LIMIT_BYTES = 100_000_000  # safetensors reads no longer header
 _SLACK_BYTES = 1024 * 1024  # header fields and the folder's own growth, on top of tensors and text
 _PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")
@@ -58,7 +58,7 @@ def read_checkpoint(path: str | Path) -> Any:
     """The state that was written to `path`, with its tensors on the CPU.
 
     Raises:
-        CheckpointError: the file is missing, cut short, altered, foreign or of a newer schema.
+        CheckpointError: the file is missing, cut short, altered, foreign or of another schema.
     """
     path = Path(path)
     try:
@@ -147,8 +147,9 @@ def _checked_metadata(path: Path, metadata: Mapping[str, str] | None) -> Mapping
     schema = metadata["hpt_schema"]
     if not schema.isdecimal():
         raise CheckpointError(f"{path} was altered: its schema is {schema!r}; use another")
-    if int(schema) > SCHEMA_VERSION:
-        raise CheckpointError(f"{path} has schema {schema}, this hpt reads up to {SCHEMA_VERSION}; update hpt")
+    if int(schema) != SCHEMA_VERSION:
+        other = "a newer" if int(schema) > SCHEMA_VERSION else "an older"
+        raise CheckpointError(f"{path} has schema {schema}, this hpt reads {SCHEMA_VERSION}; load it with {other} hpt")
     return metadata
 
 

@@ -2,22 +2,29 @@
 
 Tensors and arrays go to the flat set; everything else is JSON, in which a value that JSON has no word for is
 an object with the key "$": tuples, dictionaries with whole-number keys, non-finite floats, large integers,
-numpy scalars. Nothing is pickled, so reading a file never runs code from it. Tensors over the same memory
-(tied weights) are stored once and come back as one tensor; all come back on the CPU.
+numpy scalars, and objects that are nothing but their parts (named tuples, data classes, mappings), with the name of
+their type. Nothing is pickled, so reading a file never runs code from it: a type is looked up among those that the
+program has imported, and none of its code is called; if it is not found, the object comes back as `Unknown`.
+Tensors over the same memory (tied weights) are stored once and come back as one tensor; all come back on the CPU, with
+the strides they had, if they had no gaps.
 """
 
 import io
 import json
 import math
 import struct
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, cast
 
 import numpy as np
 import torch
 
 from hpt.errors import CheckpointError
+from hpt.numerics.containers import MAX_DEPTH, Parts, put_together, taken_apart
 
 _MAPPINGS: dict[str, type[dict[Any, Any]]] = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
 _LARGEST_JSON_INT = 2**63  # beyond it other readers of JSON lose digits
@@ -25,6 +32,13 @@ _NATIVE = {  # stored as they are; every other dtype as its bytes, as not every 
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Stands for an object whose type, "module:name", this program has not imported."""
+
+    kind: str
 
 
 def encode(state: object) -> tuple[dict[str, torch.Tensor], str]:
@@ -36,7 +50,10 @@ def encode(state: object) -> tuple[dict[str, torch.Tensor], str]:
         CheckpointError: a value is of a type that cannot be stored; the message has its path in the tree.
     """
     encoder = _Encoder()
-    text = json.dumps(encoder.node(state, ""), allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(encoder.node(state, ""), allow_nan=False, separators=(",", ":"))
+    except RecursionError as error:
+        raise _refusal("", "nested too deeply, or holds itself") from error
     return encoder.tensors, text
 
 
@@ -50,6 +67,27 @@ def decode(tensors: Mapping[str, torch.Tensor], text: str) -> Any:
         return _Decoder(tensors).value(json.loads(text))
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"stored state is not readable ({type(error).__name__}: {error})") from error
+
+
+def check(value: object) -> None:
+    """Look through a tree for what cannot be stored.
+
+    Raises:
+        CheckpointError: as from `encode`.
+    """
+    try:
+        _Checker().node(value, "")
+    except RecursionError as error:
+        raise _refusal("", "nested too deeply, or holds itself") from error
+
+
+def can_hold(value: object) -> bool:
+    """The value can be stored."""
+    try:
+        check(value)
+    except CheckpointError:
+        return False
+    return True
 
 
 class _Encoder:
@@ -70,10 +108,22 @@ class _Encoder:
     def node(self, value: Any, path: str) -> object:
         """JSON for one value of the tree."""
         kind = cast("type[Any]", type(value))
-        writer = self._writers.get(kind, _scalar if issubclass(kind, np.generic) else None)
-        if writer is None:
-            raise _refusal(path, f"a {kind.__module__}.{kind.__qualname__}")
+        writer = self._writers.get(kind, _scalar if issubclass(kind, np.generic) else self._object)
         return writer(value, path)
+
+    def _object(self, value: Any, path: str) -> object:
+        kind = cast("type[Any]", type(value))
+        name = f"{kind.__module__}:{kind.__qualname__}"
+        parts = taken_apart(value) if path.count("/") < MAX_DEPTH else None
+        if parts is None or _type_called(name) is not kind:
+            raise _refusal(path, f"a {kind.__module__}.{kind.__qualname__}")
+        return {
+            "$": "object",
+            "kind": name,
+            "items": self._list(parts.items, path),
+            "entries": self._mapping(OrderedDict(parts.entries), path),
+            "fields": self._mapping(parts.fields, path),
+        }
 
     def _list(self, value: Sequence[Any], path: str) -> object:
         return [self.node(one, f"{path}/{index}") for index, one in enumerate(value)]
@@ -106,7 +156,8 @@ class _Encoder:
         if value.numel() == 0 or memory not in self._key_of:
             self._key_of[memory] = self._store(value.detach(), path)
         shape, dtype = list(value.shape), str(value.dtype).removeprefix("torch.")
-        return {"$": "tensor", "key": self._key_of[memory], "dtype": dtype, "shape": shape}
+        node = {"$": "tensor", "key": self._key_of[memory], "dtype": dtype, "shape": shape}
+        return {**node, "stride": list(value.stride())} if _has_no_gaps(value) else node
 
     def _sparse(self, value: torch.Tensor, path: str) -> object:
         parts = (value._indices(), value._values())  # noqa: SLF001 (the public ones refuse what is not coalesced)
@@ -140,6 +191,13 @@ class _Encoder:
         return key
 
 
+class _Checker(_Encoder):
+    """Looks, and takes nothing."""
+
+    def _store(self, value: torch.Tensor, path: str) -> str:
+        return ""
+
+
 class _Decoder:
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._tensors = tensors
@@ -152,6 +210,7 @@ class _Decoder:
             "tensor": self._tensor,
             "sparse": self._sparse,
             "array": self._array,
+            "object": self._object,
         }
 
     def value(self, node: Any) -> Any:
@@ -174,8 +233,15 @@ class _Decoder:
             stored = self._tensors[key]
             # A view needs aligned memory, which bytes inside a file need not have.
             view = stored if stored.dtype == dtype else stored.clone().view(dtype)
-            self._viewed[key] = view.reshape(node["shape"])
+            self._viewed[key] = _strided(view.reshape(node["shape"]), node.get("stride"))
         return self._viewed[key]
+
+    def _object(self, node: dict[str, Any]) -> Any:
+        items, entries, fields = (self.value(node[name]) for name in ("items", "entries", "fields"))
+        kind = _type_called(node["kind"])
+        if kind is None:
+            return Unknown(node["kind"])
+        return put_together(kind, Parts(items, list(entries.items()), fields))
 
     def _sparse(self, node: dict[str, Any]) -> torch.Tensor:
         indices, values = self._tensor(node["indices"]), self._tensor(node["values"])
@@ -187,6 +253,32 @@ class _Decoder:
     def _array(self, node: dict[str, Any]) -> np.ndarray[Any, Any]:
         stream = io.BytesIO(self._tensors[node["key"]].numpy().data)
         return cast("np.ndarray[Any, Any]", np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def _type_called(name: str) -> type[Any] | None:
+    """The type of this name, "module:name", if its module is imported."""
+    module, _, path = name.partition(":")
+    try:
+        found: Any = reduce(getattr, path.split("."), sys.modules[module])
+    except (KeyError, AttributeError):
+        return None
+    return cast("type[Any]", found) if isinstance(found, type) else None
+
+
+def _has_no_gaps(tensor: torch.Tensor) -> bool:
+    """Its elements fill their memory, each once, in whatever order of the axes."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return tensor.numel() > 0
+
+
+def _strided(tensor: torch.Tensor, stride: Sequence[int] | None) -> torch.Tensor:
+    if stride is None or list(tensor.stride()) == list(stride):
+        return tensor
+    return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)
 
 
 def _number(value: float) -> object:
@@ -208,5 +300,5 @@ def _scalar(value: "np.generic[Any]", path: str) -> object:
 def _refusal(path: str, what: str) -> CheckpointError:
     return CheckpointError(
         f"state at {path.lstrip('/') or 'the top'} is {what}, which a checkpoint cannot hold; "
-        "give numbers, text, lists, tuples, dictionaries with text or whole-number keys, arrays or tensors"
+        "give numbers, text, arrays, tensors, or lists, tuples, dictionaries and data classes of such"
     )

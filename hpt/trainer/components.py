@@ -13,7 +13,6 @@ from hpt.control.correct import CorrectWatch
 from hpt.control.divergence import DivergenceMonitor
 from hpt.control.gate import JumpGate
 from hpt.control.phases import PhaseController
-from hpt.errors import ModelError
 from hpt.history import RunHistory
 from hpt.jump.others import OthersChanges
 from hpt.jump.outer import OuterStep
@@ -36,6 +35,7 @@ from hpt.trainer.full_step import FullStep, LossFunction
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
 from hpt.trainer.readings import StepReadings
+from hpt.trainer.requirements import check_predictable, check_state, check_trainable
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class TrainerState:
         retry_left: full steps left at the lowered learning rate.
         last_checkpoint: path of the newest checkpoint written.
         saved_at: net update of the newest automatic checkpoint.
-        slow_checkpoints: it was recorded that checkpoints take too much time.
+        said: names of the events that are recorded once.
         save_soon: memory is so short that a checkpoint is wanted at the end of this call.
     """
 
@@ -71,7 +71,7 @@ class TrainerState:
     retry_left: int = 0
     last_checkpoint: str | None = None
     saved_at: int = 0
-    slow_checkpoints: bool = False
+    said: set[str] = field(default_factory=set[str])
     save_soon: bool = False
 
 
@@ -83,7 +83,7 @@ class Components:
         reads_at_once: losses and norms are read at every step and not once a cycle.
 
     Raises:
-        ModelError: the optimizer holds no parameter that requires a gradient.
+        ModelError: the model, optimizer or scheduler cannot be trained, or not with jumps, see `requirements`.
     """
 
     def __init__(
@@ -96,6 +96,10 @@ class Components:
         sink: Sink,
         predictor: Predictor | None,
     ) -> None:
+        self.is_baseline = config.predictor == "none" and predictor is None
+        check_trainable(model, optimizer, scheduler)
+        if not self.is_baseline:
+            check_predictable(model, optimizer)
         self.config = config = with_cycle(config, optimizer)
         self.model = model
         self.optimizer = optimizer
@@ -103,8 +107,7 @@ class Components:
         self.sink = sink
         self.state = TrainerState()
         self.ledger = Ledger()
-        self.is_baseline = config.predictor == "none" and predictor is None
-        self.device = _device_of(optimizer)
+        self.device = next(p.device for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
         asked = config.update.observe
         self.reads_at_once = asked == "step" or (asked == "auto" and self.device.type == "cpu")
         self.precision = Precision(config.precision, self.device)
@@ -211,6 +214,7 @@ class Components:
         return nullcontext() if self.is_baseline else self.others.own_call()
 
     def _take(self, reuse: Snapshot | None) -> Snapshot:
+        check_state(self.optimizer)
         snapshot = self.present(reuse)
         self.history.fix()
         self.ledger.lap("snapshot")
@@ -224,6 +228,12 @@ class Components:
         """Record something out of the ordinary."""
         self.sink(EventRecord(self.controller.step, self.state.num_calls, name, message, dict(data)))
 
+    def event_once(self, name: str, message: str, **data: float | str | None) -> None:
+        """The same, the first time only."""
+        if name not in self.state.said:
+            self.state.said.add(name)
+            self.event(name, message, **data)
+
     def _retired(self, message: str) -> None:
         self.event("predictor_failed", message + "; training goes on without prediction")
 
@@ -233,7 +243,7 @@ class Components:
         yield "full", self.full
         if not self.is_baseline:
             # degradation before the trajectory in `outer`, whose storage it decides
-            names = "predictor degradation outer history gate monitor probe correct residuals trend forks"
+            names = "predictor degradation outer history gate monitor correct residuals trend forks"
             for name in names.split():
                 yield name, getattr(self, name)
 
@@ -254,10 +264,3 @@ def _memory_steps(group: Mapping[str, Any]) -> float:
     """Steps over which a parameter group's momentum averages, 1 / (1 - beta); 1 without momentum."""
     beta = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
     return 1.0 / (1.0 - float(beta)) if 0.0 <= beta < 1.0 else 1.0
-
-
-def _device_of(optimizer: torch.optim.Optimizer) -> torch.device:
-    trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-    if not trained:
-        raise ModelError("the optimizer holds no parameter that requires a gradient; unfreeze some or pass others")
-    return trained[0].device

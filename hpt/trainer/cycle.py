@@ -63,7 +63,8 @@ def follow_change(c: Components) -> bool:
         return False
     c.event("parameters_changed", f"{c.parameters.change}; the cycle starts anew")
     c.follow_parameters()
-    forks.drop(c, "its branches would train other parameters")
+    if c.state.fork is not None:
+        forks.drop(c, "its branches would train other parameters")
     if c.history.num_pending:
         _end_cycle(c, [], is_followed=False)
     c.correct.close(recovery.NO_LOSSES, rolled_back=False)  # a jump without a step since

@@ -17,6 +17,7 @@ import torch
 
 from hpt.config import ForkConfig
 from hpt.jump.snapshot import Snapshot
+from hpt.numerics.containers import found_in
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 
 MAX_BATCH_BYTES = 256 * 1024**2  # batches kept for the second branch; more means no fork
@@ -87,7 +88,7 @@ class Fork:
         """Take note of one full step of the first branch; False when its batches no longer fit MAX_BATCH_BYTES."""
         self.batches.extend(batches)
         self.num_steps += 1
-        self._batch_bytes += sum(batch_bytes(batch) for batch in batches)
+        self._batch_bytes += sum(one.nbytes for one in found_in(batches, torch.Tensor))
         return self._batch_bytes <= MAX_BATCH_BYTES
 
     def replay_rng(self) -> dict[str, torch.Tensor]:
@@ -135,23 +136,3 @@ class ForkSchedule:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self._due = [float(one) for one in state["due"]]
-
-
-def batch_bytes(batch: Any) -> int:
-    """Bytes of the tensors in a batch of tensors, sequences and mappings."""
-    if isinstance(batch, torch.Tensor):
-        return batch.nbytes
-    if isinstance(batch, Mapping):
-        return sum(batch_bytes(item) for item in batch.values())
-    if isinstance(batch, (list, tuple)):
-        return sum(batch_bytes(item) for item in batch)
-    return 0
-
-
-def is_plain(batch: Any) -> bool:
-    """A batch that can be kept and stored: tensors, numbers and text in sequences and mappings."""
-    if isinstance(batch, Mapping):
-        return all(isinstance(key, str) and is_plain(item) for key, item in batch.items())
-    if isinstance(batch, (list, tuple)):
-        return all(is_plain(item) for item in batch)
-    return batch is None or isinstance(batch, (torch.Tensor, bool, int, float, str))

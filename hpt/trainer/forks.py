@@ -12,8 +12,9 @@ from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.predictors.protocol import Proposal
 from hpt.records import ForkRecord
+from hpt.trainer.codec import can_hold
 from hpt.trainer.components import Components
-from hpt.trainer.fork import NO_VALUE, Fork, ForkPlan, ForkValue, is_plain, paired_value
+from hpt.trainer.fork import NO_VALUE, Fork, ForkPlan, ForkValue, paired_value
 from hpt.trainer.pending import read, stand
 
 
@@ -46,24 +47,23 @@ def begin(c: Components, proposal: Proposal, stats: CycleStats, batches: list[An
     c.ledger.lap("fork")
 
 
-def drop(c: Components, reason: str) -> None:
-    """Give up the fork, if one is open; the branch under way is an ordinary run."""
-    if c.state.fork is not None:
-        c.event("fork_dropped", f"{reason}; the run goes on without the fork")
-        c.ledger.counters.jumps_rejected += 1
-        c.state.fork = None
-
-
 def observe(c: Components, fork: Fork, batches: list[Any]) -> None:
     """Show the fork one full step of the first branch, and settle it when that was its last."""
-    if not fork.add(batches) or not all(is_plain(batch) for batch in batches):
-        drop(c, "the branch's batches cannot be kept")
-        c.outer.begin_cycle()
-        c.controller.forced_full()
+    if not fork.add(batches) or not can_hold(batches):
+        drop(c, "its batches are too large, or of a type that cannot be kept")
     elif fork.complete:
         _settle(c, fork)
     elif c.controller.cycle_done:
         c.controller.start_cycle()
+
+
+def drop(c: Components, reason: str) -> None:
+    """Give the open fork up; the branch without the jump is an ordinary run."""
+    c.event("fork_dropped", f"the run goes on without the fork: {reason}")
+    c.ledger.counters.jumps_rejected += 1
+    c.state.fork = None
+    c.outer.begin_cycle()
+    c.controller.forced_full()
 
 
 def _settle(c: Components, fork: Fork) -> None:

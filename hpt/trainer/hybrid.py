@@ -44,12 +44,14 @@ class HybridTrainer:
         optimizer: any torch optimizer over its parameters.
         loss_fn: (model, batch) -> scalar tensor.
         config: all settings; None for the defaults.
-        scheduler: stepped by the trainer once per optimizer update, never by the caller.
+        scheduler: stepped by the trainer once per optimizer update, never by the caller; one that steps on a metric
+            (ReduceLROnPlateau) is not given here but stepped by the caller.
         sink: receives every record; None discards them.
         predictor: your own, instead of the one config.predictor names.
 
     Raises:
-        ModelError: nothing to train.
+        ModelError: it cannot be trained so; the message names the remedy.
+        CheckpointError: checkpoint.dir is set and the model's state cannot be stored.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class HybridTrainer:
     ) -> None:
         sink = sink or discard
         self._c = Components(model, optimizer, loss_fn, config or HybridConfig(), scheduler, sink, predictor)
+        checkpoint.check_storable(self._c)
         self._is_silent = sink is discard
         self._unsent: list[tuple[StepResult, int, int, float]] = []  # result, step, call, lr
         self._stretch = _Stretch(self.phase, 1)
@@ -231,7 +234,7 @@ class HybridTrainer:
         """Continue from a file written by `save`, in a trainer built the same way.
 
         Raises:
-            CheckpointError: the file is damaged, of a newer schema, or of another predictor or model.
+            CheckpointError: the file is damaged, of another schema, or does not fit; nothing has changed then.
         """
         with self._c.own_call():
             checkpoint.load(self._c, Path(path))

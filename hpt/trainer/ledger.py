@@ -32,6 +32,7 @@ class Counters:
     jumps_rolled_back: int = 0
     steps_covered_by_jumps: int = 0
     factor_flops: int = 0
+    checkpoints_failed: int = 0
 
     @property
     def full_step_equivalents(self) -> float:

@@ -108,12 +108,13 @@ def test_a_file_cut_short_is_refused(good: bytes, scratch: Path, length: int) ->
 
 
 def test_foreign_missing_and_newer_files_are_refused(good: bytes, tmp_path: Path) -> None:
-    """Another program's file, no file, a folder and a later schema each get a message of their own."""
+    """Another program's file, no file, a folder and another schema each get a message of their own."""
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.ones(2)}, path, {"format": "pt"})
     _assert_refused(path, path.read_bytes(), "no checkpoint of hpt")
-    write_checkpoint(path, STATE, schema_version=2)
-    _assert_refused(path, path.read_bytes(), r"has schema 2, this hpt reads up to 1; update hpt")
+    for schema, remedy in ((1, "an older"), (3, "a newer")):
+        write_checkpoint(path, STATE, schema_version=schema)
+        _assert_refused(path, path.read_bytes(), f"has schema {schema}, this hpt reads 2; load it with {remedy} hpt")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(tmp_path / "missing.safetensors")
     with pytest.raises(CheckpointError, match="cannot be read"):

@@ -1,0 +1,168 @@
+"""What cannot be trained, or not with jumps, is refused before the first step, with what to do instead."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, cast
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from hpt.errors import ModelError
+
+REACH = 3  # from a bound method: its object, a table of that, an optimizer in it
+
+
+def check_trainable(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: object | None) -> None:
+    """What every trainer needs, the plain loop included.
+
+    Raises:
+        ModelError: a weight is not there yet, or the optimizer or scheduler cannot be stepped without an argument.
+    """
+    for name, one in _named_tensors(model, optimizer):
+        if is_lazy(one):
+            raise ModelError(
+                f"{name} is not initialised, the size of a lazy module must be known; "
+                "run one batch through the model first, then build the optimizer and the trainer"
+            )
+        if one.is_meta:
+            raise ModelError(f"{name} is on the meta device, it must hold numbers; load the weights or call to_empty()")
+    if not [p for p in _owned(optimizer) if p.requires_grad]:
+        raise ModelError("the optimizer holds no parameter that requires a gradient; unfreeze some or pass others")
+    if _required_arguments(optimizer) or (hasattr(optimizer, "first_step") and hasattr(optimizer, "second_step")):
+        raise ModelError(
+            f"optimizer {_name(optimizer)} evaluates the loss inside step(closure), hpt evaluates it once before; "
+            "use one whose step() needs no closure (AdamW, SGD, Muon), or this one in a loop of your own"
+        )
+    if scheduler is not None and (needed := _required_arguments(scheduler)):
+        raise ModelError(
+            f"scheduler {_name(scheduler)} needs {', '.join(needed)} to step, hpt steps it without; "
+            f"leave scheduler=None and call scheduler.step({needed[0]}) yourself, between two calls of the trainer"
+        )
+
+
+def check_predictable(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """What a trainer that makes jumps needs besides.
+
+    Raises:
+        ModelError: several processes, weights in pieces, or an optimizer at work where hpt cannot see it.
+    """
+    remedy = "set predictor='none', the plain loop"
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        num_processes = torch.distributed.get_world_size()
+        if num_processes > 1:
+            raise ModelError(
+                f"{num_processes} processes train together, jumps are decided in one and would drift apart; {remedy}, "
+                "or train in one process"
+            )
+    for name, one in _named_tensors(model, optimizer):
+        kind = type(one)
+        if kind.__name__ == "DTensor" or _is_dtensor(one):
+            raise ModelError(f"{name} is a DTensor, a piece of a sharded weight, which jumps cannot move; {remedy}")
+        if one.requires_grad and _is_wrapper(one):
+            raise ModelError(f"{name} is a {_name(one)}, a tensor that hides others, which jumps cannot move; {remedy}")
+    in_backward = [name for name, one in model.named_parameters() if _updates_in_backward(one)]
+    if in_backward:
+        raise ModelError(
+            f"parameter {in_backward[0]} is updated by an optimizer inside the backward pass, "
+            "before hpt has checked its gradient; "
+            f"remove the hooks and pass one optimizer over all parameters, or {remedy}"
+        )
+    if type(optimizer).__module__.partition(".")[0] == "torchao":
+        raise ModelError(_hidden_state(optimizer))
+
+
+def check_state(optimizer: torch.optim.Optimizer) -> None:
+    """What an optimizer has made of its state by now can be copied and put back.
+
+    Raises:
+        ModelError: a tensor in it hides others.
+    """
+    for entry in cast("dict[Any, Any]", optimizer.state).values():
+        if isinstance(entry, dict) and any(map(_is_wrapper, cast("dict[Any, Any]", entry).values())):
+            raise ModelError(_hidden_state(optimizer))
+
+
+def _hidden_state(optimizer: torch.optim.Optimizer) -> str:
+    return (
+        f"optimizer {_name(optimizer)} keeps its state in tensors that hide others (quantized, offloaded, sharded), "
+        "which cannot be put back after a jump; use torch.optim's of that name, or set predictor='none'"
+    )
+
+
+def _named_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from ((f"parameter {name}", one) for name, one in model.named_parameters())
+    yield from ((f"buffer {name}", one) for name, one in model.named_buffers())
+    yield from ((f"parameter {place} of the optimizer", one) for place, one in enumerate(_owned(optimizer)))
+
+
+def _owned(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [one for group in optimizer.param_groups for one in group["params"]]
+
+
+def _name(value: object) -> str:
+    return type(value).__qualname__
+
+
+def _required_arguments(stepped: object) -> list[str]:
+    """Names of the arguments of `step` that have no default, by its class: schedulers wrap the optimizer's own."""
+    try:
+        parameters = list(inspect.signature(cast("Any", type(stepped)).step).parameters.values())[1:]
+    except (AttributeError, TypeError, ValueError):
+        return []
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind not in variadic]
+
+
+def _is_dtensor(tensor: torch.Tensor) -> bool:
+    module = sys.modules.get("torch.distributed.tensor")  # importing it takes a second, and is not ours to do
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def _is_wrapper(value: object) -> bool:
+    """A tensor without memory of its own."""
+    return isinstance(value, torch.Tensor) and hasattr(type(value), "__tensor_flatten__")
+
+
+def _updates_in_backward(parameter: torch.nn.Parameter) -> bool:
+    """A hook that runs as soon as the gradient is there calls `step` and can reach an optimizer."""
+    if getattr(parameter, "_in_backward_optimizers", None):  # torch.distributed.optim's
+        return True
+    hooks: dict[int, Any] = getattr(parameter, "_post_accumulate_grad_hooks", None) or {}
+    return any(
+        "step" in _names_in(hook) and any(isinstance(one, torch.optim.Optimizer) for one in _within_reach(hook))
+        for hook in hooks.values()
+    )
+
+
+def _names_in(hook: Any) -> tuple[str, ...]:
+    """Names that a function's code uses; of an object, its __call__."""
+    function = hook.func if isinstance(hook, functools.partial) else hook
+    function = getattr(function, "__func__", function)
+    code = getattr(function if isinstance(function, FunctionType) else type(function).__call__, "__code__", None)
+    return getattr(code, "co_names", ())
+
+
+def _within_reach(value: Any, depth: int = REACH) -> Iterator[Any]:
+    """The value and what it holds, so many steps far."""
+    yield value
+    if depth and not isinstance(value, (torch.Tensor, torch.nn.Module, type, ModuleType)):
+        for one in _held_by(value):
+            yield from _within_reach(one, depth - 1)
+
+
+def _held_by(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return list(cast("dict[Any, Any]", value).values())
+    if isinstance(value, (list, tuple)):
+        return cast("Iterable[Any]", value)
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, MethodType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, FunctionType):
+        variables = inspect.getclosurevars(value)
+        return [*variables.nonlocals.values(), *variables.globals.values()]
+    return list(getattr(value, "__dict__", {}).values())
