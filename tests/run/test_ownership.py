@@ -107,13 +107,14 @@ def test_a_folder_with_other_files_is_refused_by_name(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("there", [[], [".gitignore", ".lock"], ["run.json", "mine.txt"]])
+@pytest.mark.parametrize("there", [[], [".gitignore", ".lock"], ["mine.txt", "run.json"]])
 def test_an_empty_folder_and_one_of_ours_may_be_used(tmp_path: Path, there: list[str]) -> None:
     """Hidden files are nobody's work; in a folder of ours everybody may keep what they like."""
     for name in there:
         (tmp_path / name).write_text("")
     claim(tmp_path, "run", "run.json")
     claim(tmp_path / "not yet", "run", "run.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == there
 
 
 @pytest.mark.parametrize("text", ["mine", "[]", '{"kind": "comparison"}', '{"benchmarks": []}', b"\xff\xfe"])
