@@ -108,7 +108,8 @@ OTHERS: dict[str, tuple[Callable[[], Problem], str]] = {
 
 def everything(trainer: HybridTrainer) -> Any:
     """The whole state, copied."""
-    return mapped(torch.clone, checkpoint.state_of(trainer._c))
+    with trainer._c.own_call():
+        return mapped(torch.clone, checkpoint.state_of(trainer._c))
 
 
 def _saved(path: Path, problem: Problem, updates: int, **settings: Any) -> Path:
