@@ -23,6 +23,7 @@ import pyperf
 from hpt.bench.discovery import load_source
 from hpt.bench.scenario import Measured, Preset, Scenario
 from hpt.errors import HptError
+from hpt.plugins import FAILURES, one_line, plugin_place
 
 PROGRAM = ("-P", "-m", "hpt.bench.worker")
 FAILED = "scenario failed: "
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Manage or work, as the options say.
 
     Raises:
-        SystemExit: 1 when a worker cannot set its scenario up or its self-check fails.
+        SystemExit: 1 when the scenario's set-up, self-check or measured call fails.
     """
     runner = pyperf.Runner(program_args=PROGRAM, add_cmdline_args=_pass_on)
     runner.argparser.add_argument("--source", required=True, metavar="MODULE:NAME")
@@ -48,20 +49,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runner.argparser.add_argument("--torch-threads", required=True, type=int, metavar="N")
     options = runner.parse_args(arguments)
     try:
-        scenario = _find(options.source, options.scenario)
-        measured = _prepare(scenario, options) if options.worker else _nothing()
-        metadata = _metadata(scenario, measured) if options.worker else {}
-    except Exception as error:
-        text = str(error) if isinstance(error, HptError) else f"{type(error).__name__}: {error}"
-        print(FAILED + " ".join(text.split()), file=sys.stderr, flush=True)
+        _carry_out(runner, options)
+    except FAILURES as error:
+        if isinstance(error, HptError) or plugin_place(error) is not None:
+            print(f"\n{FAILED}{one_line(error)}", file=sys.stderr, flush=True)
+            sys.exit(1)
         raise
+    if options.worker:
+        _leave_at_once()
+
+
+def _carry_out(runner: pyperf.Runner, options: argparse.Namespace) -> None:
+    scenario = _find(options.source, options.scenario)
+    measured = _prepare(scenario, options) if options.worker else _nothing()
+    metadata = _metadata(scenario, measured) if options.worker else {}
     more: dict[str, Any] = {"inner_loops": scenario.inner_loops, "metadata": metadata}
     if measured.time_loops is not None:
         runner.bench_time_func(scenario.full_name, measured.time_loops, **more)
     else:
         runner.bench_func(scenario.full_name, measured.call, **more)
-    if options.worker:
-        _leave_at_once()
 
 
 def _leave_at_once() -> None:

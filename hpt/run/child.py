@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from hpt.errors import HptError, OutOfMemory
+from hpt.plugins import FAILURES, one_line
 
 Document = dict[str, Any]
 
@@ -29,9 +30,9 @@ def serve(pipe: Connection, target: str, arguments: Mapping[str, Any], words_fil
     try:
         for document in _function(target)(arguments):
             pipe.send(("document", document))
-    except Exception as error:  # noqa: BLE001 (the parent decides what becomes of it)
+    except FAILURES as error:  # the parent decides what becomes of it
         traceback.print_exc()
-        code, message = _described(error)
+        code, message = _ended_by(error)
     pipe.send(("end", code, message))
     pipe.close()
 
@@ -59,17 +60,16 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _described(error: Exception) -> tuple[int, str]:
+def _ended_by(error: BaseException) -> tuple[int, str]:
     """Exit code and one line."""
-    text = " ".join(str(error).split())
     if isinstance(error, HptError):
-        return error.exit_code, text
+        return error.exit_code, one_line(error)
     if _is_out_of_memory(error):
-        return OutOfMemory.exit_code, f"out of memory: {text}"
-    return HptError.exit_code, f"{type(error).__name__}: {text}"
+        return OutOfMemory.exit_code, f"out of memory: {' '.join(str(error).split())}"
+    return HptError.exit_code, one_line(error)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     if "torch" not in sys.modules:
         return isinstance(error, MemoryError)
     from hpt.memory.manager import is_out_of_memory  # noqa: PLC0415 (imports torch)
