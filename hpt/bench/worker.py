@@ -15,6 +15,7 @@ import gc
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _carry_out(runner, options)
     except FAILURES as error:
         if isinstance(error, HptError) or plugin_place(error) is not None:
+            traceback.print_exc()
             print(f"\n{FAILED}{one_line(error)}", file=sys.stderr, flush=True)
             sys.exit(1)
         raise

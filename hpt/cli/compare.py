@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from hpt.cli.compare_display import show_cells, show_results
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.compare.arms import ARMS
 from hpt.compare.comparison import ComparisonRun
@@ -21,7 +21,6 @@ from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, Nothi
 from hpt.run.folder import locked
 from hpt.run.settings import DTYPES
 
-PLAIN_WIDTH = 160
 EPILOG = f"""\b
 Arms: {", ".join(ARMS)};
 or the groups quick, standard, calibration, all.
@@ -85,14 +84,8 @@ def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json:
     if as_json:
         click.echo(json.dumps(summary, allow_nan=False))
     else:
-        show_results(summary, folder.path, _console())
+        show_results(summary, folder.path, result_console())
     return _exit_code(work.failed, summary, folder.path, interrupted=interrupted)
-
-
-def _console() -> Console:
-    """Standard output; where it is no terminal, wide enough for whole rows."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 def _request(flags: dict[str, Any]) -> ComparisonRequest:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hpt.cli.streams import take_streams
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, OutOfMemory, PrerequisiteError, UsageError
 from hpt.plugins import FAILURES, failures_named, one_line, plugin_place
 
@@ -102,6 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _refuse_empty(arguments)
         outcome = cli.main(list(arguments), prog_name="hpt", standalone_mode=False, obj=settings)
+        sys.stdout.flush()
     except click.Abort:
         click.echo("hpt: interrupted", err=True)
         return EXIT_INTERRUPTED
@@ -146,4 +148,7 @@ def _told(error: BaseException) -> str:
 
 def main() -> None:
     """Entry point of the `hpt` script."""
-    sys.exit(run(sys.argv[1:]))
+    take_streams()
+    code = run(sys.argv[1:])
+    sys.stdout = sys.stderr  # what a plug-in prints as it is taken apart is no result
+    sys.exit(code)

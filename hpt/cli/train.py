@@ -8,13 +8,13 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.cli.train_display import Tally, show_progress, show_summary
 from hpt.config import PREDICTORS
@@ -71,14 +71,17 @@ def train(*, out: str | None, resume: str | None, as_json: bool, **flags: Any) -
     on from the last checkpoint.
     """
     settings = TrainSettings.of_flags(flags)
+    results = sys.stdout
 
     def tell(record: RunRecord, folder: RunFolder) -> None:
-        if as_json:
-            click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
-        else:
-            show_summary(record, str(folder.path), Console())
+        with redirect_stdout(results):
+            if as_json:
+                click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
+            else:
+                show_summary(record, str(folder.path), result_console())
 
-    record, folder = _begun(settings, out, tell) if resume is None else _resumed(settings, out, resume, tell)
+    with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
+        record, folder = _begun(settings, out, tell) if resume is None else _resumed(settings, out, resume, tell)
     if record.status == INTERRUPTED:
         click.echo(f"interrupted; to go on: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
         return EXIT_INTERRUPTED

@@ -2,14 +2,14 @@
 
 import json
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
-from rich.console import Console
 
-from hpt.cli.console import result_console
+from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
 from hpt.jsonfiles import write_json
@@ -85,7 +85,7 @@ def validate_vram(**flags: Any) -> int:
     folder = Path(flags["out"] or f"runs/validate-vram-{_file_name(flags['model'])}")
     if flags["budget_gb"] is not None and not flags["only_estimate"]:
         raise UsageError("--budget-gb asks an estimate what fits; give --estimate with it")
-    console = Console(stderr=True)
+    console = message_console()
     if flags["only_estimate"]:
         return _estimate(flags, folder, console)
     request = _request(flags)
@@ -98,7 +98,7 @@ def validate_vram(**flags: Any) -> int:
         click.echo(json.dumps(jsonable(document), allow_nan=False))
     else:
         show(document, result_console())
-    console.print(f"results: {folder}", highlight=False, markup=False)
+    console.print(f"results: {folder}", soft_wrap=True)
     return _exit_code(document, strict=flags["strict"])
 
 
@@ -167,7 +167,7 @@ def _has_sizes(model: str) -> bool:
     return model in SIZES
 
 
-def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
+def _estimate(flags: dict[str, Any], folder: Path, console: Any) -> int:
     """Only the estimate of a CUDA device, and what fits a budget."""
     from hpt.cli.validate_display import show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
@@ -177,18 +177,13 @@ def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
     refuse_foreign(file, "estimate")
     claim(folder, "validation", *MARKS)
     check_writable(folder)
-    console.print(f"estimating {job.model} on a CUDA device; nothing is measured", highlight=False, markup=False)
+    console.print(f"estimating {job.model} on a CUDA device; nothing is measured", soft_wrap=True)
     budget, wanted = flags["budget_gb"], flags["batch_size"] or WANTED_BATCH
-    document = jsonable(
-        {
-            "schema_version": 1,
-            "kind": "estimate",
-            "estimate": estimate_job(job),
-            "plans": None if budget is None else plan_job(job, budget * GIB, wanted),
-        }
-    )
+    with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
+        estimate = estimate_job(job)
+        plans = None if budget is None else plan_job(job, budget * GIB, wanted)
+    document = jsonable({"schema_version": 1, "kind": "estimate", "estimate": estimate, "plans": plans})
     write_json(file, document)
-    estimate, plans = cast("dict[str, Any]", document["estimate"]), cast("dict[str, Any] | None", document["plans"])
     if flags["as_json"]:
         click.echo(json.dumps(document, allow_nan=False))
     else:
