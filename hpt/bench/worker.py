@@ -13,6 +13,7 @@ took longer in one run than in another, the machine was slower then, and a diffe
 import argparse
 import gc
 import os
+import signal
 import sys
 import time
 import traceback
@@ -25,6 +26,7 @@ from hpt.bench.discovery import load_source
 from hpt.bench.scenario import Measured, Preset, Scenario
 from hpt.errors import HptError
 from hpt.plugins import FAILURES, one_line, plugin_place
+from hpt.run.parent import end_with_parent
 
 PROGRAM = ("-P", "-m", "hpt.bench.worker")
 FAILED = "scenario failed: "
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runner.argparser.add_argument("--preset", required=True, choices=[one.value for one in Preset])
     runner.argparser.add_argument("--torch-threads", required=True, type=int, metavar="N")
     options = runner.parse_args(arguments)
+    if not options.worker:
+        _end_with_command_line()
     try:
         _carry_out(runner, options)
     except FAILURES as error:
@@ -59,6 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
     if options.worker:
         _leave_at_once()
+
+
+def _end_with_command_line() -> None:
+    """The manager's stdin is a pipe from the command line; when that is gone, manager and workers go as a group."""
+    pipe = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    end_with_parent(pipe, lambda: os.killpg(0, signal.SIGKILL))
 
 
 def _carry_out(runner: pyperf.Runner, options: argparse.Namespace) -> None:

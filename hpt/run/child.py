@@ -9,14 +9,14 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
 from hpt.errors import HptError, OutOfMemory
 from hpt.plugins import FAILURES, one_line
+from hpt.run.parent import end_with_parent
 
 Document = dict[str, Any]
 
@@ -25,7 +25,9 @@ def serve(pipe: Connection, target: str, arguments: Mapping[str, Any], words_fil
     """Send ("document", ...) for everything that `target(arguments)` yields, then ("end", exit code, message)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _print_to(words_file)
-    _end_with_parent()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a job runs in a process that multiprocessing started"
+    end_with_parent(parent.sentinel, lambda: os._exit(1))
     code, message = 0, ""
     try:
         for document in _function(target)(arguments):
@@ -47,17 +49,6 @@ def _print_to(words_file: str) -> None:
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a job runs in a process that multiprocessing started"
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _ended_by(error: BaseException) -> tuple[int, str]:
