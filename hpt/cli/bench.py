@@ -25,6 +25,7 @@ from hpt.cli.bench_compare import compare_command, conclude, parse_percent, show
 from hpt.cli.bench_display import BenchProgress, show_outcome
 from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import THREADS, Real
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
 from hpt.machine import utc_now
 from hpt.run.folder import locked
@@ -103,16 +104,14 @@ def list_scenarios(*, as_json: bool) -> int:
     show_default=True,
     help="Sizes of the learned model: as shipped, or of the original's benchmarks.",
 )
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of torch and BLAS."
-)
+@click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads of torch and BLAS.")
 @click.option("--affinity", metavar="CPUS", help="Processors for the workers, as in 1 or 0,2-3. [default: any]")
 @click.option("--out", metavar="FOLDER", help="Where results go; what is there is kept. [default: runs/bench-<time>]")
 @click.option(
     "--timeout",
     "timeout_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Real(1.0, 1e9),
     default=1800.0,
     show_default=True,
     help="After this a scenario is given up.",

@@ -52,7 +52,7 @@ def parse_percent(option: str, text: str | None) -> float | None:
     show_default=True,
     help="Differences up to this are none.",
 )
-@click.option("--strict", is_flag=True, help="Exit 4 if a scenario is inconclusive.")
+@click.option("--strict", is_flag=True, help="Exit 4 if a scenario is inconclusive, or gone from NEW.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @debug_option
 def compare_command(*, old: str, new: str, gate: str | None, min_effect: str, strict: bool, as_json: bool) -> int:
@@ -81,6 +81,7 @@ def conclude(comparison: BenchComparison, *, strict: bool = False) -> int:
         click.echo(f"hpt: slower than before by more than {comparison.gate_frac:.3g}, a share: {names}", err=True)
         return EXIT_FINDING
     undecided = [row.name for row in comparison.rows if row.verdict == SpeedVerdict.INCONCLUSIVE]
+    undecided += [f"{name} (only in old)" for name in comparison.only_old]
     if strict and undecided:
         click.echo(f"hpt: inconclusive: {', '.join(undecided)}", err=True)
         return InconclusiveError.exit_code

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import COUNT, THREADS, Real
 from hpt.cli.tables import table
 from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, UsageError
@@ -38,25 +39,25 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--workload", default=DEFAULT_WORKLOAD, show_default=True, metavar="NAME", help="What to profile.")
 @click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=", ".join(PREDICTORS))
-@click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Planned length; sets K.")
+@click.option("--steps", type=COUNT, default=3000, show_default=True, help="Planned length; sets K.")
 @click.option(
     "--cycles",
     "--blocks",
     "cycles",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 10**6),
     help=f"Cycles to time, each a paired block. [default: {CYCLES}; {BLOCKS} with --overhead]",
 )
 @click.option("--overhead", is_flag=True, help="Measure the trainer's own time in a full step instead: no jumps.")
 @click.option(
     "--transfers", is_flag=True, help="With --overhead: count reads of the device in a step and a cycle, too."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--data", metavar="PATH", help="Your text, for the text workloads.")
-@click.option("--steps-ratio", type=click.FloatRange(min=0.0, min_open=True), help="What a jump is worth, if known.")
+@click.option("--steps-ratio", type=Real(0.0, 1e6, min_open=True), help="What a jump is worth, if known.")
 @click.option("--summary", metavar="FILE", help="Take that ratio, and the measured speed-up, from hpt compare.")
 @click.option("--arm", default="hybrid", show_default=True, help="Whose ratio in that summary.")
-@click.option("--tokens-per-step", type=click.IntRange(min=1), help="Of the projected models. [default: as profiled]")
+@click.option("--tokens-per-step", type=COUNT, help="Of the projected models. [default: as profiled]")
 @click.option(
     "--out",
     metavar="PATH",

@@ -36,7 +36,7 @@ def table(
 
     Args:
         title: stands above; None for none.
-        head: names of the columns; the first is the rows' name, on the left like every text, numbers on the right.
+        head: names of the columns; the first is the rows' name, on the left like every word, numbers on the right.
         rows: cells, which may be empty; a verdict is coloured.
         width: columns of the screen.
         keep: names of the columns that are never dropped; the first never is. Empty: all.
@@ -77,7 +77,7 @@ def _grid(columns: Sequence[Sequence[str]], are_text: Sequence[bool], width: int
     share = 1.0 if left >= sum(lacking) else left / sum(lacking)
     grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=True)
     for place, column in enumerate(columns):
-        is_left = place == 0 or are_text[place] or column[0] == "verdict"
+        is_left = place == 0 or are_text[place] or not any(map(str.isdigit, "".join(column[1:])))
         wide = least[place] + int(lacking[place] * share)
         grid.add_column(column[0], width=wide, overflow="fold", justify="left" if is_left else "right")
     for row in zip(*(column[1:] for column in columns), strict=True):

@@ -16,6 +16,7 @@ import click
 
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import COUNT, SEED, THREADS
 from hpt.cli.train_display import Tally, show_progress, show_summary
 from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
@@ -42,15 +43,13 @@ Examples:
     "--workload", metavar="NAME", help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]"
 )
 @click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {', '.join(PREDICTORS)}. [default: rssm]")
-@click.option("--steps", type=click.IntRange(min=1), help="Net optimizer updates. [default: the workload's own]")
-@click.option(
-    "--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, batches and the trainer. [default: 0]"
-)
+@click.option("--steps", type=COUNT, help="Net optimizer updates. [default: the workload's own]")
+@click.option("--seed", type=SEED, help="Of weights, batches and the trainer. [default: 0]")
 @click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags beat it.")
 @click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
 @click.option("--out", metavar="FOLDER", help="Where the run is kept. [default: runs/<workload>-<predictor>-s<seed>]")
 @click.option(
     "--resume",

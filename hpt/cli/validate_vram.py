@@ -11,12 +11,13 @@ import click
 
 from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import COUNT, SEED, THREADS, Real
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
 from hpt.jsonfiles import write_json
 from hpt.records import jsonable
 from hpt.run.ownership import check_writable, claim, refuse_foreign
 from hpt.run.preflight import check_workloads
-from hpt.validate.plan import ARMS, DTYPES, MARKS, ValidationJob, ValidationRequest
+from hpt.validate.plan import ARMS, DTYPES, LEAST_STEPS, MARKS, PLAIN, ValidationJob, ValidationRequest
 
 EXIT_FINDING = 3
 GIB = 1024**3
@@ -40,15 +41,13 @@ Examples:
     metavar="NAME",
     help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt2-nano, or package.module:factory.",
 )
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Net optimizer updates of each arm."
-)
+@click.option("--steps", type=COUNT, default=50, show_default=True, help="Net optimizer updates of each arm.")
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Windows in a batch. [default: 1; with --estimate, windows an update is to see: 8]",
 )
-@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens in a window. [default: 64 on a CPU, else 1024]")
+@click.option("--seq-len", type=COUNT, help="Tokens in a window. [default: 64 on a CPU, else 1024]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option(
     "--dtype",
@@ -66,11 +65,9 @@ Examples:
     help="Drills on gpt2-nano, on the model itself, or none.",
 )
 @click.option("--estimate", "only_estimate", is_flag=True, help="Train nothing: estimate a GPU's memory only.")
-@click.option(
-    "--budget-gb", type=click.FloatRange(min=0.1), help="With --estimate: what fits a GPU of so many GiB, and how."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--budget-gb", type=Real(0.1, 1e6), help="With --estimate: what fits a GPU of so many GiB, and how.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights and batches.")
+@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
 @click.option("--strict", is_flag=True, help="Exit with 4 when a check is inconclusive.")
 @click.option("--out", metavar="FOLDER", help="Where results are kept. [default: runs/validate-vram-<model>]")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
@@ -111,6 +108,11 @@ def _request(flags: dict[str, Any]) -> ValidationRequest:
     unknown = [name for name in arms if name not in ARMS]
     if unknown or not arms:
         raise UsageError(f"--arms is {flags['arms']!r}; choose from {', '.join(ARMS)}")
+    if flags["steps"] < LEAST_STEPS and set(arms) != {PLAIN}:
+        raise UsageError(
+            f"--steps is {flags['steps']}, but the forced cycle with its jumps needs {LEAST_STEPS}; "
+            f"raise it, or run --arms {PLAIN} alone"
+        )
     device = _device(flags["device"])
     length = CPU_SEQ_LEN if device == "cpu" else CONTEXT
     job = _job(flags, device=device, seq_len=length)

@@ -36,6 +36,7 @@ DTYPES = ("fp32", "bf16", "bf16-weights")
 GIB = 1024**3
 WARMUP_STEPS, FULL_STEPS, CORRECT_STEPS = 5, 8, 3
 MIN_KEPT_JUMPS = 3
+LEAST_STEPS = 49  # of the forced cycle, until it has made them: four jumps of which one is undone, with its steps
 ROLLED_BACK_JUMP = 2  # the second kept jump is the one that is undone
 CLEANUP_INTERVAL = 10
 # On the host malloc maps every block from 1 MiB up by itself and uses one arena. Freed tensors then leave the resident
