@@ -74,13 +74,13 @@ def test_every_failure_names_file_and_line(here: Path, name: str, capfd: pytest.
 @pytest.mark.usefixtures("here")
 def test_errors_of_ours_pass_and_are_blamed_on_no_plugin() -> None:
     load_plugin("odd_plugin:leaves")
-    with pytest.raises(DataError, match="^none here$"), failures_named("x"):
+    with pytest.raises(DataError, match=r"^none here$"), failures_named("x"):
         raise DataError("none here")
-    try:
+    with pytest.raises(FAILURES) as caught:
         int("x")
-    except FAILURES as error:
-        assert plugin_place(error) is None
-        assert described(error) == one_line(error) == "ValueError: invalid literal for int() with base 10: 'x'"
+    assert plugin_place(caught.value) is None
+    assert described(caught.value) == one_line(caught.value)
+    assert described(caught.value) == "ValueError: invalid literal for int() with base 10: 'x'"
 
 
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "sys.exit('done')", "raise SystemExit", "raise ValueError('[x]')"])

@@ -16,7 +16,7 @@ HEAD = ("scenario", "median +- std", "ratio", "95 % interval", "old", "p", "rema
 KEPT = ("median +- std", "ratio", "verdict")
 ROWS = (
     ("rssm_prediction/horizon_10", "66.1 +- 0.67 us", "1.000", "0.976 .. 1.025", "66.1 us", "0.5", "", "same"),
-    ("state_history/record_step_full_history", "1.02 +- 0.1 s", "12.345", "-", "78.4 us", "1", "a few words of it", "no"),
+    ("state_history/record_step_full_history", "1.02 +- 0.1 s", "12.345", "-", "78.4 us", "1", "a few words", "no"),
     ("x[red]y[/]/[z]", "3 +- 1 ns", "0.5", "-", "-", "-", "see [1, 2] and [/nothing]", "regressed, past the gate"),
 )  # fmt: skip
 
@@ -42,7 +42,10 @@ def test_what_must_stay_stays_whole_on_a_line(width: int) -> None:
 
 def test_columns_are_dropped_from_the_right_and_only_where_there_is_no_room() -> None:
     shown = {width: lines_of(HEAD, ROWS, width, KEPT)[1] for width in (80, 110, 400)}
-    kept = {width: [name for name in HEAD if re.search(rf"(^|  ){re.escape(name)}(  |$)", line)] for width, line in shown.items()}  # fmt: skip
+    kept = {
+        width: [name for name in HEAD if re.search(rf"(^|  ){re.escape(name)}(  |$)", line)]
+        for width, line in shown.items()
+    }
     assert kept[400] == list(HEAD)
     assert kept[80] == ["scenario", "median +- std", "ratio", "verdict"]
     assert set(kept[80]) < set(kept[110])
