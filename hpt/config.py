@@ -21,6 +21,8 @@ MIN_CYCLE_STEPS = 10
 MAX_CYCLE_STEPS = 200
 # Measured on the same run with K = 15: first jump after 75 steps 1.672, 150 1.622, 225 1.610. The early path bends.
 MIN_WARMUP_STEPS = 200
+# Cycle and horizon when they are told: the loss is forecast step by step, so memory and time grow with them.
+MAX_TOLD_STEPS = 10**6
 
 PREDICTORS = (
     *("rssm", "mlp", "linear", "ridge", "nesterov"),
@@ -212,6 +214,7 @@ class HybridConfig(Settings):
         "full steps in a cycle (K); None: total_steps/100 within 10 .. 200, 50 if unknown, at least 1 / (1 - momentum)",
         unit="steps",
         low=2,
+        high=MAX_TOLD_STEPS,
         source="lab 5",
     )
     max_predict_steps: int | None = setting(
@@ -219,10 +222,13 @@ class HybridConfig(Settings):
         "largest horizon of one jump; a longer one has its gain lowered; None: four cycles, above every preset's",
         unit="steps",
         low=1,
+        high=MAX_TOLD_STEPS,
     )
     correct_steps: int = setting(3, "full steps watched after a kept jump (C)", unit="steps", low=1)
     confidence_threshold: float = setting(0.5, "least confidence for a jump under gate=earned", low=0.0, high=1.0)
-    total_steps: int | None = setting(None, "planned optimizer updates; sets windows and K", unit="steps", low=1)
+    total_steps: int | None = setting(
+        None, "planned optimizer updates; sets windows and K", unit="steps", low=1, high=10**9
+    )
     seed: int = setting(0, "seed of the trainer's own random streams", low=0)
     predict: PredictConfig = setting(PredictConfig(), "group")
     trajectory: TrajectoryConfig = setting(TrajectoryConfig(), "group")

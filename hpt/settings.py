@@ -4,9 +4,12 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Any, cast, get_args, get_type_hints
+from types import UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from hpt.errors import ConfigError
+
+MOST = 2**63 - 1  # what torch, numpy and a checkpoint can hold of an integer
 
 
 def setting(
@@ -77,25 +80,29 @@ def _unknown(path: str, key: str, known: list[str]) -> str:
 def _check(name: str, value: object, kind: object, facts: Mapping[str, Any]) -> None:
     if isinstance(value, Settings):
         return
-    allowed = get_args(kind) or (kind,)
+    allowed = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if value is None and type(None) in allowed:
         return
-    if not _is_of(value, kind):
-        wanted = " or ".join(getattr(one, "__name__", str(one)) for one in allowed)
+    wanted = " or ".join(_type_name(one) for one in allowed)
+    if not any(_is_of(value, one) for one in allowed):
         raise ConfigError(f"{name} is {value!r} of type {type(value).__name__}, it must be {wanted}; change it")
     for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
         _check_range(name, one, facts)
 
 
 def _is_of(value: object, kind: object) -> bool:
-    allowed = get_args(kind) if not isinstance(kind, type) else (kind,)
-    if isinstance(value, tuple):
-        return "tuple" in str(kind)
-    if isinstance(value, bool):
-        return bool in allowed
-    if isinstance(value, int) and float in allowed:
-        return True
-    return any(isinstance(one, type) and isinstance(value, one) for one in allowed)
+    """A value of that type: an int is a float, too, a bool is neither, and of a tuple every member counts."""
+    if get_origin(kind) is tuple:
+        member = get_args(kind)[0]
+        return isinstance(value, tuple) and all(_is_of(one, member) for one in cast("tuple[object, ...]", value))
+    accepted = (int, float) if kind is float else kind
+    return isinstance(value, cast("Any", accepted)) and (kind is bool or not isinstance(value, bool))
+
+
+def _type_name(kind: object) -> str:
+    if get_origin(kind) is tuple:
+        return f"a list of {_type_name(get_args(kind)[0])}"
+    return getattr(kind, "__name__", str(kind))
 
 
 def _check_range(name: str, value: object, facts: Mapping[str, Any]) -> None:
@@ -112,6 +119,8 @@ def _check_range(name: str, value: object, facts: Mapping[str, Any]) -> None:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(f"{name} is {value!r}, it must be finite; give a number")
+        if isinstance(value, int) and high is None:
+            high = MOST
         if low is not None and value < low:
             raise ConfigError(f"{name} is {value!r}{_unit(unit)}, below its least value {low}; raise it")
         if high is not None and value > high:

@@ -24,7 +24,7 @@ MOST_SHOWN = 30
 EPILOG = """\b
 Examples:
   hpt report all --runs runs --out out/reports      everything from your own runs
-  hpt report phase2 --runs runs/bench --format html
+  hpt report phase2 --runs runs/bench --format md
   hpt report all --check                            do the committed reports say what the evidence gives?
   hpt report all --strict                           exit 4 if an input was left out
 """

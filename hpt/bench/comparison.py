@@ -42,6 +42,7 @@ class Compared:
     """One scenario, new over old.
 
     Attributes:
+        old_s, new_s: medians; new_std_s: standard deviation of the new values.
         ratio: of the medians, above 1 is slower.
         low, high: its 95 % interval; None with a single process.
         control_ratio: of the control in the same processes; None if not measured.
@@ -53,6 +54,7 @@ class Compared:
     name: str
     old_s: float
     new_s: float
+    new_std_s: float
     ratio: float
     low: float | None
     high: float | None
@@ -168,6 +170,7 @@ class _Pair:
             name=self._old.name,
             old_s=statistics.median(self._old.values),
             new_s=statistics.median(self._new.values),
+            new_std_s=statistics.stdev(self._new.values) if len(self._new.values) > 1 else 0.0,
             ratio=self.plain.ratio,
             low=None if interval is None else interval[0],
             high=None if interval is None else interval[1],

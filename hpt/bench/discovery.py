@@ -4,15 +4,14 @@ A plug-in that cannot be imported takes nothing else down: it is reported as bro
 """
 
 import difflib
-import importlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
 
 from hpt.bench.scenario import Scenario
 from hpt.errors import HptError, UsageError
+from hpt.plugins import failures_named, load_plugin
 
 SCENARIOS = "hpt.scenarios"
 ALL = "all"
@@ -51,14 +50,8 @@ def load_source(source: str) -> tuple[Scenario, ...]:
     Raises:
         HptError: it cannot be imported, or is neither a scenario nor a sequence of them.
     """
-    module_name, _, attribute = source.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise HptError(f"scenarios {source} cannot be loaded ({cause}); mend or uninstall that plug-in") from error
+    with failures_named(f"scenarios {source} cannot be loaded"):
+        found = load_plugin(source)
     several: tuple[object, ...] = (found,) if isinstance(found, Scenario) else _sequence(source, found)
     return tuple(_checked(source, one) for one in several)
 

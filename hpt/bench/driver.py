@@ -3,6 +3,7 @@
 Not by `hpt.run.processes`: pyperf's manager starts its own program again for every worker, with an environment and
 processors of its choosing, reads the command line, allows one manager a process, and may hang. So it is a program of
 its own that leads a process group: Ctrl-C reaches only the command line, which then ends manager and workers together.
+Should the command line be killed, the manager ends the group: it watches the pipe that is its stdin.
 """
 
 import os
@@ -57,19 +58,19 @@ def measure(
         DiskError: there is no space for the result.
     """
     with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(  # noqa: S603 - our own program
+        with subprocess.Popen(  # noqa: S603 - our own program
             command(located, settings, result),
             env=environment(settings.threads),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # its end tells the manager that this process is gone
             stdout=stderr,  # pyperf prints some of its errors there
             stderr=stderr,
             start_new_session=True,
-        )
-        try:
-            code = _wait(process, is_stopped, timeout_s)
-        except BaseException:
-            _end(process)
-            raise
+        ) as process:
+            try:
+                code = _wait(process, is_stopped, timeout_s)
+            except BaseException:
+                _end(process)
+                raise
         if code != 0 or not result.exists():
             raise _failure(located, code, _tail(stderr))
 

@@ -77,10 +77,7 @@ class BenchFolder:
                 )
 
     def raw_file(self, name: str) -> Path:
-        """Where pyperf's manager leaves its result: nothing is there yet, and no other process writes there.
-
-        After a SIGKILL of the command line its manager lives on until it has written its own file.
-        """
+        """Where pyperf's manager leaves its result: nothing is there yet, and no other process writes there."""
         path = self.path / "scenarios" / f".{_file_name(name)}.{os.getpid()}.raw.json"
         path.unlink(missing_ok=True)
         return path

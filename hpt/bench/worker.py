@@ -13,8 +13,10 @@ took longer in one run than in another, the machine was slower then, and a diffe
 import argparse
 import gc
 import os
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +25,8 @@ import pyperf
 from hpt.bench.discovery import load_source
 from hpt.bench.scenario import Measured, Preset, Scenario
 from hpt.errors import HptError
+from hpt.plugins import FAILURES, one_line, plugin_place
+from hpt.run.parent import end_with_parent
 
 PROGRAM = ("-P", "-m", "hpt.bench.worker")
 FAILED = "scenario failed: "
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Manage or work, as the options say.
 
     Raises:
-        SystemExit: 1 when a worker cannot set its scenario up or its self-check fails.
+        SystemExit: 1 when the scenario's set-up, self-check or measured call fails.
     """
     runner = pyperf.Runner(program_args=PROGRAM, add_cmdline_args=_pass_on)
     runner.argparser.add_argument("--source", required=True, metavar="MODULE:NAME")
@@ -47,21 +51,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runner.argparser.add_argument("--preset", required=True, choices=[one.value for one in Preset])
     runner.argparser.add_argument("--torch-threads", required=True, type=int, metavar="N")
     options = runner.parse_args(arguments)
+    if not options.worker:
+        _end_with_command_line()
     try:
-        scenario = _find(options.source, options.scenario)
-        measured = _prepare(scenario, options) if options.worker else _nothing()
-        metadata = _metadata(scenario, measured) if options.worker else {}
-    except Exception as error:
-        text = str(error) if isinstance(error, HptError) else f"{type(error).__name__}: {error}"
-        print(FAILED + " ".join(text.split()), file=sys.stderr, flush=True)
+        _carry_out(runner, options)
+    except FAILURES as error:
+        if isinstance(error, HptError) or plugin_place(error) is not None:
+            traceback.print_exc()
+            print(f"\n{FAILED}{one_line(error)}", file=sys.stderr, flush=True)
+            sys.exit(1)
         raise
+    if options.worker:
+        _leave_at_once()
+
+
+def _end_with_command_line() -> None:
+    """The manager's stdin is a pipe from the command line; when that is gone, manager and workers go as a group."""
+    pipe = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    end_with_parent(pipe, lambda: os.killpg(0, signal.SIGKILL))
+
+
+def _carry_out(runner: pyperf.Runner, options: argparse.Namespace) -> None:
+    scenario = _find(options.source, options.scenario)
+    measured = _prepare(scenario, options) if options.worker else _nothing()
+    metadata = _metadata(scenario, measured) if options.worker else {}
     more: dict[str, Any] = {"inner_loops": scenario.inner_loops, "metadata": metadata}
     if measured.time_loops is not None:
         runner.bench_time_func(scenario.full_name, measured.time_loops, **more)
     else:
         runner.bench_func(scenario.full_name, measured.call, **more)
-    if options.worker:
-        _leave_at_once()
 
 
 def _leave_at_once() -> None:

@@ -8,11 +8,11 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from hpt.bench.comparison import BenchComparison, compare
 from hpt.bench.discovery import choose, find_scenarios
@@ -23,8 +23,9 @@ from hpt.bench.scenario import Preset
 from hpt.bench.session import BenchResult, carry_out
 from hpt.cli.bench_compare import compare_command, conclude, parse_percent, show_comparison
 from hpt.cli.bench_display import BenchProgress, show_outcome
-from hpt.cli.console import result_console
+from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import THREADS, Real
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
 from hpt.machine import utc_now
 from hpt.run.folder import locked
@@ -76,7 +77,8 @@ def bench() -> None:
 @debug_option
 def list_scenarios(*, as_json: bool) -> int:
     """Show every scenario: name, unit of work, what it measures."""
-    catalogue = find_scenarios()
+    with redirect_stdout(sys.stderr):  # a plug-in may print as it is imported
+        catalogue = find_scenarios()
     rows = [
         {"name": one.full_name, "group": one.scenario.group, "unit": one.scenario.unit, "summary": one.scenario.summary}
         for one in catalogue.scenarios
@@ -102,16 +104,14 @@ def list_scenarios(*, as_json: bool) -> int:
     show_default=True,
     help="Sizes of the learned model: as shipped, or of the original's benchmarks.",
 )
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of torch and BLAS."
-)
+@click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads of torch and BLAS.")
 @click.option("--affinity", metavar="CPUS", help="Processors for the workers, as in 1 or 0,2-3. [default: any]")
 @click.option("--out", metavar="FOLDER", help="Where results go; what is there is kept. [default: runs/bench-<time>]")
 @click.option(
     "--timeout",
     "timeout_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Real(1.0, 1e9),
     default=1800.0,
     show_default=True,
     help="After this a scenario is given up.",
@@ -148,13 +148,14 @@ def _measure(
     Raises:
         NothingMeasured: there is no scenario at all.
     """
-    chosen, broken = choose(find_scenarios(), targets)
+    with redirect_stdout(sys.stderr):  # a plug-in may print as it is imported
+        chosen, broken = choose(find_scenarios(), targets)
     if not chosen and not broken:
         raise NothingMeasured("there are no scenarios: no plug-in announces any in hpt.scenarios; install the project")
     path = Path(out) if out is not None else fresh_folder(_default_folder())
     with locked(path, "benchmark", MACHINE_FILE):
         folder = BenchFolder(path, settings)
-        progress = BenchProgress(len(chosen), Console(stderr=True))
+        progress = BenchProgress(len(chosen), message_console())
         with measuring(lambda line: click.echo(line, err=True)), StopRequest() as stop, progress:
             outcome = carry_out(
                 chosen, broken, folder, watch=progress.watch, is_stopped=lambda: stop.is_made, timeout_s=timeout_s

@@ -4,17 +4,18 @@ import json
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from hpt.bench.comparison import ALPHA, MIN_EFFECT_FRAC, BenchComparison, Compared, SpeedVerdict, compare
 from hpt.bench.measurement import load_run
-from hpt.cli.bench_display import time_text
+from hpt.cli.bench_display import spread_text, time_text
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
+from hpt.cli.tables import table
 from hpt.errors import EXIT_DONE, InconclusiveError, UsageError
 
 EXIT_FINDING = 3
-_COLOURS = {SpeedVerdict.REGRESSED: "red", SpeedVerdict.IMPROVED: "green", SpeedVerdict.INCONCLUSIVE: "yellow"}
+HEAD = ("scenario", "median +- std", "ratio", "95 % interval", "old", "control", "p", "verdict")
+KEPT = ("median +- std", "ratio", "verdict")
 EPILOG = """\b
 Examples:
   hpt bench compare runs/old runs/new
@@ -51,7 +52,7 @@ def parse_percent(option: str, text: str | None) -> float | None:
     show_default=True,
     help="Differences up to this are none.",
 )
-@click.option("--strict", is_flag=True, help="Exit 4 if a scenario is inconclusive.")
+@click.option("--strict", is_flag=True, help="Exit 4 if a scenario is inconclusive, or gone from NEW.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @debug_option
 def compare_command(*, old: str, new: str, gate: str | None, min_effect: str, strict: bool, as_json: bool) -> int:
@@ -80,6 +81,7 @@ def conclude(comparison: BenchComparison, *, strict: bool = False) -> int:
         click.echo(f"hpt: slower than before by more than {comparison.gate_frac:.3g}, a share: {names}", err=True)
         return EXIT_FINDING
     undecided = [row.name for row in comparison.rows if row.verdict == SpeedVerdict.INCONCLUSIVE]
+    undecided += [f"{name} (only in old)" for name in comparison.only_old]
     if strict and undecided:
         click.echo(f"hpt: inconclusive: {', '.join(undecided)}", err=True)
         return InconclusiveError.exit_code
@@ -88,31 +90,23 @@ def conclude(comparison: BenchComparison, *, strict: bool = False) -> int:
 
 def show_comparison(comparison: BenchComparison, console: Console) -> None:
     """Print the table and what to bear in mind."""
-    table = Table(title=f"new over old, alarms at {ALPHA:.0%} for all scenarios together")
-    table.add_column("scenario", no_wrap=True)
-    for name in ("old", "new", "ratio", "95 % interval", "control", "p"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for row in comparison.rows:
-        table.add_row(*_cells(row))
-    console.print(table)
+    title = f"new over old, alarms at {ALPHA:.0%} for all scenarios together"
+    console.print(table(title, HEAD, list(map(_cells, comparison.rows)), width=console.width, keep=KEPT))
     for line in _remarks(comparison):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _cells(row: Compared) -> list[str]:
     interval = "-" if row.low is None or row.high is None else f"{row.low:.3f} .. {row.high:.3f}"
-    verdict = f"{row.verdict.value}{', past the gate' if row.is_past_gate else ''}"
-    colour = _COLOURS.get(row.verdict)
     return [
         row.name,
-        time_text(row.old_s),
-        time_text(row.new_s),
+        spread_text(row.new_s, row.new_std_s),
         f"{row.ratio:.3f}",
         interval,
+        time_text(row.old_s),
         "-" if row.control_ratio is None else f"{row.control_ratio:.3f}",
         f"{row.p_value:.2g}",
-        verdict if colour is None else f"[{colour}]{verdict}[/]",
+        f"{row.verdict.value}{', past the gate' if row.is_past_gate else ''}",
     ]
 
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from hpt.bench.folder import BenchFolder
 from hpt.bench.plan import describe_mode
 from hpt.bench.session import BenchResult
 from hpt.bench.summary import ADVICE, LOW_VARIANCE_FRAC, BenchRow, low_variance, scalings
-from hpt.cli.console import duration
+from hpt.cli.console import LiveBar, duration
+from hpt.cli.tables import table
 
+HEAD = ("scenario", "median +- std", "per unit of work", "mean", "5 %", "95 %", "values", "CV", "stability")
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"))
 
 
@@ -31,20 +31,16 @@ class BenchProgress:
         self.num_done = 0
         self._num_scenarios, self._console, self._clock = num_scenarios, console, clock
         self._num_measured, self._began_s = 0, clock()
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
-            self._bar = Progress(*columns, console=console)
-            self._task = self._bar.add_task("", total=num_scenarios, facts="")
+        self._bar = LiveBar(console, num_scenarios) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._bar is not None:
-            self._bar.start()
+            self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.__exit__()
 
     @property
     def left_s(self) -> float | None:
@@ -61,43 +57,34 @@ class BenchProgress:
         self._show(name, state)
 
     def _show(self, name: str, state: str) -> None:
-        facts = f"{name} {state}  {duration(self.left_s)} left"
-        if self._bar is None:
-            if state != "measuring":
-                self._console.print(f"{self.num_done}/{self._num_scenarios}  {facts}", highlight=False, soft_wrap=True)
-            return
-        self._bar.update(self._task, completed=self.num_done, facts=facts)
+        facts = (f"{duration(self.left_s)} left", f"{name} {state}")
+        if self._bar is not None:
+            self._bar.draw(self.num_done, facts)
+        elif state != "measuring":
+            self._console.print("  ".join((f"{self.num_done}/{self._num_scenarios}", *facts)), soft_wrap=True)
 
 
 def show_outcome(outcome: BenchResult, folder: BenchFolder, console: Console) -> None:
     """Print everything about a run."""
     if outcome.rows:
-        console.print(outcome_table(outcome, describe_mode(folder.settings)))
+        rows = [*map(_cells, outcome.rows), *((name, *["-"] * (len(HEAD) - 2), "failed") for name in outcome.failures)]
+        title = describe_mode(folder.settings)
+        console.print(table(title, HEAD, rows, width=console.width, keep=("median +- std", "stability")))
         for line in remarks(outcome.rows):
-            console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"Files: {folder.path}", highlight=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
+    console.print(f"Files: {folder.path}", soft_wrap=True)
 
 
-def outcome_table(outcome: BenchResult, title: str) -> Table:
-    """One row a scenario."""
-    table = Table(title=title)
-    table.add_column("scenario", no_wrap=True)
-    for name in ("median", "mean", "std", "5 %", "95 %", "values", "CV", "per unit of work"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("stability", no_wrap=True)
-    for row in outcome.rows:
-        times = (row.median_s, row.mean_s, row.std_s, row.p5_s, row.p95_s)
-        table.add_row(
-            row.name,
-            *(time_text(one) for one in times),
-            str(row.num_values),
-            f"{row.cv_frac:.1%}",
-            f"{time_text(row.unit_cost_s)} / {row.unit}",
-            ", ".join(row.marks) or "ok",
-        )
-    for name in outcome.failures:
-        table.add_row(name, *["-"] * 8, "failed")
-    return table
+def _cells(row: BenchRow) -> tuple[str, ...]:
+    return (
+        row.name,
+        spread_text(row.median_s, row.std_s),
+        f"{time_text(row.unit_cost_s)} / {row.unit}",
+        *(time_text(one) for one in (row.mean_s, row.p5_s, row.p95_s)),
+        str(row.num_values),
+        f"{row.cv_frac:.1%}",
+        ", ".join(row.marks) or "ok",
+    )
 
 
 def remarks(rows: tuple[BenchRow, ...]) -> list[str]:
@@ -135,9 +122,23 @@ def _parts_lines(rows: tuple[BenchRow, ...]) -> list[str]:
 
 def time_text(seconds: float) -> str:
     """Three significant digits in the unit that fits: '12.3 us'."""
-    if seconds == 0:
-        return "0 s"
-    rounded = float(f"{seconds:.3g}")
-    size, unit = next((one for one in _UNITS if abs(rounded) >= one[0]), _UNITS[-1])
-    digits = max(0, 2 - math.floor(math.log10(abs(rounded / size)) + 1e-9))
-    return f"{rounded / size:.{digits}f} {unit}"
+    size, unit = _unit(seconds)
+    return f"{_digits(seconds / size, 3)} {unit}"
+
+
+def spread_text(seconds: float, std_s: float) -> str:
+    """The same with two digits of its spread, in one unit: '12.3 +- 0.45 us'."""
+    size, unit = _unit(seconds)
+    return f"{_digits(seconds / size, 3)} +- {_digits(std_s / size, 2)} {unit}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    rounded = abs(float(f"{seconds:.3g}"))
+    return _UNITS[0] if rounded == 0 else next((one for one in _UNITS if rounded >= one[0]), _UNITS[-1])
+
+
+def _digits(value: float, count: int) -> str:
+    """So many significant digits, without an exponent."""
+    rounded = float(f"{value:.{count}g}")
+    places = 0 if rounded == 0 else max(0, count - 1 - math.floor(math.log10(abs(rounded)) + 1e-9))
+    return f"{rounded:.{places}f}"

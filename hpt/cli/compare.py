@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from hpt.cli.compare_display import show_cells, show_results
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import THREADS
 from hpt.compare.arms import ARMS
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
@@ -21,7 +22,6 @@ from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, Nothi
 from hpt.run.folder import locked
 from hpt.run.settings import DTYPES
 
-PLAIN_WIDTH = 160
 EPILOG = f"""\b
 Arms: {", ".join(ARMS)};
 or the groups quick, standard, calibration, all.
@@ -40,8 +40,8 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--workloads", metavar="LIST", help="Names, each with or without =STEPS. [default: the budget's]")
 @click.option("--arms", metavar="LIST", help="Names or groups; the baseline is always there. [default: the budget's]")
-@click.option("--seeds", metavar="N", type=click.IntRange(min=1), help="Paired seeds. [default: 3]")
-@click.option("--first-seed", metavar="N", type=click.IntRange(min=0), help="The smallest of them. [default: 0]")
+@click.option("--seeds", metavar="N", type=click.IntRange(1, 10**4), help="Paired seeds. [default: 3]")
+@click.option("--first-seed", metavar="N", type=click.IntRange(0, 10**9), help="The smallest of them. [default: 0]")
 @click.option("--budget", type=click.Choice(tuple(BUDGETS)), help=f"How much is run. [default: {DEFAULT_BUDGET}]")
 @click.option(
     "--tune/--no-tune",
@@ -50,14 +50,14 @@ Examples:
 )
 @click.option("--out", metavar="FOLDER", help="Where cells and results are kept. [default: runs/compare-<budget>]")
 @click.option("--resume", is_flag=True, help="Go on in that folder, with its own settings where none are given.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at once.")
+@click.option("--jobs", type=THREADS, default=1, show_default=True, help="Cells at once.")
 @click.option(
     "--clock",
     metavar="N",
     type=click.IntRange(min=0),
     help="Seeds whose baseline and methods run again, alone, if they had company: for wall-clock ratios. [default: 0]",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch in a cell. [default: 1]")
+@click.option("--threads", type=THREADS, help="Threads of torch in a cell. [default: 1]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: the budget's]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
 @click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
@@ -85,14 +85,8 @@ def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json:
     if as_json:
         click.echo(json.dumps(summary, allow_nan=False))
     else:
-        show_results(summary, folder.path, _console())
+        show_results(summary, folder.path, result_console())
     return _exit_code(work.failed, summary, folder.path, interrupted=interrupted)
-
-
-def _console() -> Console:
-    """Standard output; where it is no terminal, wide enough for whole rows."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 def _request(flags: dict[str, Any]) -> ComparisonRequest:

@@ -9,23 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from hpt.cli.console import Heartbeat, duration
+from hpt.cli.console import Heartbeat, duration, message_console
+from hpt.cli.tables import table
 from hpt.compare.cells import Cell, CellResult
 from hpt.compare.runner import Progress, Watcher
-from hpt.compare.tables import TextTable, sentences_of, tables_of
+from hpt.compare.tables import sentences_of, tables_of
 
 SHOWN_ENDED = 8
+KEPT = ("arm", "work ratio", "verdict", "over never", "value of a jump", "learning rate")  # whatever the width
 
 
 @contextmanager
 def show_cells(what: str, total: int) -> Generator[Watcher]:
     """A watcher of the runner that shows progress while entered."""
-    console = Console(stderr=True)
+    console = message_console()
     if not console.is_terminal:
         yield _Lines(what, total)
         return
@@ -68,15 +69,10 @@ class _LiveTable:
             self._ended = [*self._ended, progress.last][-SHOWN_ENDED:]
         self._live.update(Group(self._cells(progress), self._counts(progress)), refresh=True)
 
-    def _cells(self, progress: Progress) -> Table:
-        table = Table()
-        table.add_column(self._what)
-        table.add_column("state", justify="right")
-        for cell, result in self._ended:
-            table.add_row(cell.key, ended_text(result))
-        for key, seconds in progress.running.items():
-            table.add_row(key, f"running, {seconds:.0f} s")
-        return table
+    def _cells(self, progress: Progress) -> RenderableType:
+        rows = [(cell.key, ended_text(result)) for cell, result in self._ended]
+        rows += [(key, f"running, {seconds:.0f} s") for key, seconds in progress.running.items()]
+        return table(None, (self._what, "state"), rows, width=self._live.console.width)
 
     def _counts(self, progress: Progress) -> Text:
         return Text(
@@ -95,20 +91,11 @@ def ended_text(result: CellResult | None) -> str:
 
 def show_results(summary: Mapping[str, Any], folder: Path, console: Console) -> None:
     """Print all tables, the sentences, and where the files are."""
-    for table in tables_of(summary):
-        if table.rows:
-            console.print(_rich(table.shortened()))
+    for one in tables_of(summary):
+        if one.rows:
+            console.print(table(one.title, one.head, one.rows, width=console.width, keep=KEPT, text=("source",)))
     for sentence in sentences_of(summary):
-        console.print(sentence, highlight=False, soft_wrap=True)
+        console.print(sentence, soft_wrap=True)
     if not summary["complete"]:
-        console.print("Not all cells are done; this is what there is.", highlight=False)
-    console.print(f"All measures: {folder}/tables.md", highlight=False, soft_wrap=True)
-
-
-def _rich(table: TextTable) -> Table:
-    shown = Table(title=table.title)
-    for name in table.head:
-        shown.add_column(name, overflow="fold")
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown
+        console.print("Not all cells are done; this is what there is.")
+    console.print(f"All measures: {folder}/tables.md", soft_wrap=True)

@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 import click
 
+from hpt.cli.streams import take_streams
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, OutOfMemory, PrerequisiteError, UsageError
+from hpt.plugins import FAILURES, failures_named, one_line, plugin_place
 
 COMMANDS = "hpt.commands"
 NOT_INSTALLED = (
@@ -46,10 +48,8 @@ class CommandGroup(click.Group):
             if not self.list_commands(ctx):
                 raise PrerequisiteError(NOT_INSTALLED)
             return None
-        try:
+        with failures_named(f"command {cmd_name} ({entry.value}) cannot be loaded"):
             return entry.load()
-        except (ImportError, AttributeError) as error:
-            raise HptError(f"command {cmd_name} ({entry.value}) cannot be loaded: {error}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
@@ -103,17 +103,18 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _refuse_empty(arguments)
         outcome = cli.main(list(arguments), prog_name="hpt", standalone_mode=False, obj=settings)
+        sys.stdout.flush()
     except click.Abort:
         click.echo("hpt: interrupted", err=True)
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last stop: whatever it is, one line and an exit code
+    except FAILURES as error:  # the last stop: whatever it is, one line and an exit code
         if settings["debug"]:
             traceback.print_exc()
         else:
-            click.echo(f"hpt: {_one_line(error)}", err=True)
+            click.echo(f"hpt: {_told(error)}", err=True)
         return exit_code_of(error)
     return outcome if isinstance(outcome, int) else EXIT_DONE
 
@@ -138,13 +139,16 @@ def exit_code_of(error: BaseException) -> int:
     return OutOfMemory.exit_code if isinstance(error, MemoryError) else HptError.exit_code
 
 
-def _one_line(error: BaseException) -> str:
-    message = " ".join(str(error).split())
+def _told(error: BaseException) -> str:
     if isinstance(error, HptError):
-        return message
-    return f"internal error, {type(error).__name__}: {message} (--debug shows where)"
+        return one_line(error)
+    whose = "internal error" if plugin_place(error) is None else "a plug-in failed"
+    return f"{whose}, {one_line(error)} (--debug shows where)"
 
 
 def main() -> None:
     """Entry point of the `hpt` script."""
-    sys.exit(run(sys.argv[1:]))
+    take_streams()
+    code = run(sys.argv[1:])
+    sys.stdout = sys.stderr  # what a plug-in prints as it is taken apart is no result
+    sys.exit(code)

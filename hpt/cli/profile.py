@@ -3,15 +3,17 @@
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import COUNT, THREADS, Real
+from hpt.cli.tables import table
 from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, UsageError
 from hpt.jsonfiles import write_json
@@ -37,25 +39,25 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--workload", default=DEFAULT_WORKLOAD, show_default=True, metavar="NAME", help="What to profile.")
 @click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=", ".join(PREDICTORS))
-@click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Planned length; sets K.")
+@click.option("--steps", type=COUNT, default=3000, show_default=True, help="Planned length; sets K.")
 @click.option(
     "--cycles",
     "--blocks",
     "cycles",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 10**6),
     help=f"Cycles to time, each a paired block. [default: {CYCLES}; {BLOCKS} with --overhead]",
 )
 @click.option("--overhead", is_flag=True, help="Measure the trainer's own time in a full step instead: no jumps.")
 @click.option(
     "--transfers", is_flag=True, help="With --overhead: count reads of the device in a step and a cycle, too."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--data", metavar="PATH", help="Your text, for the text workloads.")
-@click.option("--steps-ratio", type=click.FloatRange(min=0.0, min_open=True), help="What a jump is worth, if known.")
+@click.option("--steps-ratio", type=Real(0.0, 1e6, min_open=True), help="What a jump is worth, if known.")
 @click.option("--summary", metavar="FILE", help="Take that ratio, and the measured speed-up, from hpt compare.")
 @click.option("--arm", default="hybrid", show_default=True, help="Whose ratio in that summary.")
-@click.option("--tokens-per-step", type=click.IntRange(min=1), help="Of the projected models. [default: as profiled]")
+@click.option("--tokens-per-step", type=COUNT, help="Of the projected models. [default: as profiled]")
 @click.option(
     "--out",
     metavar="PATH",
@@ -72,15 +74,16 @@ def profile(*, out: str | None, as_json: bool, overhead: bool, **flags: Any) -> 
     """
     kind = "overhead" if overhead else "profile"
     path = None if out is None else _place(Path(out), kind)
-    document = _overhead(flags) if overhead else _profile(flags)
+    with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
+        document = _overhead(flags) if overhead else _profile(flags)
     if path is not None:
         write_json(path, document)
     if as_json:
         click.echo(json.dumps(document, allow_nan=False))
     elif overhead:
-        _show_overhead(document, Console())
+        _show_overhead(document, result_console())
     else:
-        _show_profile(document, Console())
+        _show_profile(document, result_console())
     return EXIT_DONE
 
 
@@ -204,7 +207,7 @@ def _overhead(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _show_profile(document: Mapping[str, Any], console: Console) -> None:
     parts = document["parts"]
-    console.print(_components_table(parts))
+    console.print(_components_table(parts, console.width))
     cost = parts["cost_ratio"]
     lines = [
         f"plain step {_ms(parts['plain_step_s'])}, trainer's update {_ms(parts['update_s'])}: cost ratio measured "
@@ -215,24 +218,17 @@ def _show_profile(document: Mapping[str, Any], console: Console) -> None:
         f"memory probe {parts['memory_probe_s'] * 1e6:.0f} us, {parts['memory_probes']} times",
     ]
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if document["projection"] is not None:
-        console.print(_projection_table(document["projection"]["models"]))
+        console.print(_projection_table(document["projection"]["models"], console.width))
 
 
-def _components_table(parts: Mapping[str, Any]) -> Table:
-    table = Table(title=f"an update, {parts['cycles']} cycles of {parts['cycle_steps']}, {parts['jumps']} jumps kept")
-    for name, side in (("component", "left"), ("time an update", "right"), ("share", "right")):
-        table.add_column(name, justify="right" if side == "right" else "left")
+def _components_table(parts: Mapping[str, Any], width: int) -> RenderableType:
+    title = f"an update, {parts['cycles']} cycles of {parts['cycle_steps']}, {parts['jumps']} jumps kept"
+    details = {f"of which {name}": seconds for kind in ("detail_s", "phase_s") for name, seconds in parts[kind].items()}
     total = sum(parts["part_s"].values())
-    for name, seconds in parts["part_s"].items():
-        table.add_row(name, _ms(seconds), f"{seconds / total:.1%}")
-    table.add_section()
-    for kind in ("detail_s", "phase_s"):
-        for name, seconds in parts[kind].items():
-            table.add_row(f"of which {name}", _ms(seconds), f"{seconds / total:.1%}")
-        table.add_section()
-    return table
+    rows = [(name, _ms(seconds), f"{seconds / total:.1%}") for name, seconds in (parts["part_s"] | details).items()]
+    return table(title, ("component", "time an update", "share"), rows, width=width)
 
 
 def _reduction_line(reduction: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
@@ -258,22 +254,22 @@ def _speed_line(speed: Mapping[str, Any]) -> str:
     )
 
 
-def _projection_table(models: Mapping[str, Any]) -> Table:
-    table = Table(title="PROJECTION from these components, not measured")
-    for name in ("model", "weights", "tokens a step", "plain step", "update", "cost ratio", "covered step"):
-        table.add_column(name, justify="left" if name == "model" else "right")
-    for name, found in models.items():
-        covered = found["jump_cost_ratio"]
-        table.add_row(
+def _projection_table(models: Mapping[str, Any], width: int) -> RenderableType:
+    head = ("model", "cost ratio", "covered step", "plain step", "update", "weights", "tokens a step")
+    rows = [
+        (
             name,
-            f"{found['parameters'] / 1e6:.0f} M",
-            str(found["tokens_per_step"]),
+            f"{found['cost_ratio']:.4f}",
+            "-" if found["jump_cost_ratio"] is None else f"{found['jump_cost_ratio']:.1%}",
             f"{found['plain_step_s']:.2f} s",
             f"{found['update_s']:.2f} s",
-            f"{found['cost_ratio']:.4f}",
-            "-" if covered is None else f"{covered:.1%}",
+            f"{found['parameters'] / 1e6:.0f} M",
+            str(found["tokens_per_step"]),
         )
-    return table
+        for name, found in models.items()
+    ]
+    title = "PROJECTION from these components, not measured"
+    return table(title, head, rows, width=width, keep=("cost ratio", "covered step"))
 
 
 def _ms(seconds: float) -> str:
@@ -281,12 +277,10 @@ def _ms(seconds: float) -> str:
 
 
 def _show_overhead(document: Mapping[str, Any], console: Console) -> None:
-    table = Table(title=f"a full step, {document['blocks']} blocks of {document['block_steps']}")
-    for name, side in (("component", "left"), ("time a step", "right"), ("of a plain step", "right")):
-        table.add_column(name, justify="right" if side == "right" else "left")
-    for name, seconds in document["part_s"].items():
-        table.add_row(name, _ms(seconds), f"{seconds / document['plain_step_s']:.2%}")
-    console.print(table)
+    title = f"a full step, {document['blocks']} blocks of {document['block_steps']}"
+    plain_s = document["plain_step_s"]
+    rows = [(name, _ms(seconds), f"{seconds / plain_s:.2%}") for name, seconds in document["part_s"].items()]
+    console.print(table(title, ("component", "time a step", "of a plain step"), rows, width=console.width))
     extra, share = document["difference_s"], document["difference_frac"]
     lines = [
         f"plain step {_ms(document['plain_step_s'])}, trainer's {_ms(document['trainer_step_s'])}, "
@@ -301,4 +295,4 @@ def _show_overhead(document: Mapping[str, Any], console: Console) -> None:
             f"{document['block_steps']}; {reads['plain_step']} in a plain step"
         )
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)

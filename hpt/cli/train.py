@@ -8,14 +8,15 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
+from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import COUNT, SEED, THREADS
 from hpt.cli.train_display import Tally, show_progress, show_summary
 from hpt.config import PREDICTORS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
@@ -42,15 +43,13 @@ Examples:
     "--workload", metavar="NAME", help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]"
 )
 @click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {', '.join(PREDICTORS)}. [default: rssm]")
-@click.option("--steps", type=click.IntRange(min=1), help="Net optimizer updates. [default: the workload's own]")
-@click.option(
-    "--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, batches and the trainer. [default: 0]"
-)
+@click.option("--steps", type=COUNT, help="Net optimizer updates. [default: the workload's own]")
+@click.option("--seed", type=SEED, help="Of weights, batches and the trainer. [default: 0]")
 @click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags beat it.")
 @click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
 @click.option("--out", metavar="FOLDER", help="Where the run is kept. [default: runs/<workload>-<predictor>-s<seed>]")
 @click.option(
     "--resume",
@@ -71,14 +70,17 @@ def train(*, out: str | None, resume: str | None, as_json: bool, **flags: Any) -
     on from the last checkpoint.
     """
     settings = TrainSettings.of_flags(flags)
+    results = sys.stdout
 
     def tell(record: RunRecord, folder: RunFolder) -> None:
-        if as_json:
-            click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
-        else:
-            show_summary(record, str(folder.path), Console())
+        with redirect_stdout(results):
+            if as_json:
+                click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
+            else:
+                show_summary(record, str(folder.path), result_console())
 
-    record, folder = _begun(settings, out, tell) if resume is None else _resumed(settings, out, resume, tell)
+    with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
+        record, folder = _begun(settings, out, tell) if resume is None else _resumed(settings, out, resume, tell)
     if record.status == INTERRUPTED:
         click.echo(f"interrupted; to go on: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
         return EXIT_INTERRUPTED

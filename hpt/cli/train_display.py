@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 
-from hpt.cli.console import Heartbeat, duration
+from hpt.cli.console import Heartbeat, LiveBar, duration, message_console
+from hpt.cli.tables import table
 from hpt.records import Phase, Record, Sink, StepRecord
 from hpt.run.folder import RunRecord
 from hpt.run.trouble import TroubleCount
@@ -74,18 +74,16 @@ class Tally:
         speed = self.steps_per_s
         return (self.total_steps - self.step) / speed if speed > 0.0 else None
 
-    def describe(self) -> str:
-        """One line: phase, loss, confidence, share covered by jumps, speed and time left."""
+    def facts(self) -> tuple[str, ...]:
+        """Phase, loss, time left, share covered by jumps, speed and confidence: the most wanted first."""
         last = self._last
-        return "  ".join(
-            (
-                f"{(last.phase if last else Phase.WARMUP).value:<7}",
-                f"loss {_number(last and last.loss, '.4f')}",
-                f"confidence {_number(last and last.confidence, '.2f')}",
-                f"covered {self.covered_frac:.1%}",
-                f"{self.steps_per_s:.1f} steps/s",
-                f"{duration(self.left_s)} left",
-            )
+        return (
+            f"{(last.phase if last else Phase.WARMUP).value:<7}",
+            f"loss {_number(last and last.loss, '.4f')}",
+            f"{duration(self.left_s)} left",
+            f"covered {self.covered_frac:.1%}",
+            f"{self.steps_per_s:.1f} steps/s",
+            f"confidence {_number(last and last.confidence, '.2f')}",
         )
 
 
@@ -96,29 +94,24 @@ def _number(value: float | None, form: str) -> str:
 @contextmanager
 def show_progress(tally: Tally) -> Generator[Sink]:
     """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere; and trouble as it comes."""
-    console = Console(stderr=True)
+    console = message_console()
     if not console.is_terminal:
         yield _with_troubles(_plain_lines(tally), console)
         return
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
-    with Progress(*columns, console=console, auto_refresh=False) as bar:
-        task = bar.add_task("", total=tally.total_steps, completed=tally.step, facts="")
+    with LiveBar(console, tally.total_steps) as bar:
         drawn_s = 0.0
-
-        def redraw() -> None:
-            bar.update(task, completed=tally.step, facts=tally.describe(), refresh=True)
 
         def live_line(record: Record) -> None:
             nonlocal drawn_s
             tally(record)
             if time.monotonic() - drawn_s >= REDRAW_S:
                 drawn_s = time.monotonic()
-                redraw()
+                bar.draw(tally.step, tally.facts())
 
         try:
             yield _with_troubles(live_line, console)
         finally:
-            redraw()
+            bar.draw(tally.step, tally.facts())
 
 
 def _with_troubles(shown: Sink, console: Console) -> Sink:
@@ -129,7 +122,7 @@ def _with_troubles(shown: Sink, console: Console) -> Sink:
         shown(record)
         line = troubles.told(record)
         if line is not None:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
 
     return sink
 
@@ -149,7 +142,8 @@ def _plain_lines(tally: Tally, heartbeat: Heartbeat | None = None) -> Sink:
         if tenths() > shown or heartbeat.is_due:
             shown = tenths()
             heartbeat.beat()
-            print(f"step {tally.step}/{tally.total_steps}  {tally.describe()}", file=sys.stderr, flush=True)
+            facts = "  ".join(tally.facts())
+            print(f"step {tally.step}/{tally.total_steps}  {facts}", file=sys.stderr, flush=True)
 
     return line
 
@@ -157,17 +151,18 @@ def _plain_lines(tally: Tally, heartbeat: Heartbeat | None = None) -> Sink:
 def show_summary(record: RunRecord, folder: str, console: Console) -> None:
     """Print the tables of a run: how it ended, its phases, the work done, where the time went; and its files."""
     counters, parts = record.counters or {}, (record.seconds or {}).get("part", {})
-    side_by_side = Table.grid(padding=(0, 2))
-    side_by_side.add_row(
-        _table("phase", "calls", record.phases or {}),
-        _table("work", "count", {name: counters.get(name) for name in SHOWN_COUNTERS}),
-        _table("time in", "s", parts),
+    tables = (
+        _table(("phase", "calls"), record.phases or {}, console.width),
+        _table(("work", "count"), {name: counters.get(name) for name in SHOWN_COUNTERS}, console.width),
+        _table(("time in", "s"), parts, console.width),
     )
-    console.print(Group(_outcome(record), side_by_side))
-    console.print(f"Files: {folder}", highlight=False, soft_wrap=True)
+    title = f"{record.workload['name']}, {record.config['predictor']}, seed {record.seed}"
+    console.print(_table(("outcome", "value"), _outcome(record), console.width, title))
+    console.print(Columns(tables, padding=(0, 4)))
+    console.print(f"Files: {folder}", soft_wrap=True)
 
 
-def _outcome(record: RunRecord) -> Table:
+def _outcome(record: RunRecord) -> dict[str, object]:
     """How the run ended: status, loss against the chance level, confidence, wall time."""
     short = record.wall_s is not None and record.wall_s < SHORT_S
     calibration = {
@@ -175,7 +170,7 @@ def _outcome(record: RunRecord) -> Table:
         for name, value in (record.confidence or {}).items()
         if isinstance(value, (int, float, str))
     }
-    rows: dict[str, object] = {
+    return {
         "status": record.status if record.message is None else f"{record.status}: {record.message}",
         "updates": f"{_text(record.num_updates)} of {record.settings['steps']}",
         "validation loss": "not measured" if record.final_loss is None else record.final_loss,
@@ -184,18 +179,11 @@ def _outcome(record: RunRecord) -> Table:
         **record.troubles,
         "wall time": f"{record.wall_s:.2f} s" if short else duration(record.wall_s),
     }
-    table = _table("outcome", "value", rows)
-    table.title = f"{record.workload['name']}, {record.config['predictor']}, seed {record.seed}"
-    return table
 
 
-def _table(key: str, value: str, rows: Mapping[str, object]) -> Table:
-    table = Table()
-    table.add_column(key)
-    table.add_column(value, justify="right")
-    for name, number in rows.items():
-        table.add_row(name.replace("_", " "), _text(number))
-    return table
+def _table(head: tuple[str, str], values: Mapping[str, object], width: int, title: str | None = None) -> RenderableType:
+    rows = [(name.replace("_", " "), _text(number)) for name, number in values.items()]
+    return table(title, head, rows, width=width, text=("value",))
 
 
 def _text(value: object) -> str:

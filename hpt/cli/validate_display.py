@@ -7,17 +7,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
-from hpt.validate.plan import ARMS, ValidationJob
+from hpt.cli.console import fitted
+from hpt.cli.tables import COLOURS, table
+from hpt.validate.plan import ARMS, GIB, ValidationJob, gib_text
 from hpt.validate.results import in_use
 
 MIB = 1024**2
-GIB = 1024**3
 REDRAW_S = 0.25
 PLAIN_LINES = 5
-COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow", "reported": "cyan"}
 
 
 class ValidationProgress:
@@ -36,58 +35,59 @@ class ValidationProgress:
     def begin(self, job: ValidationJob, position: int, total: int) -> None:
         """A job begins; before the first one, say what is measured."""
         if position == 1:
-            self._console.print(job.measures, highlight=False, markup=False)
+            self._console.print(job.measures)
         self._peak, self._shown = None, 0
-        self._console.print(f"[{position}/{total}] {job.kind} {job.name}", highlight=False, markup=False)
+        self._console.print(f"[{position}/{total}] {job.kind} {job.name}")
 
     def line(self, job: ValidationJob, line: Mapping[str, Any]) -> None:
         """One line of a job."""
         if line.get("kind") == "result":
-            self._console.print(f"  {line['name']} done", highlight=False, markup=False)
+            self._console.print(f"  {line['name']} done")
         if line.get("kind") != "step":
             return
         peaks = [one for one in (self._peak, line["peak_bytes"]) if one is not None]
         self._peak = max(peaks) if peaks else None
-        text = (
-            f"  step {line['step']}/{job.steps}  {line['phase']:<7}  now {_mib(in_use(line))}  peak {_mib(self._peak)}"
-        )
+        step, now = f"  step {line['step']}/{job.steps}", f"now {_mib(in_use(line))}"
+        facts = (step, f"{line['phase']:<7}", now, f"peak {_mib(self._peak)}")
         if self._console.is_terminal:
             if time.monotonic() - self._drawn_s >= REDRAW_S or line["step"] == job.steps:
                 self._drawn_s = time.monotonic()
-                self._console.print(text, end="\r" if line["step"] < job.steps else "\n", highlight=False)
+                end = "\r" if line["step"] < job.steps else "\n"
+                self._console.print(fitted(facts, self._console.width), end=end)
         elif PLAIN_LINES * line["step"] // job.steps > self._shown:
             self._shown = PLAIN_LINES * line["step"] // job.steps
-            self._console.print(text, highlight=False)
+            self._console.print("  ".join(facts), soft_wrap=True)
 
 
 def show(document: Mapping[str, Any], console: Console) -> None:
     """Print it."""
-    console.print(document["measures"], markup=False)
+    console.print(document["measures"])
     if document["arms"]:
-        console.print(_arms(document["arms"]))
-    console.print(_checks(document["checks"]))
+        console.print(_arms(document["arms"], console.width))
+    console.print(_checks(document["checks"], console.width))
     for name, estimate in document["estimates"].items():
         if estimate:
-            console.print(_estimate(name, estimate))
-    console.print(f"verdict: {document['verdict']}", style=COLOURS.get(document["verdict"]), markup=False)
+            console.print(_estimate(name, estimate, console.width))
+    console.print(f"verdict: {document['verdict']}", style=COLOURS.get(document["verdict"]))
 
 
-def _arms(arms: Mapping[str, Any]) -> Table:
-    table = Table(title="memory by arm, above what the process held before the model was made")
-    for column in ("arm", "what it is", "peak", "over plain", "copies", "clean-ups", "growth/step", "s/step"):
-        table.add_column(column)
-    for name, arm in arms.items():
-        table.add_row(
+def _arms(arms: Mapping[str, Any], width: int) -> RenderableType:
+    title = "memory by arm, above what the process held before the model was made"
+    head = ("arm", "peak", "over plain", "growth/step", "copies", "clean-ups", "s/step", "what it is")
+    rows = [
+        (
             name,
-            ARMS[name],
             _mib(arm["peak_bytes"]),
             _number(arm["ratio"], ".3f"),
+            _growth(arm["growth"]),
             _number(arm["num_copies"], "d"),
             _number(arm["num_cleanups"], "d"),
-            _growth(arm["growth"]),
             _number(arm["step_s"], ".3f"),
+            ARMS[name],
         )
-    return table
+        for name, arm in arms.items()
+    ]
+    return table(title, head, rows, width=width, keep=("peak", "over plain"), text=("what it is",))
 
 
 def _growth(slope: Mapping[str, float] | None) -> str:
@@ -96,54 +96,49 @@ def _growth(slope: Mapping[str, float] | None) -> str:
     return f"{slope['per_step'] / MIB:+.4f} MiB"
 
 
-def _checks(checks: list[Mapping[str, Any]]) -> Table:
-    table = Table(title="checks")
-    for column in ("check", "verdict", "threshold", "evidence"):
-        table.add_column(column)
-    for check in checks:
-        colour = COLOURS[check["verdict"]]
-        table.add_row(check["name"], f"[{colour}]{check['verdict']}[/]", check["threshold"], check["evidence"])
-    return table
+def _checks(checks: list[Mapping[str, Any]], width: int) -> RenderableType:
+    head = ("check", "verdict", "threshold", "evidence")
+    rows = [(check["name"], check["verdict"], check["threshold"], check["evidence"]) for check in checks]
+    return table("checks", head, rows, width=width, text=("check", "threshold", "evidence"))
 
 
 def show_estimate(estimate: Mapping[str, Any], console: Console) -> None:
     """One estimate, with what it does not count."""
-    console.print(_estimate(estimate["device"], estimate))
+    console.print(_estimate(estimate["device"], estimate, console.width))
     for limit in estimate["limits"]:
-        console.print(f"  {limit}", markup=False)
+        console.print(f"  {limit}")
 
 
-def _estimate(name: str, estimate: Mapping[str, Any]) -> Table:
+def _estimate(name: str, estimate: Mapping[str, Any], width: int) -> RenderableType:
     where = f"batch {estimate['batch_size']}, sequence {estimate['seq_len']}, {estimate['dtype']}"
-    table = Table(title=f"estimate ({name}), {where}: plain {_mib(estimate['plain_peak_bytes'])}, "
-                  f"hybrid {_mib(estimate['hybrid_peak_bytes'])}")  # fmt: skip
+    peaks = f"plain {_mib(estimate['plain_peak_bytes'])}, hybrid {_mib(estimate['hybrid_peak_bytes'])}"
     categories = ("Parameter", "Gradient", "Optstate", "Activation", "Temp", "Other")
-    for column in ("phase", "peak", *(one.lower() for one in categories)):
-        table.add_column(column)
-    for phase, row in estimate["phases"].items():
-        table.add_row(phase, _mib(row["peak_bytes"]), *(_mib(row[one]) for one in categories))
-    return table
+    head = ("phase", "peak", *(one.lower() for one in categories))
+    rows = [
+        (phase, _mib(row["peak_bytes"]), *(_mib(row[one]) for one in categories))
+        for phase, row in estimate["phases"].items()
+    ]
+    return table(f"estimate ({name}), {where}: {peaks}", head, rows, width=width, keep=("peak",))
 
 
 def show_plans(document: Mapping[str, Any], console: Console) -> None:
     """The answer to "does it fit, and how"."""
-    table = Table(
-        title=f"within {document['budget_bytes'] / GIB:.1f} GiB, {document['wanted_batch']} windows an update"
-    )
-    for column in ("dtype", "copies on", "fits", "windows at once", "accumulation", "peak", "least device"):
-        table.add_column(column)
-    for plan in document["tried"]:
-        table.add_row(
+    title = f"within {document['budget_bytes'] / GIB:.1f} GiB, {document['wanted_batch']} windows an update"
+    head = ("dtype", "copies on", "fits", "windows at once", "accumulation", "peak", "least device")
+    rows = [
+        (
             plan["dtype"],
             plan["placement"],
             "yes" if plan["batch_size"] else "no",
             str(plan["batch_size"]),
             str(plan["accumulation_steps"]),
             _bound(plan) + _mib(plan["peak_bytes"]),
-            _bound(plan) + _mib(plan["least_budget_bytes"]),
+            _bound(plan) + gib_text(plan["least_budget_bytes"], is_bound=plan["is_bound"]),
         )
-    console.print(table)
-    console.print(document["answer"], markup=False)
+        for plan in document["tried"]
+    ]
+    console.print(table(title, head, rows, width=console.width, keep=("copies on", "fits", "least device")))
+    console.print(document["answer"])
 
 
 def _bound(plan: Mapping[str, Any]) -> str:

@@ -2,21 +2,22 @@
 
 import json
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
-from rich.console import Console
 
-from hpt.cli.console import result_console
+from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import COUNT, SEED, THREADS, Real
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
 from hpt.jsonfiles import write_json
 from hpt.records import jsonable
 from hpt.run.ownership import check_writable, claim, refuse_foreign
 from hpt.run.preflight import check_workloads
-from hpt.validate.plan import ARMS, DTYPES, MARKS, ValidationJob, ValidationRequest
+from hpt.validate.plan import ARMS, DTYPES, LEAST_STEPS, MARKS, PLAIN, ValidationJob, ValidationRequest
 
 EXIT_FINDING = 3
 GIB = 1024**3
@@ -40,15 +41,13 @@ Examples:
     metavar="NAME",
     help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt2-nano, or package.module:factory.",
 )
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Net optimizer updates of each arm."
-)
+@click.option("--steps", type=COUNT, default=50, show_default=True, help="Net optimizer updates of each arm.")
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Windows in a batch. [default: 1; with --estimate, windows an update is to see: 8]",
 )
-@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens in a window. [default: 64 on a CPU, else 1024]")
+@click.option("--seq-len", type=COUNT, help="Tokens in a window. [default: 64 on a CPU, else 1024]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option(
     "--dtype",
@@ -66,11 +65,9 @@ Examples:
     help="Drills on gpt2-nano, on the model itself, or none.",
 )
 @click.option("--estimate", "only_estimate", is_flag=True, help="Train nothing: estimate a GPU's memory only.")
-@click.option(
-    "--budget-gb", type=click.FloatRange(min=0.1), help="With --estimate: what fits a GPU of so many GiB, and how."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch. [default: torch's choice]")
+@click.option("--budget-gb", type=Real(0.1, 1e6), help="With --estimate: what fits a GPU of so many GiB, and how.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights and batches.")
+@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
 @click.option("--strict", is_flag=True, help="Exit with 4 when a check is inconclusive.")
 @click.option("--out", metavar="FOLDER", help="Where results are kept. [default: runs/validate-vram-<model>]")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
@@ -85,7 +82,7 @@ def validate_vram(**flags: Any) -> int:
     folder = Path(flags["out"] or f"runs/validate-vram-{_file_name(flags['model'])}")
     if flags["budget_gb"] is not None and not flags["only_estimate"]:
         raise UsageError("--budget-gb asks an estimate what fits; give --estimate with it")
-    console = Console(stderr=True)
+    console = message_console()
     if flags["only_estimate"]:
         return _estimate(flags, folder, console)
     request = _request(flags)
@@ -98,7 +95,7 @@ def validate_vram(**flags: Any) -> int:
         click.echo(json.dumps(jsonable(document), allow_nan=False))
     else:
         show(document, result_console())
-    console.print(f"results: {folder}", highlight=False, markup=False)
+    console.print(f"results: {folder}", soft_wrap=True)
     return _exit_code(document, strict=flags["strict"])
 
 
@@ -111,6 +108,11 @@ def _request(flags: dict[str, Any]) -> ValidationRequest:
     unknown = [name for name in arms if name not in ARMS]
     if unknown or not arms:
         raise UsageError(f"--arms is {flags['arms']!r}; choose from {', '.join(ARMS)}")
+    if flags["steps"] < LEAST_STEPS and set(arms) != {PLAIN}:
+        raise UsageError(
+            f"--steps is {flags['steps']}, but the forced cycle with its jumps needs {LEAST_STEPS}; "
+            f"raise it, or run --arms {PLAIN} alone"
+        )
     device = _device(flags["device"])
     length = CPU_SEQ_LEN if device == "cpu" else CONTEXT
     job = _job(flags, device=device, seq_len=length)
@@ -167,7 +169,7 @@ def _has_sizes(model: str) -> bool:
     return model in SIZES
 
 
-def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
+def _estimate(flags: dict[str, Any], folder: Path, console: Any) -> int:
     """Only the estimate of a CUDA device, and what fits a budget."""
     from hpt.cli.validate_display import show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
@@ -177,18 +179,13 @@ def _estimate(flags: dict[str, Any], folder: Path, console: Console) -> int:
     refuse_foreign(file, "estimate")
     claim(folder, "validation", *MARKS)
     check_writable(folder)
-    console.print(f"estimating {job.model} on a CUDA device; nothing is measured", highlight=False, markup=False)
+    console.print(f"estimating {job.model} on a CUDA device; nothing is measured", soft_wrap=True)
     budget, wanted = flags["budget_gb"], flags["batch_size"] or WANTED_BATCH
-    document = jsonable(
-        {
-            "schema_version": 1,
-            "kind": "estimate",
-            "estimate": estimate_job(job),
-            "plans": None if budget is None else plan_job(job, budget * GIB, wanted),
-        }
-    )
+    with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
+        estimate = estimate_job(job)
+        plans = None if budget is None else plan_job(job, budget * GIB, wanted)
+    document = jsonable({"schema_version": 1, "kind": "estimate", "estimate": estimate, "plans": plans})
     write_json(file, document)
-    estimate, plans = cast("dict[str, Any]", document["estimate"]), cast("dict[str, Any] | None", document["plans"])
     if flags["as_json"]:
         click.echo(json.dumps(document, allow_nan=False))
     else:

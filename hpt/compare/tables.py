@@ -7,8 +7,8 @@ terminal's tables are the command's business.
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 from tabulate import tabulate
 
@@ -19,7 +19,6 @@ HEAD = (
     *("arm", "role", "steps ratio", "work ratio", "wall ratio", "loss change", "at equal gradients"),
     *("backwards saved", "peak memory", "worst seed", "never hurts", "verdict"),
 )
-SHORT = ("arm", "steps ratio", "work ratio", "wall ratio", "loss change", "verdict")  # what a terminal has room for
 NOT_MEASURED = "not measured"
 YES_NO = {True: "yes", False: "no", None: "-"}
 
@@ -32,13 +31,6 @@ class TextTable:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def shortened(self) -> Self:
-        """Without the columns for which a terminal has no room."""
-        if self.head != HEAD:
-            return self
-        kept = [HEAD.index(name) for name in SHORT]
-        return replace(self, head=SHORT, rows=tuple(tuple(row[place] for place in kept) for row in self.rows))
-
 
 def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
     """All tables, the overall one last."""
@@ -49,13 +41,14 @@ def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
 def _workload_table(name: str, values: Mapping[str, Any]) -> TextTable:
     rows = [_baseline_row(values)]
     rows += [_arm_row(arm, found) for arm, found in values["arms"].items()]
-    return TextTable(f"{name}, T = {values['steps']}", HEAD, tuple(rows))
+    problem = "" if values["baseline"] is not None else f", baseline {NOT_MEASURED}: {values['problem']}"
+    return TextTable(f"{name}, T = {values['steps']}{problem}", HEAD, tuple(rows))
 
 
 def _baseline_row(values: Mapping[str, Any]) -> tuple[str, ...]:
     baseline = values["baseline"]
     if baseline is None:
-        return ("baseline", "baseline", f"{NOT_MEASURED}: {values['problem']}", *[""] * (len(HEAD) - 3))
+        return ("baseline", "baseline", NOT_MEASURED, *[""] * (len(HEAD) - 3))
     loss = next(row["mean_loss"] for row in baseline["lengths"] if row["steps"] == values["steps"])
     spread = baseline["seed_sd"]
     text = f"loss {loss:.4f}" + ("" if spread is None else f" (sd {spread:.4f})")

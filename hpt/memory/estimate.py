@@ -69,8 +69,8 @@ class FittingPlan:
     Attributes:
         dtype: "fp32", "bf16" (autocast) or "bf16-weights".
         placement: of trajectory and snapshot, "device" or "host".
-        batch_size: windows in a micro-batch; 0 when nothing fits.
-        accumulation_steps: micro-batches in an update of the wanted batch.
+        batch_size: windows in a micro-batch, a divisor of the wanted batch; 0 when nothing fits.
+        accumulation_steps: micro-batches in an update of the wanted batch, all of one size.
         peak_bytes: estimate for that micro-batch, or for one window when nothing fits.
         is_bound: nothing was estimated, because the weights and what goes with them are too much already.
         least_budget_bytes: the smallest device on which one window fits this way (at least, if `is_bound`).
@@ -147,6 +147,18 @@ def largest_batch(peak_of: Callable[[int], int], room_bytes: float, wanted: int)
     return fitting
 
 
+def least_budget(tried: Sequence[FittingPlan], peak_of: Callable[[str, str, int], int]) -> int:
+    """The smallest device on which one window fits in one of the ways tried, where none fitted.
+
+    What had only been bounded is estimated now, unless its bound is above what another way needs.
+    """
+    least: float = math.inf
+    for plan in sorted(tried, key=lambda one: one.least_budget_bytes):
+        if plan.least_budget_bytes < least:
+            least = min(least, budget_for(peak_of(plan.dtype, plan.placement, 1)))
+    return int(least)
+
+
 def plan_for(
     dtypes: Sequence[str],
     peak_of: Callable[[str, str, int], int],
@@ -212,12 +224,13 @@ def _plan(
     is_bound = static_bytes > room_bytes
     if is_bound:
         return FittingPlan(dtype, placement, 0, 0, static_bytes, is_bound, budget_for(static_bytes))
-    batch = largest_batch(lambda size: peak_of(dtype, placement, size), room_bytes, wanted_batch)
+    fitting = largest_batch(lambda size: peak_of(dtype, placement, size), room_bytes, wanted_batch)
+    batch = next((size for size in range(fitting, 0, -1) if wanted_batch % size == 0), 0)
     return FittingPlan(
         dtype=dtype,
         placement=placement,
         batch_size=batch,
-        accumulation_steps=math.ceil(wanted_batch / batch) if batch else 0,
+        accumulation_steps=wanted_batch // batch if batch else 0,
         peak_bytes=peak_of(dtype, placement, max(1, batch)),
         is_bound=is_bound,
         least_budget_bytes=budget_for(peak_of(dtype, placement, 1)),

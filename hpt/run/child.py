@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
 from hpt.errors import HptError, OutOfMemory
+from hpt.plugins import FAILURES, one_line
+from hpt.run.parent import end_with_parent
 
 Document = dict[str, Any]
 
@@ -24,14 +25,16 @@ def serve(pipe: Connection, target: str, arguments: Mapping[str, Any], words_fil
     """Send ("document", ...) for everything that `target(arguments)` yields, then ("end", exit code, message)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _print_to(words_file)
-    _end_with_parent()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a job runs in a process that multiprocessing started"
+    end_with_parent(parent.sentinel, lambda: os._exit(1))
     code, message = 0, ""
     try:
         for document in _function(target)(arguments):
             pipe.send(("document", document))
-    except Exception as error:  # noqa: BLE001 (the parent decides what becomes of it)
+    except FAILURES as error:  # the parent decides what becomes of it
         traceback.print_exc()
-        code, message = _described(error)
+        code, message = _ended_by(error)
     pipe.send(("end", code, message))
     pipe.close()
 
@@ -48,28 +51,16 @@ def _print_to(words_file: str) -> None:
     os.close(file)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a job runs in a process that multiprocessing started"
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _described(error: Exception) -> tuple[int, str]:
+def _ended_by(error: BaseException) -> tuple[int, str]:
     """Exit code and one line."""
-    text = " ".join(str(error).split())
     if isinstance(error, HptError):
-        return error.exit_code, text
+        return error.exit_code, one_line(error)
     if _is_out_of_memory(error):
-        return OutOfMemory.exit_code, f"out of memory: {text}"
-    return HptError.exit_code, f"{type(error).__name__}: {text}"
+        return OutOfMemory.exit_code, f"out of memory: {' '.join(str(error).split())}"
+    return HptError.exit_code, one_line(error)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     if "torch" not in sys.modules:
         return isinstance(error, MemoryError)
     from hpt.memory.manager import is_out_of_memory  # noqa: PLC0415 (imports torch)

@@ -160,12 +160,12 @@ class _Pool:
         self._num_started += 1
         words_file = self._folder / f"{self._num_started}.txt"
         process = context.Process(target=_enter, args=(there, job.target, dict(job.arguments), str(words_file)))
+        for other in self.running:
+            other.alone = False
+        self.running.append(_Started(job, process, here, words_file, alone=not self.running))  # before a signal comes
         with _environment({"PYTHONSAFEPATH": "1", **(job.environment or {})}):  # no file here stands in for a module
             process.start()
         there.close()
-        for other in self.running:
-            other.alone = False
-        self.running.append(_Started(job, process, here, words_file, alone=not self.running))
 
     def since_s(self) -> dict[str, float]:
         """Seconds that each has run, by key."""
@@ -218,15 +218,19 @@ class _Pool:
         try:
             yield
         finally:
-            for one in self.running:
-                one.process.terminate()
-            for one in self.running:
-                one.process.join(STOP_S)
-                if one.process.is_alive():
-                    one.process.kill()
-                    one.process.join()
-                one.pipe.close()
-            self.running = []
+            started = [one.process for one in self.running if one.process.pid is not None]
+            try:
+                for process in started:
+                    process.terminate()
+                for process in started:
+                    process.join(STOP_S)
+            finally:  # also when a second Ctrl-C ends the patience
+                for process in started:
+                    process.kill()
+                    process.join()
+                for one in self.running:
+                    one.pipe.close()
+                self.running = []
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from hpt.config import HybridConfig
 from hpt.errors import DeviceError, DiskError, TrainingDiverged, UsageError
 from hpt.jsonfiles import read_lines
 from hpt.machine import utc_now
+from hpt.plugins import FAILURES, one_line
 from hpt.records import Record, Sink
 from hpt.run.exports import open_exports
 from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunLog, RunRecord, locked
@@ -139,9 +140,9 @@ class TrainSession:
         except KeyboardInterrupt:
             self._store(INTERRUPTED, message="interrupted twice; the steps since the last checkpoint are redone")
             raise
-        except Exception as error:
+        except FAILURES as error:
             with suppress(DiskError):  # a full disk may be what failed; that is the error to show
-                self._store(FAILED, message=" ".join(str(error).split()) or type(error).__name__)
+                self._store(FAILED, message=one_line(error))
             raise
 
     def _steps_made(self, log: RunLog, stop: StopRequest) -> bool:

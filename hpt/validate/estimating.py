@@ -15,15 +15,24 @@ import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from hpt.memory.estimate import LIMITS, FittingPlan, PhasePeak, Prepared, as_fakes, estimate_peaks, fake_like, plan_for
+from hpt.memory.estimate import (
+    LIMITS,
+    FittingPlan,
+    PhasePeak,
+    Prepared,
+    as_fakes,
+    estimate_peaks,
+    fake_like,
+    least_budget,
+    plan_for,
+)
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import config_of, model_of, results_of, workload_of
-from hpt.validate.plan import DTYPES, ValidationJob
+from hpt.validate.plan import DTYPES, GIB, ValidationJob, gib_text
 from hpt.workloads.workload import Workload
 
 CPU = torch.device("cpu")
 COPIES = 2  # where the cycle began, and the trend
-GIB = 1024**3
 SAYS = {
     "fp32": "in fp32",
     "bf16": "with bf16 autocast (weights and moments stay fp32)",
@@ -72,30 +81,38 @@ def plan_job(job: ValidationJob, budget_bytes: float, wanted_batch: int) -> dict
         return static_bytes(job, dtype, on_device=placement == "device")
 
     chosen, tried = plan_for(DTYPES, peak_of, static_of, budget_bytes, wanted_batch)
+    least = None if chosen is not None else least_budget(tried, peak_of)
     return {
         "budget_bytes": int(budget_bytes),
         "wanted_batch": wanted_batch,
         "fits": chosen is not None,
         "chosen": None if chosen is None else asdict(chosen),
         "tried": [asdict(one) for one in tried],
-        "answer": _answer(job, chosen, tried),
+        "least_budget_bytes": least,
+        "answer": _fitting(job, chosen, tried) if least is None else _missing(job, least),
     }
 
 
-def _answer(job: ValidationJob, chosen: FittingPlan | None, tried: list[FittingPlan]) -> str:
-    if chosen is None:
-        least = min(one.least_budget_bytes for one in tried)
-        return (
-            f"{job.model} does not fit, in no way that was tried; the smallest device for it is {least / GIB:.1f} GiB"
-        )
+def _missing(job: ValidationJob, least_bytes: int) -> str:
+    return f"{job.model} does not fit, in no way that was tried; the smallest device for it is {gib_text(least_bytes)}"
+
+
+def _fitting(job: ValidationJob, chosen: FittingPlan | None, tried: list[FittingPlan]) -> str:
+    assert chosen is not None, "where none fits, the smallest device is told"
     refused = sorted({one.dtype for one in tried if not one.fits and one.dtype != chosen.dtype})
     ruled_out = f"; {' and '.join(refused)} do not fit" if refused else ""
     return (
         f"{job.model} fits at sequence {job.seq_len}: {SAYS[chosen.dtype]}, "
         f"trajectory and snapshot on the {chosen.placement}, "
-        f"{chosen.batch_size} windows at a time in {chosen.accumulation_steps} micro-batches, "
+        f"{_windows(chosen)}, "
         f"estimated peak {chosen.peak_bytes / GIB:.2f} GiB{ruled_out}"
     )
+
+
+def _windows(plan: FittingPlan) -> str:
+    size, count = plan.batch_size, plan.accumulation_steps
+    windows = f"{size} window{'s' * (size > 1)} at a time"
+    return windows if count == 1 else f"{windows} in {count} micro-batches, {size * count} an update"
 
 
 def _resized(job: ValidationJob, dtype: str, batch: int) -> ValidationJob:

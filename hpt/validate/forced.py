@@ -15,6 +15,7 @@ import torch
 from hpt.config import HybridConfig
 from hpt.errors import UsageError
 from hpt.memory.probe import is_gpu, read_memory
+from hpt.plugins import FAILURES, described
 from hpt.records import JumpRecord, Phase, Record, jsonable
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.validate.plan import ROLLED_BACK_JUMP, ValidationJob, forced_cycle
@@ -140,9 +141,9 @@ def results_of(
         result, message = None, ""
         try:
             result = jsonable(make(dataclasses.replace(job, name=name)))
-        except Exception as error:  # noqa: BLE001 (whatever it is belongs to this one)
+        except FAILURES as error:  # whatever it is belongs to this one
             traceback.print_exc()
-            message = " ".join(f"{type(error).__name__}: {error}".split())
+            message = described(error)
         yield {"kind": "result", "name": name, "result": result, "message": message}
 
 

@@ -3,6 +3,7 @@
 Nothing here imports torch; a job crosses to its own process as plain values.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -32,8 +33,10 @@ DRILL_MODEL = "gpt2-nano"
 DRILL_STEPS = 28  # three cycles, the first jump and its verdict
 DRILL_SEQ_LEN = 16
 DTYPES = ("fp32", "bf16", "bf16-weights")
+GIB = 1024**3
 WARMUP_STEPS, FULL_STEPS, CORRECT_STEPS = 5, 8, 3
 MIN_KEPT_JUMPS = 3
+LEAST_STEPS = 49  # of the forced cycle, until it has made them: four jumps of which one is undone, with its steps
 ROLLED_BACK_JUMP = 2  # the second kept jump is the one that is undone
 CLEANUP_INTERVAL = 10
 # On the host malloc maps every block from 1 MiB up by itself and uses one arena. Freed tensors then leave the resident
@@ -139,6 +142,12 @@ class ValidationRequest:
             changes: dict[str, Any] = {} if self.drills == "full" else small
             jobs.append(replace(self.job, kind="drill", name=",".join(DRILLS), steps=DRILL_STEPS, **changes))
         return jobs
+
+
+def gib_text(count: int, *, is_bound: bool = False) -> str:
+    """Bytes in GiB to a tenth; rounded up, so that a device of that size is enough, or down if it is a lower bound."""
+    rounded = math.floor if is_bound else math.ceil
+    return f"{rounded(10 * count / GIB) / 10:.1f} GiB"
 
 
 def forced_cycle(steps: int, seed: int) -> dict[str, Any]:

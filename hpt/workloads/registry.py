@@ -1,7 +1,6 @@
 """Workloads by name, and the user's own by `package.module:factory`."""
 
 import difflib
-import importlib
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from hpt.errors import HptError, UsageError
+from hpt.plugins import failures_named, load_plugin
 from hpt.workloads.byte_gpt import SIZES as BYTE_SIZES
 from hpt.workloads.byte_gpt import ByteGPT
 from hpt.workloads.cnn import TemplateCNN
@@ -75,13 +75,8 @@ def try_workloads(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
 
 
 def _from_factory(name: str, seed: int, data: Path | None, device: torch.device) -> Workload:
-    try:
-        workload = _import(name)(seed=seed, data=data, device=device)
-    except HptError:
-        raise
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise HptError(f"workload {name} cannot be made ({cause}); --debug shows where") from error
+    with failures_named(f"workload {name} cannot be made"):
+        workload = load_plugin(name)(seed=seed, data=data, device=device)
     if not isinstance(workload, Workload):
         kind = type(workload).__name__
         raise HptError(
@@ -89,11 +84,3 @@ def _from_factory(name: str, seed: int, data: Path | None, device: torch.device)
             "derive its class from hpt.workloads.workload.Workload"
         )
     return workload
-
-
-def _import(name: str) -> Callable[..., Any]:
-    module_name, _, attribute = name.partition(":")
-    found: Any = importlib.import_module(module_name)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found

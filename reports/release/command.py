@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hpt.cli.main import debug_option
+from hpt.cli.options import Real
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, PrerequisiteError, UsageError
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.machine import describe_machine, utc_now
@@ -45,7 +46,7 @@ Examples:
 @click.option(
     "--limit",
     "limit_minutes",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=Real(0.0, 1e6, min_open=True),
     default=LIMIT_MINUTES,
     show_default=True,
     help="Minutes for all steps.",

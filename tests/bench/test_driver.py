@@ -1,5 +1,8 @@
 """Measuring for real: pyperf's manager and workers as processes, what reaches them, and how they end."""
 
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -56,13 +59,19 @@ def test_workers_get_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("BROKEN", "ValueError: no such file"), ("IDLE", "self-check failed, this does not hold: the call works")],
+    [
+        ("BROKEN", "ValueError: no such file, in .*light_scenarios.py, line .*broken_set_up"),
+        ("IDLE", "self-check failed, this does not hold: the call works"),
+        ("LEAVES", r"it called sys.exit\(0\), in .*light_scenarios.py, line .*leaves"),
+        ("LEAVES_LATE", r"it called sys.exit\(0\), in .*light_scenarios.py, line .*<lambda>"),
+        ("STUMBLES", "KeyError: '.k.', in .*light_scenarios.py, line .*stumble"),
+    ],
 )
 def test_a_scenario_that_does_not_work_is_not_timed(tmp_path: Path, name: str, reason: str) -> None:
-    """One line says why, the traceback is kept, and there is no result."""
+    """One line says why and where, the traceback is kept, and there is no result; what it prints disturbs nothing."""
     with pytest.raises(ScenarioFailed) as caught:
         go(name, tmp_path / "r.json")
-    assert str(caught.value) == reason
+    assert re.fullmatch(reason, str(caught.value))
     assert "Traceback" in caught.value.details
     assert list(tmp_path.iterdir()) == []
 
@@ -72,6 +81,32 @@ def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(ScenarioFailed, match="not finished after 1 s"):
         go("SLOW", tmp_path / "r.json", BenchSettings(mode="rigorous"), timeout_s=1)
     assert children() == []
+
+
+def test_a_killed_command_line_takes_manager_and_worker_along(tmp_path: Path) -> None:
+    """SIGKILL leaves it no time to end them: the manager watches its stdin, and ends the group."""
+    program = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from pathlib import Path\n"
+        "from hpt.bench.discovery import Located\n"
+        "from hpt.bench.driver import measure\n"
+        "from hpt.bench.plan import BenchSettings\n"
+        "from references.light_scenarios import SLOW\n"
+        "located = Located('references.light_scenarios:SLOW', SLOW)\n"
+        f"result = Path({str(tmp_path / 'r.json')!r})\n"
+        "measure(located, BenchSettings(mode='rigorous'), result, is_stopped=lambda: False, timeout_s=60)\n"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+    under_it = psutil.Process(killed.pid)
+    until = time.monotonic() + 30
+    while len(under_it.children(recursive=True)) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    both = under_it.children(recursive=True)
+    assert len(both) == 2
+    killed.kill()
+    killed.wait()
+    _, alive = psutil.wait_procs(both, timeout=5)
+    assert alive == []
 
 
 def test_stopping_ends_all_processes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pyperf
 import pytest
 from references.brief_run import BRIEF, LIGHT, NAME, NAMES, measured_in
 
+from hpt.bench.comparison import SpeedVerdict
 from hpt.bench.plan import MODES
 from hpt.cli.main import run
 
@@ -197,6 +199,36 @@ def test_strict_does_not_accept_the_inconclusive(finished: Path, tmp_path: Path)
     path = altered(finished, tmp_path / "drift.json", 600.0, control_factor=600.0)
     assert run(["bench", "compare", str(finished), str(path), "--gate", "5%"]) == 0
     assert run(["bench", "compare", str(finished), str(path), "--strict"]) == 4
+
+
+@pytest.mark.parametrize("gone", ["light/sort_2", "control"])
+def test_strict_does_not_accept_that_something_vanished(
+    finished: Path, tmp_path: Path, gone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A scenario, or the control, that only the old run has: exit code 4 with --strict, and its name."""
+    kept = [one for one in pyperf.BenchmarkSuite.load(str(finished / "bench.json")) if one.get_name() != gone]
+    pyperf.BenchmarkSuite(kept).dump(str(tmp_path / "fewer.json"))
+    words = ["bench", "compare", str(finished), str(tmp_path / "fewer.json"), "--gate", "900%"]
+    assert run(words) == 0
+    capsys.readouterr()
+    assert run([*words, "--strict"]) == 4
+    assert f"{gone} (only in old)" in capsys.readouterr().err
+
+
+def test_at_80_columns_every_verdict_is_whole(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Name, median with its spread, ratio and verdict of every scenario, on one line each."""
+    monkeypatch.setenv("COLUMNS", "80")
+    slow = altered(finished, tmp_path / "slow.json", 600.0)
+    run(["bench", "compare", str(finished), str(slow), "--gate", "5%"])
+    lines = capsys.readouterr().out.splitlines()
+    for name in NAMES:
+        (line,) = [one for one in lines if one.startswith(name)]
+        verdicts = "|".join(SpeedVerdict)
+        row = rf"\S+ +[\d.]+ \+- [\d.]+ [mun]?s +[\d.]+ .*({verdicts})(, past the gate)? *"
+        assert re.fullmatch(row, line), line
+        assert len(line) <= 80
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_completes_it(tmp_path: Path) -> None:

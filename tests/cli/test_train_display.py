@@ -33,7 +33,7 @@ def test_speed_time_left_and_share_covered() -> None:
     assert tally.steps_per_s == 5.0
     assert tally.left_s == 60.0
     assert tally.covered_frac == pytest.approx(50 / 150)
-    line = tally.describe()
+    line = " ".join(tally.facts())
     for part in ("FULL", "loss 2.5000", "confidence 0.75", "covered 33.3%", "5.0 steps/s", "1 min 0 s left"):
         assert part in line
 
@@ -53,8 +53,8 @@ def test_before_the_first_step_nothing_is_made_up() -> None:
     """Unknown numbers are dashes."""
     tally = Tally(10, clock=Clock())
     assert tally.left_s is None
-    assert "loss -" in tally.describe()
-    assert "- left" in tally.describe()
+    assert "loss -" in " ".join(tally.facts())
+    assert "- left" in " ".join(tally.facts())
 
 
 def test_a_slow_run_shows_a_sign_of_life_every_minute(capsys: pytest.CaptureFixture[str]) -> None:

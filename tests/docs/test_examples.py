@@ -3,11 +3,16 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
+import click
 import pytest
+
+from hpt.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -76,6 +81,45 @@ def test_the_scenario_is_timed_by_the_command(tmp_path: Path) -> None:
     done = call(tmp_path, "-m", "hpt", "bench", "my_scenarios:SCENARIOS", "--fast", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "bench.json").exists()
+
+
+def commands_of(text: str) -> list[str]:
+    """Lines that call hpt, without variables before and remarks behind."""
+    calls = re.findall(r"^ *(?:PYTHONPATH=\. |scripts/)?(hpt [^\n]*)$", text, re.MULTILINE)
+    return [re.split(r"   +|  +#", call)[0].strip() for call in calls]
+
+
+def documented() -> list[str]:
+    """From the fenced blocks of every page, and from the help of every command."""
+    blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
+    helps = [entry.load().epilog for entry in entry_points(group=COMMANDS)]
+    return sorted({line for text in [*blocks, *helps] for line in commands_of(text)})
+
+
+def parsed(words: list[str]) -> None:
+    """Let click read the words as far as it does before a command runs."""
+    context, command = click.Context(cli), cli
+    while isinstance(command, click.Group) and words:
+        name, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command, context = found, found.make_context(name, list(words), parent=context)  # pyright: ignore[reportAssignmentType]
+        words = [*context._protected_args, *context.args]
+
+
+@pytest.mark.parametrize("line", documented())
+def test_every_documented_command_line_is_accepted(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its words are known, and its numbers are in range; what must be there is a folder of runs."""
+    (tmp_path / "runs" / "bench").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    parsed(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize("line", [line for line in documented() if line.startswith("hpt report")])
+def test_every_documented_report_gets_beyond_its_arguments(line: str, tmp_path: Path) -> None:
+    """In a folder with runs, none of them a measurement: it is said that there is none (5), or a finding (3)."""
+    (tmp_path / "runs" / "bench").mkdir(parents=True)
+    done = call(tmp_path, "-m", "hpt", *shlex.split(line)[1:])
+    assert done.returncode in {3, 5}, done.stderr
 
 
 def test_no_page_has_python_that_is_not_tested() -> None:

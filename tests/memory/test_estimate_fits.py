@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt.memory.estimate import PLACEMENTS, budget_for, largest_batch, plan_for, room_in
-
-GIB = 1024**3
+from hpt.memory.estimate import PLACEMENTS, budget_for, largest_batch, least_budget, plan_for, room_in
+from hpt.validate.plan import GIB, gib_text
 
 
 @given(
@@ -40,8 +39,50 @@ def test_the_cheapest_way_that_fits_is_chosen() -> None:
     assert plan is not None
     assert (plan.dtype, plan.placement) == ("bf16", "device")
     assert [one.fits for one in tried] == [False, False, True]
-    # room: (12 GiB - 600 MiB) / 1.05 = 10.87 GiB, so three half-GiB windows beside the 9
-    assert (plan.batch_size, plan.accumulation_steps) == (3, 3)
+    # room: (12 GiB - 600 MiB) / 1.05 = 10.87 GiB: three half-GiB windows fit beside the 9, and two of them divide 8
+    assert (plan.batch_size, plan.accumulation_steps) == (2, 4)
+
+
+@given(room_windows=st.integers(1, 40), wanted=st.integers(1, 40))
+def test_micro_batches_make_up_the_update_that_was_asked_for(room_windows: int, wanted: int) -> None:
+    """All of one size, none larger than fits, and no fewer of them would do; the peak is that size's."""
+    plan, _ = plan_for(
+        ("fp32",),
+        lambda dtype, placement, batch: batch * GIB,
+        lambda dtype, placement: 0,
+        budget_for(room_windows * GIB) + 1,
+        wanted_batch=wanted,
+    )
+    assert plan is not None
+    assert plan.batch_size * plan.accumulation_steps == wanted
+    divisors = [size for size in range(1, wanted + 1) if wanted % size == 0]
+    assert plan.batch_size == max(size for size in divisors if size <= room_windows)
+    assert plan.peak_bytes == plan.batch_size * GIB
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 80), st.integers(0, 40)), min_size=4, max_size=4),
+    budget=st.floats(0.7, 90.0),
+)
+def test_the_smallest_device_that_is_named_is_a_plan_of_the_next_run(
+    sizes: list[tuple[int, int]], budget: float
+) -> None:
+    """Weights and activations, GiB, of four ways: told within a tenth of a GiB upwards, and a tenth less is refused."""
+    ways = dict(zip([(dtype, place) for dtype in ("fp32", "bf16") for place in PLACEMENTS], sizes, strict=True))
+
+    def peak_of(dtype: str, placement: str, batch: int) -> int:
+        return (ways[dtype, placement][0] + batch * ways[dtype, placement][1]) * GIB
+
+    def planned(budget_gib: float) -> tuple[bool, int]:
+        static = lambda dtype, placement: ways[dtype, placement][0] * GIB  # noqa: E731
+        chosen, tried = plan_for(("fp32", "bf16"), peak_of, static, budget_gib * GIB, wanted_batch=8)
+        return chosen is not None, 0 if chosen is not None else least_budget(tried, peak_of)
+
+    fits, least_bytes = planned(budget)
+    if not fits:
+        said = float(gib_text(least_bytes).removesuffix(" GiB"))
+        assert planned(said)[0]
+        assert not planned(said - 0.11)[0]
 
 
 def test_nothing_is_estimated_where_the_weights_alone_are_too_much() -> None:

@@ -27,6 +27,25 @@ def idle(preset: Preset) -> Measured:
     return Measured(call=list, check=lambda: require(False, "the call works"))
 
 
+def leaves(preset: Preset) -> Measured:
+    sys.exit(0)
+
+
+def leaves_late(preset: Preset) -> Measured:
+    def check() -> None:
+        sys.stdout.write("no line of its own")
+
+    return Measured(call=lambda: sys.exit(0), check=check)
+
+
+def stumbles(preset: Preset) -> Measured:
+    def stumble() -> None:
+        sys.stderr.write("no line of its own")
+        raise KeyError("[k]")
+
+    return Measured(call=stumble, check=lambda: None)
+
+
 def full_disk(preset: Preset) -> Measured:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -56,6 +75,9 @@ SCENARIOS = tuple(one(f"sort_{times}", partial(fine, times=times), num_units=tim
 SORT = SCENARIOS[0]
 BROKEN = one("broken", broken_set_up)
 IDLE = one("idle", idle)
+LEAVES = one("leaves", leaves)
+LEAVES_LATE = one("leaves_late", leaves_late)
+STUMBLES = one("stumbles", stumbles)
 FULL_DISK = one("full_disk", full_disk)
 SLOW = one("slow", slow)
 CURIOUS = one("curious", curious)

@@ -1,0 +1,23 @@
+"""Kinds of numbers on the command line: each refuses at the door what would fail, or crash, far behind it."""
+
+import math
+from typing import Any
+
+import click
+
+SEED = click.IntRange(0, 2**63 - 1)
+COUNT = click.IntRange(1, 10**9)
+"""Of steps, windows or tokens."""
+THREADS = click.IntRange(1, 1024)
+"""Of torch and BLAS; with a hundred thousand they end the process by a segmentation fault."""
+
+
+class Real(click.FloatRange):
+    """A number in a range, and neither nan nor infinite, which no range refuses by itself."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a refusal that names the option."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
