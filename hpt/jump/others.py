@@ -6,8 +6,7 @@ to the start of the next; a snapshot asks which of them others changed since it 
 optimizers are in no snapshot.
 """
 
-from collections.abc import Callable, Generator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, MutableMapping, Sequence
 from itertools import chain
 from operator import is_
 from typing import Any
@@ -20,6 +19,8 @@ _Place = tuple[int, str]
 
 class OthersChanges:
     """Keeps account of buffers and settings of parameter groups that change between two calls.
+
+    A context manager, entered around everything that the trainer does itself.
 
     Args:
         model: its buffers are compared.
@@ -37,24 +38,22 @@ class OthersChanges:
         self.num_calls = 0
         self._look()
 
-    @contextmanager
-    def own_call(self) -> Generator[None]:
-        """What changes inside is changed by the trainer, what changed since the last time by others."""
-        self._note()
-        try:
-            yield
-        finally:
-            self._look()
+    def __enter__(self) -> None:
+        """Take note of what others changed since the last time."""
+        self.num_calls += 1
+        present = self._slots()
+        if not _are_same(present, self._seen) or _versions(present) != self._versions:
+            self._note(present)
+
+    def __exit__(self, *exception: object) -> None:
+        """What changes from now on is changed by others."""
+        self._look()
 
     def _look(self) -> None:
         self._seen = [dict(slots) for slots in self._slots()]
         self._versions = _versions(self._seen)
 
-    def _note(self) -> None:
-        self.num_calls += 1
-        present = [dict(slots) for slots in self._slots()]
-        if _are_same(present, self._seen) and _versions(present) == self._versions:
-            return
+    def _note(self, present: Sequence[_Slots]) -> None:
         versions = iter(self._versions)
         for index, (now, seen) in enumerate(zip(present, self._seen, strict=False)):
             changed = now.keys() - seen.keys()
@@ -85,7 +84,7 @@ class OthersChanges:
         return [*self._registries, *self._optimizer.param_groups]
 
 
-def _versions(held: list[dict[str, Any]]) -> list[int]:
+def _versions(held: Sequence[_Slots]) -> list[int]:
     """How often each tensor was written to in place."""
     return [_version(one) for slots in held for one in slots.values() if isinstance(one, torch.Tensor)]
 
@@ -94,7 +93,7 @@ def _version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-def _are_same(held: list[dict[str, Any]], others: list[dict[str, Any]]) -> bool:
+def _are_same(held: Sequence[_Slots], others: Sequence[_Slots]) -> bool:
     """The very same objects, in as many places."""
     if list(map(len, held)) != list(map(len, others)):
         return False

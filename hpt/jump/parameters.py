@@ -46,33 +46,42 @@ class ParameterSet:
     def _derive(self) -> None:
         modules = self._model.modules()
         # Through these dictionaries a parameter or module put in later is seen.
-        self._registries = [one for m in modules for one in (m._parameters, m._modules)]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._held, self._sizes = self._present()
+        found = (one for m in modules for one in (m._parameters, m._modules))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._registries = [one for one in found if one]
+        self._in_model, self._in_groups = self._held_by_model(), self._held_by_groups()
+        self._sizes = [len(group["params"]) for group in self._optimizer.param_groups]
         self.groups = trained_groups(self._optimizer)
-        given = chain.from_iterable(group["params"] for group in self._optimizer.param_groups)
-        self.every = list({id(one): one for one in (*self._model.parameters(), *given)}.values())
+        self.every = list({id(one): one for one in (*self._model.parameters(), *self._in_groups)}.values())
         self._switches = list(map(_switch, self.every))
+        self._frozen = [one for one in self.every if not one.requires_grad]
         self.clipped = [one for one in self.every if one.requires_grad or one.grad is not None]
 
-    def _present(self) -> tuple[list[Any], list[int]]:
-        """Every module, and every parameter of model and optimizer; how many the optimizer's groups hold."""
-        given = [group["params"] for group in self._optimizer.param_groups]
-        return [*chain.from_iterable(map(_values, self._registries)), *chain.from_iterable(given)], list(
-            map(len, given)
-        )
+    def _held_by_model(self) -> list[Any]:
+        return list(chain.from_iterable(map(_values, self._registries)))
+
+    def _held_by_groups(self) -> list[torch.nn.Parameter]:
+        return list(chain.from_iterable(group["params"] for group in self._optimizer.param_groups))
 
     def refresh(self) -> bool:
-        """Derive the set again if model or optimizer hold others by now; whether they do."""
-        held, sizes = self._present()
-        is_same = len(held) == len(self._held) and all(map(is_, held, self._held)) and sizes == self._sizes
+        """Derive the set again if model or optimizer hold others, or train others, by now; whether they do."""
+        sizes = [len(group["params"]) for group in self._optimizer.param_groups]
+        is_same = sizes == self._sizes and _are_same(self._held_by_groups(), self._in_groups)
+        is_same = is_same and _are_same(self._held_by_model(), self._in_model)
         if is_same and list(map(_switch, self.every)) == self._switches:
             return False
         self._derive()
         trained = [one for group in self.groups for one in group]
-        is_same = len(trained) == len(self._followed) and all(map(is_, trained, self._followed))
         # A parameter that the model no longer holds has lost its name, too.
-        self.change = _difference(self._settled, self.described()) or ("" if is_same else "parameters were replaced")
+        difference = _difference(self._settled, self.described())
+        self.change = difference or ("" if _are_same(trained, self._followed) else "parameters were replaced")
         return True
+
+    def refresh_for_update(self, *, clips: bool) -> bool:
+        """The same as far as this update goes: a parameter frozen since has no gradient, so the cycle's end will do."""
+        is_same = _are_same(self._held_by_groups(), self._in_groups) and not any(map(_switch, self._frozen))
+        if is_same and (not clips or _are_same(self._held_by_model(), self._in_model)):
+            return False
+        return self.refresh()
 
     def look_at_memory(self, *, after_cycle: bool) -> None:
         """Note a change if trained parameters lie in other memory than at the last look (`p.data = ...`).
@@ -143,6 +152,11 @@ class ParameterSet:
 def trained_groups(optimizer: torch.optim.Optimizer) -> Groups:
     """Parameters of each parameter group that require a gradient."""
     return [[one for one in group["params"] if one.requires_grad] for group in optimizer.param_groups]
+
+
+def _are_same(some: list[Any], others: list[Any]) -> bool:
+    """The very same objects in the same order."""
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _layout(parameter: torch.Tensor) -> tuple[object, ...]:

@@ -179,7 +179,8 @@ class Trajectory:
         Into pinned memory the copies are only queued: the next update comes after them on the same stream, and
         `end_cycle` begins with a transfer that waits for them. Who reads the start earlier settles first.
         """
-        copy_(self._start, self._weights())
+        if self._start:  # all of the optimizer's parameters may be frozen for a while
+            copy_(self._start, self._weights())
 
     def _settle(self) -> None:
         """Wait until queued copies to the host have arrived."""

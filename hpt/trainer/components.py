@@ -57,6 +57,7 @@ class TrainerState:
         saved_at: net update of the newest automatic checkpoint.
         said: names of the events that are recorded once.
         save_soon: memory is so short that a checkpoint is wanted at the end of this call.
+        is_changing: the trained parameters changed, and no whole cycle has passed since.
     """
 
     num_calls: int = 0
@@ -73,6 +74,7 @@ class TrainerState:
     saved_at: int = 0
     said: set[str] = field(default_factory=set[str])
     save_soon: bool = False
+    is_changing: bool = False
 
 
 class Components:
@@ -211,7 +213,7 @@ class Components:
 
     def own_call(self) -> AbstractContextManager[None]:
         """Around everything that this trainer does, so that it can tell what others did."""
-        return nullcontext() if self.is_baseline else self.others.own_call()
+        return nullcontext() if self.is_baseline else self.others
 
     def _take(self, reuse: Snapshot | None) -> Snapshot:
         check_state(self.optimizer)

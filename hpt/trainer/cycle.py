@@ -32,7 +32,7 @@ def after_step(c: Components, batches: list[Any]) -> None:
     """After a full step: CORRECT's verdict, the open fork, and the end of the cycle when its K steps are done."""
     verdict_falls = c.correct.count_step()
     if c.controller.cycle_done:
-        c.parameters.look_at_memory(after_cycle=True)
+        _look_at_parameters(c, after_cycle=True)
     if follow_change(c) or (verdict_falls and _verdict_falls_against_jump(c)):
         return
     if c.correct.num_seen == 1:
@@ -40,28 +40,36 @@ def after_step(c: Components, batches: list[Any]) -> None:
     if c.state.fork is not None:
         forks.observe(c, c.state.fork, batches)
     elif c.controller.cycle_done:
+        c.state.is_changing = False
         _end_cycle(c, batches, is_followed=bool(c.outer.trajectory.parameters))
 
 
-def look_at_parameters(c: Components) -> None:
+def settle_parameters(c: Components) -> None:
     """Between two updates, before a jump or a checkpoint: are the trained parameters still the same?"""
     if c.is_baseline:
         return
+    _look_at_parameters(c, after_cycle=False)
+    follow_change(c)
+
+
+def _look_at_parameters(c: Components, *, after_cycle: bool) -> None:
     if c.parameters.refresh():
         c.lay_rows_anew()
-    c.parameters.look_at_memory(after_cycle=False)
-    follow_change(c)
+    c.parameters.look_at_memory(after_cycle=after_cycle)
 
 
 def follow_change(c: Components) -> bool:
     """If other parameters are trained than at the cycle's start, it ends here and nothing jumps over the change.
 
     The steps so far stand, if they are finite, and with them a jump in doubt: their losses, higher or lower than
-    before, speak of another model. Returns whether there was a change.
+    before, speak of another model. The change is told once until a whole cycle has passed without another. Returns
+    whether there was one.
     """
     if not c.parameters.change:
         return False
-    c.event("parameters_changed", f"{c.parameters.change}; the cycle starts anew")
+    if not c.state.is_changing:
+        c.event("parameters_changed", f"{c.parameters.change}; the cycle starts anew")
+    c.state.is_changing = True
     c.follow_parameters()
     if c.state.fork is not None:
         forks.drop(c, "its branches would train other parameters")

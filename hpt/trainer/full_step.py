@@ -130,7 +130,7 @@ class FullStep:
         self._backward(batch)
         if len(self._pending) < self._num_parts:
             return FullOutcome(_mean_of(self._losses), None, updated=False)
-        if self._parameters.refresh():
+        if self._parameters.refresh_for_update(clips=self._clip_norm is not None):
             self._on_change()
         outcome = self._guarded_update() if self._guarded else self._plain_update()
         self.forget()

@@ -131,7 +131,7 @@ class HybridTrainer:
         c = self._c
         c.ledger.begin()
         if self.phase is Phase.PREDICT:
-            cycle.look_at_parameters(c)
+            cycle.settle_parameters(c)
         phase = self.phase
         c.precision.enter(phase)
         lr, backwards = c.full.lr, c.ledger.counters.backwards
@@ -226,7 +226,7 @@ class HybridTrainer:
             DiskError: no space, or the folder cannot be written; an older file at `path` stays as it was.
         """
         with self._c.own_call():
-            cycle.look_at_parameters(self._c)
+            cycle.settle_parameters(self._c)
             self._send()
             checkpoint.save(self._c, Path(path))
 
@@ -259,7 +259,7 @@ class HybridTrainer:
     def _save_when_due(self, phase: Phase) -> None:
         """The automatic checkpoint comes after the records: a kill leaves no checkpoint ahead of the log."""
         if checkpoint.is_due(self._c):
-            cycle.look_at_parameters(self._c)
+            cycle.settle_parameters(self._c)
             self._send()
             checkpoint.save_due(self._c, phase)
 

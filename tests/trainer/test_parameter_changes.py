@@ -266,3 +266,42 @@ def test_a_change_just_before_saving_is_in_the_checkpoint(tmp_path: Path) -> Non
     resumed.load(tmp_path / "run.ckpt")
     expected = [trainer.step(problem.batch(trainer.num_calls)).loss for _ in range(50)]
     assert [resumed.step(other.batch(resumed.num_calls)).loss for _ in range(50)] == expected
+
+
+def test_parameters_that_take_turns_are_the_hand_written_loop_too() -> None:
+    """The two layers are trained in turn, five updates each: no weight is off, and no more than one event a cycle."""
+
+    def take_turns(problem: Problem, index: int) -> None:
+        first(problem).requires_grad_(index // 5 % 2 == 0)
+
+    ours, theirs, records = teacher(), teacher(), list[Record]()
+    ours.scheduler = None
+    trainer = build(ours, records, warmup_steps=200)
+    for index in range(60):
+        take_turns(ours, index)
+        trainer.step(ours.batch(index))
+        take_turns(theirs, index)
+        theirs.optimizer.zero_grad()
+        theirs.loss_fn(theirs.model, theirs.batch(index)).backward()
+        torch.nn.utils.clip_grad_norm_(theirs.model.parameters(), 0.5)
+        theirs.optimizer.step()
+    assert torch.equal(weights_of(ours.model), weights_of(theirs.model))
+    assert len(told(records, "parameters_changed")) <= 6
+
+
+def test_an_optimizer_may_have_nothing_to_train_for_a_while() -> None:
+    """Another part of the model goes on; when its parameters are unfrozen, so do their jumps."""
+    problem, records = teacher(), list[Record]()
+    problem.optimizer = torch.optim.AdamW(first(problem).parameters(), lr=3e-3)
+    problem.scheduler = None
+    trainer = build(problem, records)
+    for index in range(170):
+        if index in {60, 90}:
+            first(problem).requires_grad_(index == 90)
+        if index == 60:
+            before = weights_of(first(problem))
+        if index == 90:
+            assert torch.equal(weights_of(first(problem)), before)
+        trainer.step(problem.batch(index))
+    assert len(told(records, "parameters_changed")) == 2
+    assert any(isinstance(one, JumpRecord) and one.call > 100 for one in records)
