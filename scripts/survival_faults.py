@@ -25,7 +25,7 @@ ADAMW, SGD, LION = (
     Run("stationary", "sgd", 0.05, 32),
     Run("stationary", "lion", 1e-3, 32),
 )
-SINGLE = Run("stationary", "adamw", 3e-3, 1)
+SINGLE, FOUR = Run("stationary", "adamw", 3e-3, 1), Run("stationary", "adamw", 3e-3, 4)
 MOMENTUM = Run("stationary", "momentum", 0.02, 32)
 
 
@@ -126,7 +126,8 @@ FAULTS = (
     Fault(CORRUPTED, "first layer upside down", _layer(0, lambda w: w.flip(0))),
     Fault(CORRUPTED, "one weight 1e20", _layer(-1, _one_weight(1e20)), SGD),
     Fault(CORRUPTED, "one weight NaN", _layer(0, _one_weight(float("nan")))),
-    Fault(CORRUPTED, "noise on every weight", _everywhere(0.5), SINGLE),
+    Fault(CORRUPTED, "noise on every weight", _everywhere(0.5), FOUR),
+    Fault(CORRUPTED, "much noise on every weight", _everywhere(3.0), SINGLE),
     Fault(CORRUPTED, "last layer times 10 in a long cycle", _layer(-1, lambda w: 10 * w), settings=LONG_CYCLES),
     Fault(CORRUPTED, "last step of a cycle", _layer(-1, lambda w: 10 * w), at=1219),
     Fault(
