@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from reports.evidence import Evidence, gather
 from reports.formatting import code, harmless
 from reports.page import Links, Page, again, counted, source_table, verdict_table
-from reports.pages import benchmarking, blocks, evaluation, layers, release_prep, validation
+from reports.pages import benchmarking, blocks, evaluation, layers, release_prep, survival, validation
 
 LISTS = ("claims.toml", "targets.toml")
 """Kept beside this module; pages built elsewhere get a copy to link to."""
@@ -33,9 +33,10 @@ BUILDERS: Mapping[str, Callable[[Evidence, Links], Page]] = {
     "phase2": benchmarking.build,
     "vram": layers.build,
     "evaluation": evaluation.build,
+    "survival": survival.build,
 }
 EXTENSIONS = ("tables", "fenced_code", "sane_lists")
-READING_ORDER = ("phase1", "vram", "phase2", "evaluation", "phase3")
+READING_ORDER = ("phase1", "vram", "phase2", "evaluation", "survival", "phase3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _way(out: Path, folder: Path) -> str:
 
 
 def build(runs: Path, out: Path, only: str = "all") -> Reports:
-    """Build every report, or one: phase1, phase2, phase3, vram, evaluation, readme.
+    """Build every report, or one: phase1, phase2, phase3, vram, evaluation, survival, readme.
 
     The page for a browser and the lists that pages link to are built for every folder but a checkout's committed one.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHECKOUT_RUNS, CHECKOUT_OUT = Path("reports/evidence"), Path("reports/generated")
 USER_RUNS, USER_OUT = Path("runs"), Path("out/reports")
-REPORTS = ("phase1", "phase2", "phase3", "vram", "evaluation", "readme", "all")
+REPORTS = ("phase1", "phase2", "phase3", "vram", "evaluation", "survival", "readme", "all")
 SCHEMA_VERSION = 1
 EXIT_FINDING = 3
 MOST_SHOWN = 30

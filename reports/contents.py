@@ -204,6 +204,35 @@ ALARMS = {
     "same_code": {"num_comparisons": object, "num_with_alarm": object},
     "planted": {"num_scenarios": object, "num_caught": object, "slowdown_frac": float},
 }
+SURVIVAL = {
+    "steps": int,
+    "healthy": [
+        {
+            "name": str,
+            "killed": Maybe(str),
+            "num_rollbacks": int,
+            "num_unwarranted": int,
+            "num_jumps": int,
+            "num_jumps_undone": int,
+            "num_jumps_undone_unwarranted": int,
+            "final_loss": Maybe(float),
+            "plain_final_loss": float,
+            "events": Each(int),
+        }
+    ],
+    "planted": [
+        {
+            "kind": str,
+            "name": str,
+            "run": str,
+            "caught_after_losses": Maybe(int),
+            "limit_losses": int,
+            "killed": Maybe(str),
+            "final_loss": Maybe(float),
+            "healthy_final_loss": float,
+        }
+    ],
+}
 _STEP = {
     "name": object,
     "what": object,

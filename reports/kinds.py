@@ -306,6 +306,13 @@ ALARMS = Kind(
     shape=contents.ALARMS,
     parts=("bench",),
 )
+SURVIVAL = Kind(
+    name="survival",
+    title="healthy runs, and planted faults",
+    command="python scripts/measure_survival.py --result reports/evidence/survival.json",
+    is_in=_calls_itself("survival"),
+    shape=contents.SURVIVAL,
+)
 RELEASE = Kind(
     name="release",
     title="release check",
@@ -315,7 +322,9 @@ RELEASE = Kind(
     parts=(),
     lacks=_release_lacks,
 )
-KINDS: Sequence[Kind] = (TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, RELEASE)
+KINDS: Sequence[Kind] = (
+    *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, RELEASE),
+)
 
 
 def kind_of(document: Document) -> Kind:

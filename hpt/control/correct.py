@@ -1,10 +1,12 @@
 """CORRECT: the first full steps after a kept jump, held against the forecast made before it.
 
 Verdict after C steps: roll back only when their mean loss leaves the forecast's upper band (a blow-up; a good jump
-stands a little above the forecast at first). At the end of the cycle the jump is called good when the loss settled
+stands a little above the forecast at first) and the same batches do better without the jump, by more than it may cost:
+else it is the data that changed. At the end of the cycle the jump is called good when the loss settled
 inside the forecast's own one-sigma band.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -87,6 +89,11 @@ class CorrectWatch:
         assert self.jump is not None, "no jump is being watched"
         near = self.jump.near
         return fmean(losses) - (near.mean + self.jump.allowance + self._band_sigmas * near.scale)
+
+    def is_to_blame(self, now: float, before: float) -> bool:
+        """Whether a batch's loss rose by more, over that without the jump, than a jump may cost."""
+        assert self.jump is not None, "no jump is being watched"
+        return math.isfinite(before) and not now - before <= self.jump.allowance
 
     def rise(self, losses: FloatArray) -> float:
         """Mean of the first C of the losses (n,) since the jump above the forecast's mean, in loss units."""

@@ -4,15 +4,17 @@ The steps of a cycle are judged together, each against the past before it. What 
 is renewed every `REFRESH_STEPS` steps, which keeps the judgement cheap.
 
     loss                one-sided score: only a rise above the recent level counts
-    gradient_explosion  norm over its running median; critical at ten times the ratio of the warning
+    gradient_explosion  norm over its running median
     gradient_vanishing  the same, from below
     non_finite          NaN or infinity in loss or gradient norm
     prediction_error    |loss - forecast| in units of the forecast's scale
     oscillation         too many turning points for independent noise, while the swings grow
 
-An oscillation is about a whole window, so it is reported once a renewal. Warnings that say the run itself gets worse
-(loss, explosion, oscillation) become critical when `_ESCALATE_COUNT` of the last `_ESCALATE_STEPS` steps carry one:
-going back is what cures them. A dead gradient or a poor forecast is not cured by going back.
+An oscillation is about a whole window, so it is reported once a renewal. No single step is critical, since broken
+weights stay broken and a bad batch passes. Critical are `_ESCALATE_COUNT` high losses in `_ESCALATE_STEPS` steps, and
+even that is a question and no answer: are the weights broken, or did the data change? Whoever asks it
+(`hpt.trainer.paired_test`) calls `explain` when it was the data. For `EXPLAINED_STEPS` steps no loss up to half as high
+again raises the question, so that data with hard stretches are not asked about each time.
 """
 
 import math
@@ -28,14 +30,15 @@ from hpt.control.loss_statistics import LossStatistics, summarize
 from hpt.history import PAST_STEPS, FloatArray
 
 REFRESH_STEPS = 8
-CAUTION_SIGMAS, WARNING_SIGMAS, CRITICAL_SIGMAS = 4.0, 8.0, 20.0  # robust z-scores of the loss
+CAUTION_SIGMAS, WARNING_SIGMAS = 4.0, 8.0  # robust z-scores of the loss
 EXPLOSION_RATIO = 20.0  # gradient norm over its running median
 VANISHING_RATIO = 1e-4
 _MIN_HISTORY = 32  # steps of silence; fewer give a spread too uncertain for a z-score
 _OSCILLATION_SIGMAS = 3.0  # turning points above independent noise: 1 window in 700
-_CRITICAL_EXPLOSION = 10.0  # times EXPLOSION_RATIO
 _ESCALATE_COUNT = 3
 _ESCALATE_STEPS = 6  # not all of them: every other step of an oscillation is low
+EXPLAINED_STEPS = 200  # two forward passes in so many steps cost a third of a per cent
+_EXPLAINED_EXCESS = 1.5  # times the rise that was explained
 
 
 class Level(IntEnum):
@@ -45,9 +48,6 @@ class Level(IntEnum):
     CAUTION = 1
     WARNING = 2
     CRITICAL = 3
-
-
-_GETS_WORSE = frozenset({"loss", "gradient_explosion", "oscillation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,18 @@ class JudgedSteps:
 
 
 class DivergenceMonitor:
-    """Judges full steps in order; silent, except for non-finite numbers, until there is enough history."""
+    """Judges full steps in order; silent, except for non-finite numbers, until there is enough history.
+
+    `judge` is shown the steps of a cycle that is over. Where losses are read at every step, `watch` is shown each as it
+    is made, against what was usual at the last judgement, so that broken weights need not wait for the cycle's end.
+    """
 
     def __init__(self) -> None:
         self._num_judged = 0
         self._warned: deque[bool] = deque(maxlen=_ESCALATE_STEPS)
+        self._watched: deque[bool] = deque(maxlen=_ESCALATE_STEPS)
+        self._explained = -math.inf
+        self._explained_until = 0  # in steps judged
         self._usual: LossStatistics | None = None
         self._before: tuple[int, LossStatistics | None] = (0, None)
 
@@ -134,7 +141,7 @@ class DivergenceMonitor:
         alarms: list[StepAlarm] = []
         for place in places:
             signals = self._signals(steps, place)
-            self._warned.append(any(one.level >= Level.WARNING and one.name in _GETS_WORSE for one in signals))
+            self._warned.append(self.is_unusual(float(steps.loss[place])))
             if signals:
                 alarms.append(StepAlarm(place, self._level(signals), tuple(signals)))
             self._num_judged += 1
@@ -143,14 +150,51 @@ class DivergenceMonitor:
     def rolled_back(self, past_losses: FloatArray, past_grad_norms: FloatArray) -> None:
         """The steps judged last belong to a future that was undone; what is usual is what it was before them."""
         self._num_judged, self._usual = self._before
-        self._warned.clear()
+        self._forget_doubts()
         self._renew(past_losses, past_grad_norms)
+
+    @property
+    def usual(self) -> LossStatistics | None:
+        """What is usual by now; None before there is enough history."""
+        return self._usual
+
+    @property
+    def in_doubt(self) -> bool:
+        """One of the last steps judged was high, so that the question might have come with the next."""
+        return any(list(self._warned)[-(_ESCALATE_COUNT - 1) :])
+
+    def is_unusual(self, loss: float) -> bool:
+        """Far above the usual level, and not explained by the data."""
+        usual = self._usual
+        if usual is None or not usual.loss_score(loss) > WARNING_SIGMAS:
+            return False
+        return loss > self._explained or self._num_judged >= self._explained_until
+
+    def watch(self, loss: float) -> bool:
+        """One more step was made; True when the question is due."""
+        self._watched.append(self.is_unusual(loss))
+        return self._watched[-1] and sum(self._watched) >= _ESCALATE_COUNT
+
+    def explain(self, loss: float, num_unjudged: int) -> None:
+        """Losses up to this one were the data's fault; the last `num_unjudged` steps were not judged yet."""
+        self._forget_doubts()
+        if self._usual is not None:
+            level = self._usual.level
+            self._explained = level + _EXPLAINED_EXCESS * (loss - level)
+            self._explained_until = self._num_judged + num_unjudged + EXPLAINED_STEPS
+
+    def _forget_doubts(self) -> None:
+        self._warned.clear()
+        self._watched.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, and the statistics as they stood at their last renewal."""
         return {
             "num_judged": self._num_judged,
             "warned": list(self._warned),
+            "watched": list(self._watched),
+            "explained": self._explained,
+            "explained_until": self._explained_until,
             "usual": None if self._usual is None else asdict(self._usual),
         }
 
@@ -158,6 +202,9 @@ class DivergenceMonitor:
         """Inverse of `state_dict`."""
         self._num_judged = int(state["num_judged"])
         self._warned = deque((bool(one) for one in state["warned"]), maxlen=_ESCALATE_STEPS)
+        self._watched = deque((bool(one) for one in state["watched"]), maxlen=_ESCALATE_STEPS)
+        self._explained = float(state["explained"])
+        self._explained_until = int(state["explained_until"])
         self._usual = None if state["usual"] is None else LossStatistics(**state["usual"])
         self._before = (self._num_judged, self._usual)
 
@@ -168,7 +215,7 @@ class DivergenceMonitor:
         usual = self._usual
         if usual is None:
             return []
-        signals = _graded("loss", usual.loss_score(loss), (CAUTION_SIGMAS, WARNING_SIGMAS, CRITICAL_SIGMAS))
+        signals = _graded("loss", usual.loss_score(loss), CAUTION_SIGMAS, WARNING_SIGMAS)
         if usual.grad_norm and not math.isnan(norm):
             signals += _judge_gradient(norm / usual.grad_norm)
         signals += _judge_forecast(loss, float(steps.forecast_mean[place]), float(steps.forecast_scale[place]))
@@ -197,7 +244,7 @@ class DivergenceMonitor:
 def _judge_gradient(ratio: float) -> list[Signal]:
     if ratio < VANISHING_RATIO:
         return [Signal("gradient_vanishing", Level.WARNING, ratio, VANISHING_RATIO)]
-    return _graded("gradient_explosion", ratio, (None, EXPLOSION_RATIO, EXPLOSION_RATIO * _CRITICAL_EXPLOSION))
+    return _graded("gradient_explosion", ratio, None, EXPLOSION_RATIO)
 
 
 def _judge_forecast(loss: float, mean: float, scale: float) -> list[Signal]:
@@ -206,17 +253,17 @@ def _judge_forecast(loss: float, mean: float, scale: float) -> list[Signal]:
     # a forecast that is itself no number is as wrong as one can be
     usable = math.isfinite(mean) and math.isfinite(scale) and scale > 0.0
     error = abs(loss - mean) / scale if usable else math.inf
-    return _graded("prediction_error", error, (CAUTION_SIGMAS, WARNING_SIGMAS, None))
+    return _graded("prediction_error", error, CAUTION_SIGMAS, WARNING_SIGMAS)
 
 
 def _judge_window(usual: LossStatistics) -> list[Signal]:
-    return _graded("oscillation", usual.oscillation, (None, _OSCILLATION_SIGMAS, None))
+    return _graded("oscillation", usual.oscillation, None, _OSCILLATION_SIGMAS)
 
 
-def _graded(name: str, value: float, thresholds: tuple[float | None, float, float | None]) -> list[Signal]:
-    """One signal at the highest (caution, warning, critical) threshold that `value` exceeds, if any."""
-    found: list[Signal] = []
-    for rank, threshold in enumerate(thresholds, 1):
-        if threshold is not None and value > threshold:
-            found = [Signal(name, Level(rank), value, threshold)]
-    return found
+def _graded(name: str, value: float, caution: float | None, warning: float) -> list[Signal]:
+    """One signal at the higher threshold that `value` exceeds, if any."""
+    if value > warning:
+        return [Signal(name, Level.WARNING, value, warning)]
+    if caution is not None and value > caution:
+        return [Signal(name, Level.CAUTION, value, caution)]
+    return []

@@ -22,6 +22,8 @@ OSCILLATION_STEPS = 32
 GROWTH_RATIO = 1.5  # mean swing of the later half over the earlier, for an oscillation to count
 FLOOR_FRAC = 0.01  # least spread, as a share of the loss: a noiseless loss still moves by this much
 SCALE_GROWTH = 1.1  # most by which the spread grows from one full window to the next: a rise would hide in it
+BROKEN_SIGMAS = 4.0  # paired, so the noise of a batch is not in it
+BROKEN_FRAC = 0.5
 _TINY = 1e-12
 
 
@@ -47,6 +49,14 @@ class LossStatistics:
     def loss_score(self, loss: float) -> float:
         """Rise of a loss above the usual level, in units of the usual spread."""
         return (loss - self.level) / self.scale
+
+    def broken_rise(self, loss: float) -> float:
+        """By how much other weights must do better on a batch of this loss for the present ones to count as broken.
+
+        Far above the usual spread, and most of what the batch is above the usual level: on a hard batch every weight
+        has a high loss, and small differences of the weights make large ones of the loss.
+        """
+        return max(BROKEN_SIGMAS * self.scale, BROKEN_FRAC * (loss - self.level))
 
 
 def summarize(

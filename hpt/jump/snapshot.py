@@ -11,7 +11,8 @@ snapshot before to the next one, so that a snapshot each cycle allocates once.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from operator import is_
 from typing import Any, Protocol, cast
 
@@ -121,6 +122,20 @@ class Snapshot:
         if keep is not None:
             keep()
 
+    @contextmanager
+    def exchanged(self) -> Generator[None]:
+        """Inside, the model has the weights and buffers of the snapshot, and the snapshot has the model's."""
+        assert self._copies.is_whole, "the memory of this snapshot was handed to a later one"
+        kept = [*self._trained, *self._buffers.tensors()]
+        slots = self._buffers.present()
+        self._buffers.put_back()
+        self._copies.exchange(kept)
+        try:
+            yield
+        finally:
+            self._copies.exchange(kept)
+            slots.put_back()
+
 
 class BufferGuard:
     """The model's buffers as they were before a forward pass, for when its update is skipped.
@@ -167,6 +182,12 @@ class _BufferSlots:
 
     def refresh(self) -> None:
         self._held = [dict(registry) for registry in self._registries]
+
+    def present(self) -> "_BufferSlots":
+        """The same slots with what is in them now."""
+        slots = copy.copy(self)
+        slots.refresh()
+        return slots
 
     def tensors(self) -> list[torch.Tensor]:
         return [one for held in self._held for one in held.values() if one is not None]
@@ -251,6 +272,17 @@ class _Copies:
                 _copy_all([live[place] for place in fits], [places[place] for place in fits])
         for one, kept in zip(self._sparse, self._sparse_copies, strict=True):
             one.copy_(kept)
+
+    @torch.no_grad()
+    def exchange(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Swap the contents of some of the live tensors with their copies, memory that is shared once."""
+        places = ((one, self.by_tensor.get(id(one))) for one in tensors)
+        pairs = {id(place): (_distinct(one), place) for one, place in places if place is not None}
+        for live, place in pairs.values():
+            if live.shape == place.shape:  # else it was replaced
+                now = live.clone()
+                live.copy_(place)
+                place.copy_(now)
 
     def hand_over(self) -> _Spare:
         """Give the memory away, by layout."""

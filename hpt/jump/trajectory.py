@@ -105,6 +105,11 @@ class Trajectory:
             grams.append(gram_of([d, joined([self._trend[index] for index in places]).to(d.dtype), theta]))
         return grams
 
+    def leap(self, grams: FloatArray) -> float:
+        """|displacement| of the cycle that just ended over |trend| before it, by what `measure` gave; 0 without one."""
+        displacement, trend = grams[:, 0, 0].sum(), grams[:, 1, 1].sum()
+        return math.sqrt(displacement / trend) / self._debias if self.num_cycles and trend > 0.0 else 0.0
+
     def _weights_and_displacement(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Both of one chunk, as rows where the copies lie, in single precision at least."""
         start = joined([self._start[index] for index in places])

@@ -50,8 +50,9 @@ class TrainerState:
         stats: of the cycle that ended last, while a proposal waits.
         fork: the open fork.
         update_batches: micro-batches of the update in progress.
+        references: batches of earlier steps, for a paired test.
         skips_in_row: updates skipped, or cycles undone, for numbers that are not finite, one after the other.
-        rollbacks: critical rollbacks so far.
+        rollbacks: of broken weights, since a cycle stood.
         retry_left: full steps left at the lowered learning rate.
         last_checkpoint: path of the newest checkpoint written.
         saved_at: net update of the newest automatic checkpoint.
@@ -67,6 +68,7 @@ class TrainerState:
     stats: CycleStats | None = None
     fork: Fork | None = None
     update_batches: list[Any] = field(default_factory=list[Any])
+    references: list[Any] = field(default_factory=list[Any])
     skips_in_row: int = 0
     rollbacks: int = 0
     retry_left: int = 0

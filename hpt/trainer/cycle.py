@@ -1,7 +1,7 @@
 """What happens around the end of a cycle: read and judge its steps, measure the path, decide whether to jump, jump.
 
-    after_step   count it; CORRECT's verdict when it falls; a fork's end; the end of the cycle
-    _end_cycle   read -> finite? -> alarms -> displacement -> the steps stand -> observers -> proposal
+    after_step   count it; CORRECT's verdict when it falls; broken weights; a fork's end; the end of the cycle
+    _end_cycle   read -> finite? -> alarms, broken weights? -> displacement -> the steps stand -> observers -> proposal
     predict      the PREDICT call: probe, jump, probe, keep or undo; the next cycle begins
 
 The order of decisions, once a cycle: window and progress (gate), choice and proposal (predictor), confidence (gate),
@@ -14,7 +14,7 @@ from typing import Any
 
 from hpt.control.correct import WatchedJump
 from hpt.control.divergence import JudgedSteps, Level, StepAlarm
-from hpt.history import StepStats
+from hpt.history import FloatArray, StepStats
 from hpt.jump.outer import JumpResult
 from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.learned.loss_trend import TrendPath
@@ -23,8 +23,10 @@ from hpt.records import JumpRecord
 from hpt.trainer import forks, recovery
 from hpt.trainer.components import Components
 from hpt.trainer.ledger import FORWARD_SHARE
+from hpt.trainer.paired_test import examine, keep
 from hpt.trainer.pending import losses_since_jump, read, read_with, stand
 
+MAX_LEAP = 30.0  # |displacement| over |trend|: 1 on a straight path, 3 in pure noise
 PROBE_GRACE = 2.0  # full-step equivalents that may be spent before the run is long enough for a share of it
 
 
@@ -33,7 +35,9 @@ def after_step(c: Components, batches: list[Any]) -> None:
     verdict_falls = c.correct.count_step()
     if c.controller.cycle_done:
         _look_at_parameters(c, after_cycle=True)
-    if follow_change(c) or (verdict_falls and _verdict_falls_against_jump(c)):
+    if follow_change(c) or (verdict_falls and _verdict_falls_against_jump(c, batches)):
+        return
+    if _watch(c, batches) and recovery.question(c, batches, "high losses"):
         return
     if c.correct.num_seen == 1:
         recovery.look_whether_jump_survived(c)
@@ -83,12 +87,27 @@ def follow_change(c: Components) -> bool:
     return True
 
 
-def _verdict_falls_against_jump(c: Components) -> bool:
+def _verdict_falls_against_jump(c: Components, batches: list[Any]) -> bool:
+    """The losses left the forecast's band, and the same batches say that it was the jump's doing."""
     excess = c.correct.excess(losses_since_jump(c, read(c)))
     if math.isfinite(excess) and excess <= 0.0:
         return False
-    recovery.roll_back_jump(c, f"loss left the forecast's band by {excess:.4g}")
+    verdict = examine(c, batches, c.correct.is_to_blame)
+    if verdict.is_broken is False:
+        recovery.data_changed(c, f"losses above the forecast's band: {verdict.text}")
+        c.correct.close(recovery.NO_LOSSES, rolled_back=False)  # what comes now tells nothing of the jump
+        return False
+    recovery.roll_back_jump(c, f"loss left the forecast's band by {excess:.4g}; {verdict.text}")
     return True
+
+
+def _watch(c: Components, batches: list[Any]) -> bool:
+    """Whether the weights are to be questioned after this step, as far as its loss is known by now."""
+    if not c.config.divergence.enabled:
+        return False
+    loss = c.readings.newest_loss
+    keep(c, batches[-1], is_unusual=None if loss is None else c.monitor.is_unusual(loss))
+    return loss is not None and not c.correct.in_doubt and c.monitor.watch(loss)
 
 
 def _end_cycle(c: Components, batches: list[Any], *, is_followed: bool) -> None:
@@ -100,10 +119,12 @@ def _end_cycle(c: Components, batches: list[Any], *, is_followed: bool) -> None:
     trend = c.trend.copy()
     path = trend.observe(steps.loss)
     alarms = _alarms(c, steps, path) if is_followed else []
-    if recovery.act_on(c, alarms):
+    signal = _critical(c, alarms, grams) if is_followed else ""
+    if signal and recovery.question(c, batches, signal):
         return
+    _tell(c, alarms)
     c.ledger.lap("control")
-    if not is_followed or any(alarm.level is Level.WARNING for alarm in alarms):
+    if not is_followed or any(alarm.level >= Level.WARNING for alarm in alarms):
         c.outer.begin_cycle()  # what a doubtful cycle moved is not followed
         stand(c, steps, trend, path)
         c.controller.forced_full()
@@ -135,6 +156,27 @@ def _alarms(c: Components, steps: StepStats, path: TrendPath) -> list[StepAlarm]
     last_in_doubt = first + c.config.correct_steps - 1 if c.correct.jump is not None else first
     in_doubt = range(first, last_in_doubt)
     return [alarm for alarm in alarms if alarm.place not in in_doubt] if c.config.divergence.enabled else []
+
+
+def _critical(c: Components, alarms: list[StepAlarm], grams: FloatArray) -> str:
+    """What speaks against the weights before they become the snapshot; a high loss in the last steps does, too."""
+    if not c.config.divergence.enabled:
+        return ""
+    if any(alarm.level is Level.CRITICAL for alarm in alarms) or c.monitor.in_doubt:
+        return "high losses"
+    leap = c.outer.trajectory.leap(grams)
+    return f"a displacement {leap:.3g} times the trend" if leap > MAX_LEAP else ""
+
+
+def _tell(c: Components, alarms: list[StepAlarm]) -> None:
+    """Record a cycle's warnings, once; a lesser alarm shortens the horizon."""
+    for alarm in alarms:
+        if alarm.level is Level.CAUTION:
+            c.state.horizon_factor = max(recovery.MIN_HORIZON_FACTOR, c.state.horizon_factor * 0.5)
+    warned = [alarm for alarm in alarms if alarm.level >= Level.WARNING]
+    if warned:
+        names = dict.fromkeys(signal.name for alarm in warned for signal in alarm.signals)
+        c.event("divergence", f"warning: {', '.join(names)}; the cycle is not followed", num_steps=float(len(warned)))
 
 
 def _proposal(c: Components, stats: CycleStats) -> Proposal | None:

@@ -51,7 +51,7 @@ def stand(c: Components, steps: StepStats, trend: LossTrend, path: TrendPath, st
     if stats is not None:
         c.predictor.end_cycle(stats, trend)
         c.ledger.lap("learning")
-    c.state.skips_in_row = 0
+    c.state.skips_in_row = c.state.rollbacks = 0
 
 
 def _conclude_jump(c: Components, losses: FloatArray) -> None:

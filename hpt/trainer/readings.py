@@ -40,6 +40,12 @@ class StepReadings:
         """Keep the row of one step."""
         self._rows.append(row)
 
+    @property
+    def newest_loss(self) -> float | None:
+        """Loss of the last step; None where it still lies on a device."""
+        row = self._rows[-1] if self._rows else None
+        return loss_of_row(row, self._num_losses) if isinstance(row, list) else None
+
     def clear(self) -> None:
         """Forget them: the steps were undone."""
         self._rows = []

@@ -1,21 +1,28 @@
-"""What is done when something goes wrong: retry, skip, undo a jump, roll back, give up with a checkpoint's path."""
+"""What is done when something goes wrong: retry, skip, undo a jump, roll back, give up with a checkpoint's path.
 
+Weights go back only when they are broken: not finite, or far worse than the last snapshot's on the same batches
+(`paired_test`). What the data did is recorded, and the run goes on. A run is given up when its weights are lost, or
+broken again after every retry, each at a lower rate than the one before; a cycle that stands ends the count.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from hpt.control.divergence import Level, StepAlarm
 from hpt.errors import OutOfMemory, TrainingDiverged
 from hpt.memory.manager import is_out_of_memory
 from hpt.records import Phase
 from hpt.trainer import checkpoint
 from hpt.trainer.components import Components
 from hpt.trainer.full_step import FullOutcome, SchedulerError
+from hpt.trainer.paired_test import broken_by, examine
 from hpt.trainer.pending import losses_since_jump, read
 
 MIN_HORIZON_FACTOR = 0.125
 NO_LOSSES = np.zeros(0)
+NUM_EXPLAINED = 6  # newest steps whose losses a verdict on the data is about
 
 
 def run_with_retries(c: Components, batch: Any) -> FullOutcome:
@@ -79,17 +86,20 @@ def skipped(c: Components, outcome: FullOutcome) -> None:
     """An update was refused: not finite, or the loss scale was lowered (which is no divergence).
 
     Raises:
-        TrainingDiverged: `divergence.max_skips` refusals in a row.
+        TrainingDiverged: `divergence.max_skips` refusals in a row, or the weights stay broken after every retry.
     """
-    c.state.update_batches = []
+    batches, c.state.update_batches = c.state.update_batches, []
     if outcome.fault == "loss scale lowered":
         c.event("loss_scale_lowered", "the gradient scaler skipped this update")
         return
     c.event("update_skipped", f"{outcome.fault}; update refused, buffers restored", loss=outcome.read_loss())
-    if c.correct.in_doubt:
-        roll_back_jump(c, "not finite after a jump")
-    elif not _weights_finite(c):
-        roll_back(c, "weights are not finite")
+    if not _weights_finite(c):
+        give_up_weights(c, "weights are not finite")
+        return
+    verdict = examine(c, batches, broken_by(c.monitor.usual))
+    if verdict.is_broken:
+        give_up_weights(c, f"weights are broken: {verdict.text}")
+        return
     _count_skip(c, "updates")
 
 
@@ -156,14 +166,17 @@ def look_whether_jump_survived(c: Components) -> None:
     )
 
 
-def roll_back(c: Components, reason: str) -> None:
-    """Back to the end of the last cycle; the net step count goes back with it."""
+def roll_back(c: Components, reason: str) -> int:
+    """Back to the end of the last cycle; the net step count goes back with it, by the steps that are returned."""
     c.correct.close(losses_since_jump(c, read(c)), rolled_back=True)
-    _restore(c, "rolled_back", reason)
+    return _restore(c, "rolled_back", reason)
 
 
-def _restore(c: Components, event: str, reason: str) -> None:
+def _restore(c: Components, event: str, reason: str) -> int:
     """Weights, history and step count go back to the snapshot; a fork or proposal that came after it is off.
+
+    Returns:
+        Steps lost.
 
     Raises:
         TrainingDiverged: there is no snapshot yet.
@@ -185,37 +198,49 @@ def _restore(c: Components, event: str, reason: str) -> None:
     c.controller.forced_full()
     c.monitor.rolled_back(c.history.past_losses, c.history.past_grad_norms)
     c.ledger.lap("snapshot")
+    return num_steps
 
 
-def act_on(c: Components, alarms: list[StepAlarm]) -> bool:
-    """Carry out what a cycle's alarms ask for; True when its steps were undone.
+def question(c: Components, batches: Sequence[Any], signal: str) -> bool:
+    """Something is critical: True when the weights were broken, and went back; else it is recorded as the data's doing.
 
     Raises:
-        TrainingDiverged: more than `divergence.max_rollbacks` critical rollbacks.
+        TrainingDiverged: see `give_up_weights`.
     """
-    for alarm in alarms:
-        signals = ", ".join(signal.name for signal in alarm.signals)
-        if alarm.level is Level.CAUTION:
-            c.state.horizon_factor = max(MIN_HORIZON_FACTOR, c.state.horizon_factor * 0.5)
-        elif alarm.level >= Level.WARNING:
-            c.event("divergence", f"{alarm.level.name.lower()}: {signals}", place=float(alarm.place))
-        if alarm.level is Level.CRITICAL and c.outer.snapshot is not None:
-            _roll_back_critical(c, signals)
-            return True
+    verdict = examine(c, batches, broken_by(c.monitor.usual))
+    if verdict.is_broken:
+        give_up_weights(c, f"weights are broken: {verdict.text}")
+        return True
+    data_changed(c, f"{signal}: {verdict.text}")
     return False
 
 
-def _roll_back_critical(c: Components, signals: str) -> None:
-    config = c.config.divergence
-    c.state.rollbacks += 1
-    if c.state.rollbacks > config.max_rollbacks:
+def data_changed(c: Components, text: str) -> None:
+    """The newest losses are the data's fault: no signal for a while, and usual if they stay."""
+    losses = read(c).loss[-NUM_EXPLAINED:]
+    c.monitor.explain(float(losses.max()), c.history.num_pending)
+    c.event("data_changed", f"the weights are not to blame for {text}", loss=float(losses[-1]))
+
+
+def give_up_weights(c: Components, reason: str) -> None:
+    """Back to the last snapshot; if no jump is to blame, the steps that were lost are retried at a lower rate.
+
+    Raises:
+        TrainingDiverged: they broke again after each of `divergence.max_rollbacks` retries.
+    """
+    if c.correct.in_doubt:
+        roll_back_jump(c, reason)
+        return
+    config, state = c.config.divergence, c.state
+    state.rollbacks += 1
+    if state.rollbacks > config.max_rollbacks:
         raise TrainingDiverged(
-            f"{c.state.rollbacks} critical divergences ({signals}) by update {c.controller.step}; "
+            f"{reason}, at update {c.controller.step}, after {config.max_rollbacks} retries at ever lower rates; "
             f"lower the learning rate; last checkpoint: {_last_checkpoint(c)}"
         )
-    roll_back(c, f"critical: {signals}")
-    c.full.lr_factor = config.retry_lr_factor
-    c.state.retry_left = config.retry_steps
+    num_lost = roll_back(c, reason)
+    c.full.lr_factor = config.retry_lr_factor**state.rollbacks
+    state.retry_left = num_lost + config.retry_steps
 
 
 def count_retry(c: Components) -> None:

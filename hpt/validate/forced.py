@@ -1,8 +1,9 @@
 """A trainer on its forced cycle, and the loss that makes one jump fail on purpose.
 
-The planned rollback adds a constant to the reported loss during CORRECT after one chosen jump. A constant has
-no gradient, so the weights go where they would have gone, but the loss leaves the forecast's band, and the
-trainer must undo that jump and the steps since.
+The planned rollback adds a constant to the reported loss during CORRECT after one chosen jump, unless a weight is
+where it was before it. A constant has no gradient, so the weights go where they would have gone, but the loss leaves
+the forecast's band, and without the jump the same batch has a low one: the trainer must undo that jump and the steps
+since.
 """
 
 import dataclasses
@@ -71,6 +72,7 @@ class Forced:
         self._rolls_back = rolls_back
         self._num_jumps = 0
         self._bump = 0.0
+        self._before: torch.Tensor | None = None  # the smallest parameter as it was before the last jump
         self.model = model_of(self.workload, job.dtype)
         self.optimizer = self.workload.build_optimizer(self.model)
         scheduler = self.workload.build_scheduler(self.optimizer, job.steps)
@@ -78,7 +80,12 @@ class Forced:
         self.trainer = HybridTrainer(self.model, self.optimizer, self._loss, config, scheduler, sink=self._note)
 
     def _loss(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
-        return self.workload.loss(model, batch) + self._bump
+        is_bumped = self._bump and self._before is not None and not torch.equal(self._smallest, self._before)
+        return self.workload.loss(model, batch) + (self._bump if is_bumped else 0.0)
+
+    @property
+    def _smallest(self) -> torch.Tensor:
+        return min((one for one in self.model.parameters() if one.requires_grad), key=torch.Tensor.numel)
 
     def _note(self, record: Record) -> None:
         self.records.append(record)
@@ -88,6 +95,8 @@ class Forced:
     def step(self) -> float:
         """One call of the trainer on the next batch; its loss."""
         trainer = self.trainer
+        if trainer.phase is Phase.PREDICT:
+            self._before = self._smallest.detach().clone()
         in_doubt = trainer.phase is Phase.CORRECT and self._num_jumps == ROLLED_BACK_JUMP
         self._bump = BUMP if self._rolls_back and in_doubt else 0.0
         return trainer.step(self.workload.batch(trainer.num_calls)).loss

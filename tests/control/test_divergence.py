@@ -1,4 +1,4 @@
-"""The monitor is silent on ordinary runs and names each planted fault at its level."""
+"""The monitor is silent on ordinary runs, names each planted fault at its level, and asks when a rise lasts."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from references.stepwise_monitor import Said, StepwiseMonitor
 
-from hpt.control.divergence import JudgedSteps, Level
+from hpt.control.divergence import EXPLAINED_STEPS, JudgedSteps, Level
 
 STEPS = 2000
 SIGMA = 0.1
@@ -71,7 +71,7 @@ def test_it_is_silent_until_it_has_history() -> None:
     for count in (31, 39):
         monitor, expected = watched(count=count)
         levels.append(monitor.check(expected + 100.0, None, None, 1.0).level)
-    assert levels == [Level.NORMAL, Level.CRITICAL]
+    assert levels == [Level.NORMAL, Level.WARNING]
 
 
 def test_a_fall_that_ends_abruptly_is_normal() -> None:
@@ -82,14 +82,14 @@ def test_a_fall_that_ends_abruptly_is_normal() -> None:
 
 
 def test_changes_below_a_share_of_the_loss_are_none() -> None:
-    """A loss that is exactly constant may rise by 3 % (three floors of 1 %), but not by 5 %, 10 %, 30 %."""
+    """A loss that is exactly constant may rise by 3 % (three floors of 1 %), but not by 5 % or 10 %."""
     levels: list[Level] = []
-    for rise in (0.03, 0.05, 0.1, 0.3):
+    for rise in (0.03, 0.05, 0.1):
         monitor = StepwiseMonitor()
         for _ in range(64):
             monitor.check(2.0, None, None, 1.0)
         levels.append(monitor.check(2.0 * (1.0 + rise), None, None, 1.0).level)
-    assert levels == [Level.NORMAL, Level.CAUTION, Level.WARNING, Level.CRITICAL]
+    assert levels == [Level.NORMAL, Level.CAUTION, Level.WARNING]
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_changes_below_a_share_of_the_loss_are_none() -> None:
         (-30.0, Level.NORMAL),
         (6.0, Level.CAUTION),
         (13.0, Level.WARNING),
-        (40.0, Level.CRITICAL),
+        (1000.0, Level.WARNING),
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_a_loss_spike_is_graded_by_its_height(rise_sigmas: float, level: Level, seed: int) -> None:
-    """Thresholds 4, 8 and 20 robust standard deviations, upward only."""
+    """Thresholds 4 and 8 robust standard deviations, upward only; alone, no height is critical."""
     monitor, expected = watched(seed)
     verdict = monitor.check(expected + rise_sigmas * SIGMA, None, None, 1.0)
     assert verdict.level is level
@@ -123,14 +123,13 @@ def test_a_spike_on_a_steep_fall_is_seen() -> None:
     [
         (15.0, {}),
         (30.0, {"gradient_explosion": Level.WARNING}),
-        (300.0, {"gradient_explosion": Level.CRITICAL}),
         (1e-3, {}),
         (1e-5, {"gradient_vanishing": Level.WARNING}),
         (math.inf, {"non_finite": Level.CRITICAL}),
     ],
 )
 def test_gradient_faults_are_graded_by_their_ratio(norm: float, found: dict[str, Level]) -> None:
-    """Ratios to a running median of 1: above 20, above 200, below 1e-4."""
+    """Ratios to a running median of 1: above 20, below 1e-4."""
     monitor, expected = watched()
     assert named(monitor.check(expected, None, None, norm)) == found
 
@@ -183,28 +182,71 @@ def test_an_oscillation_too_small_to_matter_is_none() -> None:
     assert not any(named(monitor.check(loss, None, None, 1.0)) for loss in losses.tolist())
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 50])
+def test_what_passes_is_no_question(every: int) -> None:
+    """Losses a thousand sigma up, each `every` steps: critical if three fall within six steps, never otherwise."""
+    monitor, expected = watched()
+    losses = [expected + (1000 * SIGMA if step % every == 0 else 0.0) for step in range(120)]
+    levels = {monitor.check(loss, None, None, 1.0).level for loss in losses}
+    assert (Level.CRITICAL in levels) is (every <= 2)
+
+
+@pytest.mark.parametrize(("height", "is_asked"), [(0.5, False), (1.0, False), (1.4, False), (1.6, True), (100.0, True)])
+def test_what_the_data_explained_is_asked_about_only_beyond_half_as_much_again(height: float, is_asked: bool) -> None:
+    """Judged at a cycle's end and watched step by step alike."""
+    monitor, _ = watched()
+    usual = monitor.inner.usual
+    assert usual is not None
+    rise = 50 * usual.scale
+    monitor.inner.explain(usual.level + rise, 0)
+    losses = [usual.level + height * rise] * 4
+    asked = [monitor.inner.watch(loss) for loss in losses]
+    assert any(asked) is is_asked
+    levels = [monitor.check(loss, None, None, 1.0).level for loss in losses]
+    assert (Level.CRITICAL in levels) is is_asked
+
+
+def test_an_explanation_is_forgotten_after_200_steps() -> None:
+    """Weights that break later are asked about, however high the data once were."""
+    monitor, expected = watched()
+    monitor.inner.explain(expected + 1e6, 0)
+    for _ in range(EXPLAINED_STEPS):
+        monitor.check(expected, None, None, 1.0)
+    assert [monitor.inner.watch(expected + 1e3) for _ in range(3)] == [False, False, True]
+
+
+def test_a_new_level_becomes_usual() -> None:
+    """The loss is higher by a hundred sigma for good: after 128 steps at most that is the normal state."""
+    monitor, expected = watched()
+    shifted = expected + 100 * SIGMA + SIGMA * noise("gauss", 4, 256)
+    levels = [monitor.check(float(loss), None, None, 1.0).level for loss in shifted]
+    assert Level.CRITICAL in levels[:8]
+    assert {Level.NORMAL, Level.CAUTION} >= set(levels[128:])
+
+
 def test_repeated_warnings_become_critical() -> None:
-    """The third warning within six steps calls for going back, although none is critical alone."""
+    """The third warning within six steps raises the question, although none is critical alone."""
     monitor, expected = watched()
     high = expected + 11 * SIGMA
     levels = [monitor.check(loss, None, None, 1.0).level for loss in (high, expected, high, expected, high)]
     assert levels == [Level.WARNING, Level.NORMAL, Level.WARNING, Level.NORMAL, Level.CRITICAL]
 
 
-def test_a_dead_gradient_or_poor_forecast_does_not_escalate() -> None:
-    """Going back would cure neither, so they stay warnings however long they last."""
+@pytest.mark.parametrize("norm", [1e-6, 1e3])
+def test_a_strange_gradient_or_poor_forecast_does_not_escalate(norm: float) -> None:
+    """While the loss is as usual nothing is broken, so they stay warnings however long they last."""
     monitor, expected = watched()
-    levels = {monitor.check(expected, expected + 1.0, 0.01, 1e-6).level for _ in range(20)}
+    levels = {monitor.check(expected, expected + 1.0, 0.01, norm).level for _ in range(20)}
     assert levels == {Level.WARNING}
 
 
 def test_one_outlier_blinds_nobody() -> None:
-    """Right after a loss of 1e6 an ordinary step is normal and a spike of 40 sigma is still critical."""
+    """Right after a loss of 1e6 an ordinary step is normal and a spike of 40 sigma is still a warning."""
     monitor, expected = watched()
-    assert monitor.check(1e6, None, None, 1e6).level is Level.CRITICAL
+    assert monitor.check(1e6, None, None, 1e6).level is Level.WARNING
     for shock in SIGMA * noise("gauss", 9, 40):
         assert monitor.check(expected + float(shock), None, None, 1.0).level is Level.NORMAL
-    assert monitor.check(expected + 40 * SIGMA, None, None, 1.0).level is Level.CRITICAL
+    assert monitor.check(expected + 40 * SIGMA, None, None, 1.0).level is Level.WARNING
 
 
 def test_a_value_is_judged_before_it_joins_the_history() -> None:
@@ -240,6 +282,7 @@ def test_a_cycle_judged_at_once_is_judged_step_by_step(size: int) -> None:
     """The same alarms at the same places, whatever the number of steps shown together."""
     one, other = watched(3)[0], watched(3)[0]
     shocks = SIGMA * noise("student", 11, 256) * np.where(np.arange(256) % 50 < 3, 12.0, 1.0)
+    shocks[130:136] = 20 * SIGMA
     losses, norms = 2.5 + shocks, np.exp(noise("gauss", 12, 256))
     expected = [one.check(float(loss), 2.5, SIGMA, float(norm)) for loss, norm in zip(losses, norms, strict=True)]
     found = [Said(Level.NORMAL)] * 256

@@ -209,6 +209,7 @@ def test_json_is_one_document_with_files_inputs_and_findings(
         ("phase3", "PHASE_3_RELEASE_PREP_REPORT.md"),
         ("vram", "VRAM_MANAGEMENT_SUMMARY.md"),
         ("evaluation", "EVALUATION_REPORT.md"),
+        ("survival", "SURVIVAL_REPORT.md"),
         ("readme", "blocks/readme.md"),
     ],
 )

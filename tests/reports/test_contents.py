@@ -119,7 +119,7 @@ def damaged(document: dict[str, Any], place: Place, value: Any) -> dict[str, Any
     "file",
     [
         *("alarms.json", "overhead_byte_gpt.json", "prediction_byte_gpt.json", "profile.json", "wall_byte_gpt.json"),
-        *("train/run.json", "vram/run.json", "compare/summary.json", "release_check.json"),
+        *("train/run.json", "vram/run.json", "compare/summary.json", "release_check.json", "survival.json"),
     ],
 )
 def test_no_damage_to_a_stored_file_breaks_a_page(stored: Path, tmp_path: Path, file: str) -> None:

@@ -94,20 +94,46 @@ def test_2_an_infinite_gradient_is_skipped() -> None:
     problem.run(trainer, 40)
 
 
-def test_3_an_exploding_loss_after_a_jump_restores_the_state_before_it() -> None:
-    """NaN in CORRECT: the kept jump and its steps are undone together."""
-    problem, records = teacher(), list[Record]()
+def after_a_jump(records: list[Record]) -> tuple[Problem, HybridTrainer, torch.Tensor]:
+    """A run in its first CORRECT, one step after the jump, and the weights before it."""
+    problem = teacher()
     trainer = build(problem, records)
     reach(problem, trainer, Phase.PREDICT)
     before = weights_of(problem.model)
     trainer.step(problem.batch(trainer.num_calls))
     trainer.step(problem.batch(trainer.num_calls))
     assert not torch.equal(weights_of(problem.model), before)
-    x, y = problem.batch(99)
-    trainer.step((x * math.nan, y))
+    return problem, trainer, before
+
+
+@pytest.mark.parametrize("value", [math.nan, 1e38])
+def test_3_an_exploding_loss_after_a_jump_restores_the_state_before_it(value: float) -> None:
+    """Weights in CORRECT that give no finite loss: the kept jump and its steps are undone together."""
+    records = list[Record]()
+    problem, trainer, before = after_a_jump(records)
+    with torch.no_grad():
+        next(problem.model.parameters()).fill_(value)
+        list(problem.model.parameters())[-1].fill_(value)
+    trainer.step(problem.batch(trainer.num_calls))
     assert torch.equal(weights_of(problem.model), before)
     assert "jump_rolled_back" in events(records)
     assert trainer.phase is Phase.FULL
+
+
+def test_3b_a_bad_batch_after_a_jump_is_not_the_jumps_fault() -> None:
+    """NaN that is in the data: the update is skipped, the jump stays and its three steps of CORRECT are made."""
+    records = list[Record]()
+    problem, trainer, _ = after_a_jump(records)
+    kept = weights_of(problem.model)
+    x, y = problem.batch(99)
+    trainer.step((x * math.nan, y))
+    assert torch.equal(weights_of(problem.model), kept)
+    assert events(records) == ["update_skipped"]
+    assert trainer.phase is Phase.CORRECT
+    for _ in range(2):
+        trainer.step(problem.batch(trainer.num_calls))
+    assert trainer.phase is Phase.FULL
+    assert trainer.summary()["counters"]["jumps_rolled_back"] == 0
 
 
 @pytest.mark.parametrize("call", [1, 2])
