@@ -27,6 +27,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         values={
             "healthy": "" if source is None else _healthy_table(source, links),
             "planted": "" if source is None else _planted_table(source, links),
+            "claim_list": [],
         },
     )
 
