@@ -29,7 +29,12 @@ def constant(problem: Problem) -> Problem:
 def changed(problem: Problem, change: Change) -> Problem:
     """The same, with batches passed through a change(x, y, index)."""
     inner = problem.batch
-    problem.batch = lambda index: change(*inner(index), index)
+
+    def batch(index: int) -> tuple[Tensor, Tensor]:
+        x, y = inner(index)
+        return change(x, y, index)
+
+    problem.batch = batch
     return problem
 
 
@@ -261,8 +266,9 @@ def test_a_question_leaves_nothing_behind() -> None:
             problem.run(trainer, 230)
             ends.append((problem.model.state_dict(), problem.optimizer.state_dict(), torch.get_rng_state()))
         assert len(events(records, "data_changed")) == (predictor == "nesterov")
-    without_count = [({k: v for k, v in model.items() if k != "count"}, *rest) for model, *rest in ends]
-    assert_same(*without_count)
+    for model, _, _ in ends:
+        del model["count"]  # the plain loop has made fewer calls
+    assert_same(ends[0], ends[1])
 
 
 @pytest.mark.parametrize("height", [100.0, -100.0])
