@@ -1,7 +1,6 @@
 """`hpt report`: the phase reports, written from stored runs; with `--check`, held against those that are there."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,14 +142,13 @@ def _say(written: list[str], problems: list[str], out: Path, *, check: bool, cou
 
 
 def _print_json(runs: Path, out: Path, written: list[str], problems: list[str], built: "Reports") -> None:
-
     document = {
         "schema_version": SCHEMA_VERSION,
         "runs": str(runs),
         "out": str(out),
         "written": written,
         "inputs": [{"label": one.label, "kind": one.kind.name, "path": one.path} for one in built.evidence.sources],
-        "left_out": [asdict(one) for one in built.evidence.remarks],
+        "left_out": [{"path": one.path, "word": one.word, "reason": one.reason} for one in built.evidence.remarks],
         "findings": problems,
     }
     click.echo(json.dumps(document))

@@ -40,8 +40,7 @@ def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> tuple[float,
 
 def workload_of(source: Source) -> str:
     """Name of a profile's workload."""
-    found = source.document["workload"]
-    return str(found.get("workload") or found.get("name")) if isinstance(found, Mapping) else str(found)
+    return str(source.document["workload"])
 
 
 def cells(source: Source, arm: str = DEFAULT_ARM) -> list[Mapping[str, Any]]:

@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.5,
     "lines.markersize": 5,
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a dollar in a stored name is a dollar
 }
 Painter = Callable[[Axes], None]
 

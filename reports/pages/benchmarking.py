@@ -50,6 +50,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="What do the parts cost, and where does a step's time go?",
         summary=_summary(runs, overhead, evidence, links, counted(judged)),
         verdicts=judged,
+        reads=(TIMING, OVERHEAD, PROFILE, PREDICTION, WALL, ALARMS),
         sources=[*(one.source for one in runs.values()), *profiles, *found],
         missing=_missing(runs, profiles, overhead, paired),
         figures={one.name: one for one in figures},

@@ -42,6 +42,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Does it pay against a tuned baseline?",
         summary=_summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
+        reads=(COMPARISON, PREDICTION, TRAINING),
         sources=[*found, *([] if paired is None else [paired]), *runs],
         missing=_missing(evidence, found, paired),
         figures={one.name: one for one in figures},

@@ -85,6 +85,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             for place, (layer, verdict) in enumerate(zip(LAYERS, judged, strict=True))
         ],
         verdicts=judged,
+        reads=(MEMORY,),
         sources=[one.source for one in found],
         missing=_missing(found),
         values={

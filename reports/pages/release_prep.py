@@ -25,6 +25,7 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
         question="What was run before the release, and which claim rests on which run?",
         summary=_summary(source, judged, aims, others, links),
         verdicts=judged,
+        reads=(RELEASE,),
         sources=[] if source is None else [source],
         missing=[absent(RELEASE)] if source is None else _left_out(source),
         values={

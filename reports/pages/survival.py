@@ -22,6 +22,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Do healthy runs live, and are broken weights caught?",
         summary=_summary(source, judged, links),
         verdicts=judged,
+        reads=(SURVIVAL,),
         sources=[] if source is None else [source],
         missing=[absent(SURVIVAL)] if source is None else [],
         values={

@@ -28,6 +28,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Is the memory what it should be, and does it stay so?",
         summary=_summary(found, links, counted(judged)),
         verdicts=judged,
+        reads=(MEMORY,),
         sources=[one.source for one in found],
         missing=_missing(found),
         figures={one.name: one for one in figures},

@@ -53,7 +53,7 @@ def test_labels_are_unique_and_do_not_depend_on_the_order_of_the_disk(stored: Pa
         (b'{"name": "package", "version": "2.0.0"}', "foreign"),
         (b'{"benchmarks": [], "version": "1.0"}', "corrupt"),
         (b'{"schema_version": 99, "kind": "comparison"}', "newer"),
-        (b'{"schema_version": "old", "kind": "profile"}', "newer"),
+        (b'{"schema_version": "old", "kind": "profile"}', "corrupt"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_left_out(tmp_path: Path, content: bytes, word: str) -> None:
