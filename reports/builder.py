@@ -18,10 +18,10 @@ from pathlib import Path
 import markdown
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports.evidence import Evidence, address_of, gather
-from reports.formatting import code, harmless
-from reports.page import Links, Page, again, counted, source_table, verdict_table
-from reports.pages import benchmarking, blocks, evaluation, layers, release_prep, survival, validation
+from hpt_reports.evidence import Evidence, address_of, gather
+from hpt_reports.formatting import code, harmless
+from hpt_reports.page import Links, Page, again, counted, source_table, verdict_table
+from hpt_reports.pages import benchmarking, blocks, evaluation, layers, release_prep, survival, validation
 
 LISTS = ("claims.toml", "targets.toml")
 """Kept beside this module; pages built elsewhere get a copy to link to."""
@@ -103,7 +103,7 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
             found[f"figures/{figure.name}.svg"] = figure.draw()
             found[f"figures/{figure.name}.csv"] = figure.csv.encode()
     if not is_checkout_evidence(runs):
-        found |= {name: (files("reports") / name).read_bytes() for name in LISTS}
+        found |= {name: (files("hpt_reports") / name).read_bytes() for name in LISTS}
     if only in {"all", "readme"}:
         found |= _blocks(evidence, host_links)
     if only == "all":
@@ -169,7 +169,7 @@ def _tidy(text: str) -> str:
 @cache
 def _templates(*, is_html: bool) -> Environment:
     # Markdown is no HTML: what comes from stored files is made harmless where it enters a table or a sentence
-    environment = Environment(loader=PackageLoader("reports"), undefined=StrictUndefined, autoescape=is_html)  # noqa: S701
+    environment = Environment(loader=PackageLoader("hpt_reports"), undefined=StrictUndefined, autoescape=is_html)  # noqa: S701
     environment.filters |= {"code": code, "harmless": harmless, "counted": counted}
     return environment
 

@@ -16,9 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 from hpt.errors import UsageError
 from hpt.run.ownership import MANIFEST
-from reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
-from reports.pages.blocks import HOSTS
-from reports.writing import block_of
+from hpt_reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
+from hpt_reports.pages.blocks import HOSTS
+from hpt_reports.writing import block_of
 
 DRAWN_BY = ("matplotlib", "numpy", "fonttools", "contourpy")
 _NUMBER = re.compile(r"(?<![\w.,-])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?=$|[^\w-])")

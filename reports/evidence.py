@@ -19,9 +19,9 @@ from urllib.parse import quote
 
 from hpt.documents import CORRUPT, FOREIGN, DocumentError, parse, read_bytes
 from hpt.machine import source_digests, utc_now
-from reports.kinds import KINDS, Kind, kind_of
-from reports.provenance import Provenance
-from reports.search import candidates
+from hpt_reports.kinds import KINDS, Kind, kind_of
+from hpt_reports.provenance import Provenance
+from hpt_reports.search import candidates
 
 DIGEST_LETTERS = 12
 """Of a file's SHA-256 as printed."""

@@ -12,9 +12,9 @@ import pyperf
 
 from hpt.bench.measurement import measurements_in, parse_suite
 from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
-from reports.contents import comparison, memory, single
-from reports.contents.origin import Session
-from reports.provenance import Provenance
+from hpt_reports.contents import comparison, memory, single
+from hpt_reports.contents.origin import Session
+from hpt_reports.provenance import Provenance
 
 NUM_SCENARIOS = 16
 LEAST_SHARE = 0.6

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.evidence import Evidence, Source
-from reports.formatting import NOT_MEASURED, harmless
-from reports.kinds import MEMORY
-from reports.page import INCONCLUSIVE, MISSED, REACHED, REPORTED, VerdictRow
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import NOT_MEASURED, harmless
+from hpt_reports.kinds import MEMORY
+from hpt_reports.page import INCONCLUSIVE, MISSED, REACHED, REPORTED, VerdictRow
 
 CALL_NUMBERS = ("call", "allocated_bytes", "reserved_bytes", "process_bytes", "peak_bytes")
 WORDS = {"passed": REACHED, "failed": MISSED, "inconclusive": INCONCLUSIVE, "reported": REPORTED}

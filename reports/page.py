@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports.evidence import Source
-from reports.formatting import NOT_MEASURED, code, fenced, harmless, table
-from reports.kinds import Kind
+from hpt_reports.evidence import Source
+from hpt_reports.formatting import NOT_MEASURED, code, fenced, harmless, table
+from hpt_reports.kinds import Kind
 
 REACHED, MISSED, REPORTED, INCONCLUSIVE = "reached", "missed", "reported", "inconclusive"
 

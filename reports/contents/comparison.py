@@ -7,10 +7,12 @@ from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
 from hpt.documents import Count, Finite, NotNegative, Number, Positive, Ratio, Size, Version1
-from reports.contents.origin import Stored
+from hpt_reports.contents.origin import Stored
 
 
 class Interval(TypedDict):
+    """A value and its 95 % interval."""
+
     value: Number
     low: Number | None
     high: Number | None

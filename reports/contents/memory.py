@@ -6,7 +6,7 @@ from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from hpt.documents import Count, Finite, Version1
-from reports.contents.origin import Stored
+from hpt_reports.contents.origin import Stored
 
 
 class _Growth(TypedDict):

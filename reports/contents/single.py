@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from hpt.documents import Count, Finite, NotNegative, Number, Size, Version1
-from reports.contents.comparison import Interval
-from reports.contents.origin import Machine, Stored
+from hpt_reports.contents.comparison import Interval
+from hpt_reports.contents.origin import Machine, Stored
 
 
 def _adds_up(times: dict[str, float]) -> dict[str, float]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.builder import build
-from reports.check import findings, numbers_without_source
-from reports.writing import write
+from hpt_reports.builder import build
+from hpt_reports.check import findings, numbers_without_source
+from hpt_reports.writing import write
 
 
 @pytest.fixture

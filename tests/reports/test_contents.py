@@ -10,9 +10,9 @@ import pytest
 from references.damage import damages, is_named
 
 from hpt.cli.main import run
-from reports import builder
-from reports.evidence import gather
-from reports.page import Links
+from hpt_reports import builder
+from hpt_reports.evidence import gather
+from hpt_reports.page import Links
 
 EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence"
 

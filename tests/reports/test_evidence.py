@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from references.stored_runs import write_timings
 
-from reports.evidence import digest_of, gather
-from reports.kinds import COMPARISON, KINDS, MEMORY, OVERHEAD, RELEASE, TIMING, TRAINING
-from reports.provenance import Provenance
-from reports.timings import SCENARIOS
+from hpt_reports.evidence import digest_of, gather
+from hpt_reports.kinds import COMPARISON, KINDS, MEMORY, OVERHEAD, RELEASE, TIMING, TRAINING
+from hpt_reports.provenance import Provenance
+from hpt_reports.timings import SCENARIOS
 
 
 def edit(file: Path, change: Callable[[dict[str, object]], object]) -> None:

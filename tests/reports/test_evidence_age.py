@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hpt.machine import code_version, source_digests
-from reports.evidence import aged, gather
-from reports.kinds import KINDS, TRAINING
+from hpt_reports.evidence import aged, gather
+from hpt_reports.kinds import KINDS, TRAINING
 
 
 def with_environment(runs: Path, **changes: Any) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpt.documents import DocumentError
-from reports.kinds import KINDS, WALL, Kind, kind_of
+from hpt_reports.kinds import KINDS, WALL, Kind, kind_of
 
 EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence"
 

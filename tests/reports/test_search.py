@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hpt.bench.measurement import save_baseline
-from reports.evidence import gather
-from reports.kinds import TIMING, TRAINING
+from hpt_reports.evidence import gather
+from hpt_reports.kinds import TIMING, TRAINING
 
 NOBODY = 65534
 
