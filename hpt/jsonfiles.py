@@ -103,9 +103,10 @@ def cut_lines(path: Path, is_kept: Callable[[int, Mapping[str, Any]], bool]) -> 
 
 def _whole_line(line: bytes) -> Mapping[str, Any] | None:
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+        values = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
         return None
+    return values if isinstance(values, dict) else None  # pyright: ignore[reportUnknownVariableType]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

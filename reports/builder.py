@@ -18,10 +18,10 @@ from pathlib import Path
 import markdown
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports.evidence import Evidence, gather
-from reports.formatting import code, harmless
-from reports.page import Links, Page, again, counted, source_table, verdict_table
-from reports.pages import benchmarking, blocks, evaluation, layers, release_prep, survival, validation
+from hpt_reports.evidence import Evidence, address_of, gather
+from hpt_reports.formatting import code, harmless
+from hpt_reports.page import Links, Page, again, counted, source_table, verdict_table
+from hpt_reports.pages import benchmarking, blocks, evaluation, layers, release_prep, survival, validation
 
 LISTS = ("claims.toml", "targets.toml")
 """Kept beside this module; pages built elsewhere get a copy to link to."""
@@ -78,8 +78,8 @@ def links_for(runs: Path, out: Path) -> tuple[Links, dict[str, Links]]:
 
 
 def _way(out: Path, folder: Path) -> str:
-    """From the reports to a folder, as links have it."""
-    return Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix() + "/"
+    """From the reports to a folder, as links have it: both where they really are."""
+    return address_of(Path(os.path.relpath(folder.resolve(), out.resolve()))) + "/"
 
 
 def build(runs: Path, out: Path, only: str = "all") -> Reports:
@@ -98,12 +98,12 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
     pages = _pages(evidence, links)
     found: dict[str, bytes] = {}
     for page in (page for name, page in pages.items() if only in ("all", name)):
-        found[f"{page.name}.md"] = page_text(page, links).encode()
+        found[f"{page.name}.md"] = page_text(page, links, evidence).encode()
         for figure in page.figures.values():
             found[f"figures/{figure.name}.svg"] = figure.draw()
             found[f"figures/{figure.name}.csv"] = figure.csv.encode()
     if not is_checkout_evidence(runs):
-        found |= {name: (files("reports") / name).read_bytes() for name in LISTS}
+        found |= {name: (files("hpt_reports") / name).read_bytes() for name in LISTS}
     if only in {"all", "readme"}:
         found |= _blocks(evidence, host_links)
     if only == "all":
@@ -124,7 +124,7 @@ def _page_for_a_browser(runs: Path, out: Path, evidence: Evidence, files: Mappin
     links = Links(_way(out, runs), "", _way(out, runs.parent) if is_checkout_evidence(runs) else "")
     pages = _pages(evidence, links)
     ordered = [pages[name] for name in READING_ORDER]
-    texts = {f"{page.name}.md": page_text(page, links).encode() for page in ordered}
+    texts = {f"{page.name}.md": page_text(page, links, evidence).encode() for page in ordered}
     return html_page(ordered, {**files, **texts, "index.md": index_text(ordered, evidence, links).encode()})
 
 
@@ -139,12 +139,13 @@ def _blocks(evidence: Evidence, host_links: Mapping[str, Links]) -> dict[str, by
     return {f"blocks/{name}.md": text.encode() for name, text in texts.items()}
 
 
-def page_text(page: Page, links: Links) -> str:
+def page_text(page: Page, links: Links, evidence: Evidence) -> str:
     """A report as Markdown."""
     template = _templates(is_html=False).get_template(f"{page.name}.md.j2")
     text = template.render(
         page=page,
         links=links,
+        refused=evidence.refused(page.reads),
         verdict_table=verdict_table(page.verdicts, links),
         source_table=source_table(page.sources, links),
         again=again(page.sources, page.missing),
@@ -168,7 +169,7 @@ def _tidy(text: str) -> str:
 @cache
 def _templates(*, is_html: bool) -> Environment:
     # Markdown is no HTML: what comes from stored files is made harmless where it enters a table or a sentence
-    environment = Environment(loader=PackageLoader("reports"), undefined=StrictUndefined, autoescape=is_html)  # noqa: S701
+    environment = Environment(loader=PackageLoader("hpt_reports"), undefined=StrictUndefined, autoescape=is_html)  # noqa: S701
     environment.filters |= {"code": code, "harmless": harmless, "counted": counted}
     return environment
 

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from hpt.errors import UsageError
 from hpt.run.ownership import MANIFEST
-from reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
-from reports.pages.blocks import HOSTS
-from reports.writing import block_of
+from hpt_reports.builder import EVIDENCE_FOLDER, GENERATED_FOLDER, Reports, is_checkout_evidence
+from hpt_reports.pages.blocks import HOSTS
+from hpt_reports.writing import block_of
 
 DRAWN_BY = ("matplotlib", "numpy", "fonttools", "contourpy")
 _NUMBER = re.compile(r"(?<![\w.,-])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?=$|[^\w-])")
@@ -58,6 +59,7 @@ def findings(built: Reports, out: Path, *, only: str) -> Iterator[str]:
 
 def _places(name: str, runs: Path, out: Path) -> list[Path]:
     """Where a page's links may count from: where it goes, and for a checkout's evidence its committed place."""
+    out = out.resolve()
     if not is_checkout_evidence(runs):
         return [out / name]
     root = runs.resolve().parents[len(EVIDENCE_FOLDER) - 1]
@@ -143,4 +145,5 @@ def numbers_without_source(text: str, *folders: Path) -> Iterator[str]:
 
 
 def _leads(address: str, folder: Path) -> bool:
-    return address.endswith((".json", ".toml", ".csv")) and Path(os.path.normpath(folder / address)).exists()
+    way = os.fsdecode(unquote_to_bytes(address))
+    return way.endswith((".json", ".toml", ".csv")) and Path(os.path.normpath(folder / way)).exists()

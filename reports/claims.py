@@ -10,7 +10,7 @@ from typing import Any
 @cache
 def original() -> Mapping[str, Any]:
     """The whole file."""
-    return tomllib.loads((files("reports") / "claims.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((files("hpt_reports") / "claims.toml").read_text(encoding="utf-8"))
 
 
 def claims(page: str | None = None) -> list[Mapping[str, str]]:

@@ -1,7 +1,6 @@
 """`hpt report`: the phase reports, written from stored runs; with `--check`, held against those that are there."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from hpt.jsonfiles import disk_errors
 from hpt.run.ownership import MANIFEST, claim
 
 if TYPE_CHECKING:
-    from reports.builder import Reports
+    from hpt_reports.builder import Reports
 
 CHECKOUT_RUNS, CHECKOUT_OUT = Path("reports/evidence"), Path("reports/generated")
 USER_RUNS, USER_OUT = Path("runs"), Path("out/reports")
@@ -67,8 +66,8 @@ def report(  # noqa: PLR0913 - one argument a flag
     runs, out = _places(runs, out)
     if not check:
         claim(out, "report", MANIFEST)
-    from reports.builder import build  # noqa: PLC0415 - pandas and matplotlib, which --help does without
-    from reports.writing import write  # noqa: PLC0415
+    from hpt_reports.builder import build  # noqa: PLC0415 - pandas and matplotlib, which --help does without
+    from hpt_reports.writing import write  # noqa: PLC0415
 
     if name != "all" and form == "html":
         raise UsageError("--format html is the page of all reports; use it with `hpt report all`")
@@ -117,8 +116,8 @@ def _places(runs: Path | None, out: Path | None) -> tuple[Path, Path]:
 
 
 def _problems(built: "Reports", out: Path, name: str, *, fresh: bool) -> list[str]:
-    from reports.check import findings  # noqa: PLC0415
-    from reports.evidence import aged  # noqa: PLC0415
+    from hpt_reports.check import findings  # noqa: PLC0415
+    from hpt_reports.evidence import aged  # noqa: PLC0415
 
     problems = list(findings(built, out, only=name))
     for one in aged(built.evidence):
@@ -143,14 +142,13 @@ def _say(written: list[str], problems: list[str], out: Path, *, check: bool, cou
 
 
 def _print_json(runs: Path, out: Path, written: list[str], problems: list[str], built: "Reports") -> None:
-
     document = {
         "schema_version": SCHEMA_VERSION,
         "runs": str(runs),
         "out": str(out),
         "written": written,
         "inputs": [{"label": one.label, "kind": one.kind.name, "path": one.path} for one in built.evidence.sources],
-        "left_out": [asdict(one) for one in built.evidence.remarks],
+        "left_out": [{"path": one.path, "word": one.word, "reason": one.reason} for one in built.evidence.remarks],
         "findings": problems,
     }
     click.echo(json.dumps(document))

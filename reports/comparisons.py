@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.evidence import Evidence, Source
-from reports.formatting import DIVERGED, interval, ratio
-from reports.kinds import COMPARISON
-from reports.tuning import Standing, of_pair
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import DIVERGED, interval, ratio
+from hpt_reports.kinds import COMPARISON
+from hpt_reports.tuning import Standing, of_pair
 
 DEFAULT_ARM = "hybrid"
 """The trainer as it comes."""

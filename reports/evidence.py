@@ -1,7 +1,7 @@
 """What has been measured: every stored run under a folder, recognised by its content, with where and when it was made.
 
-Nothing is taken on trust. A file that is not JSON, of a newer schema, or of something else is named and left out; an
-unfinished run is named as well. What is left out never turns into a number.
+Nothing is taken on trust. A file that falls short of its schema, is of a newer one, or of something else is named and
+left out; an unfinished run is named as well. What is left out never turns into a number.
 
 Was it measured on the sources that are here? By stored digests, else by git, else unknown. Only the parts of the
 package that a kind of measurement exercises count: a changed help text makes no benchmark old.
@@ -9,27 +9,28 @@ package that a kind of measurement exercises count: a changed help text makes no
 
 import hashlib
 import inspect
-import json
-import math
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from hpt.documents import CORRUPT, FOREIGN, DocumentError, parse, read_bytes
 from hpt.machine import source_digests, utc_now
-from reports.kinds import KINDS, SIDECARS, Kind, NotEvidence, kind_of
-from reports.provenance import Provenance
+from hpt_reports.kinds import KINDS, Kind, kind_of
+from hpt_reports.provenance import Provenance
+from hpt_reports.search import candidates
 
 DIGEST_LETTERS = 12
 """Of a file's SHA-256 as printed."""
-BORING_FOLDERS = frozenset({"checkpoints", "scenarios", "errors", "cells", "recipes", "drills", "tuning", "baselines"})
-"""Parts of a run's folder that hold no result of their own."""
+PARTS_OF_RUNS = (frozenset({"cell", "result"}), frozenset({"schema_version", "tuned"}))
+"""Fields of files of `hpt compare` that its summary is made from, wherever they lie: cells, outcomes of tuning."""
 GIT_TIMEOUT_S = 10.0
 PACKAGE = Path(inspect.getfile(utc_now)).parent
 """Folder of the package `hpt`, which itself is not imported: it offers the trainer, and with it torch."""
-_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-CORRUPT, FOREIGN, NEWER, PARTIAL = "corrupt", "foreign", "newer", "partial"
+PARTIAL = "partial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +41,7 @@ class Source:
         kind: what was measured.
         label: short name, unique among the evidence, e.g. "timing-1".
         path: below the folder of runs, with forward slashes.
+        address: the same as a link has it.
         file: where it is.
         document: its content.
         digest: head of the SHA-256 of all its files.
@@ -49,6 +51,7 @@ class Source:
     kind: Kind
     label: str
     path: str
+    address: str
     file: Path
     document: Mapping[str, Any]
     digest: str
@@ -57,11 +60,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """An input that is not (wholly) used: which, in what way it falls short, and why."""
+    """An input that is not (wholly) used: which, in what way it falls short, why, and its kind if that can be told."""
 
     path: str
     word: str
     reason: str
+    kind: Kind | None = None
 
     def __str__(self) -> str:
         used = "used as far as it goes" if self.word == PARTIAL else "skipped"
@@ -87,71 +91,83 @@ class Evidence:
         found = [one for one in self.sources if one.kind is kind]
         return sorted(found, key=lambda one: (one.provenance.moment, one.path), reverse=True)
 
+    def refused(self, kinds: Sequence[Kind]) -> list[Remark]:
+        """Inputs of some kinds that are left out, those included that are too damaged to tell."""
+        left_out = [one for one in self.remarks if one.word not in (PARTIAL, FOREIGN)]
+        return [one for one in left_out if one.kind is None or one.kind in kinds]
+
     def newest(self, kind: Kind) -> Source | None:
         """The newest measurement of a kind; None if there is none."""
         return next(iter(self.of(kind)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    kind: Kind
+    file: Path
+    path: str
+    document: Mapping[str, Any]
+    content: bytes
+
+
 def gather(folder: Path) -> Evidence:
     """Read everything below a folder; a folder that is not there holds nothing."""
     remarks: list[Remark] = []
-    found: list[tuple[Kind, Path, dict[str, Any], Provenance]] = []
-    for file in _candidates(folder):
-        path = file.relative_to(folder).as_posix()
+    found: list[_Found] = []
+
+    def refuse(place: Path, reason: str) -> None:
+        remarks.append(Remark(_below(folder, place), CORRUPT, reason))
+
+    for file in candidates(folder, refuse) if folder.is_dir() else ():
+        path, kind = _below(folder, file), None
         try:
-            document = _read(file)
-            kind = kind_of(document)
-            document = kind.complete(file, document)
-            provenance = kind.provenance(document)
-            remarks += [Remark(path, PARTIAL, lack) for lack in kind.lacks(document)]
-        except NotEvidence as error:
-            remarks.append(Remark(path, error.word, str(error)))
-            continue
-        found.append((kind, file, document, provenance))
-    return Evidence(folder, tuple(_labelled(folder, found)), tuple(remarks))
+            content = read_bytes(file)
+            document = parse(content, file)
+            if any(marks <= set(document) for marks in PARTS_OF_RUNS):
+                continue
+            kind = kind_of(document, file)
+            found.append(_Found(kind, file, path, kind.read(file, content), content))
+        except DocumentError as error:
+            beside = "" if error.path == file else f"{error.path.name} beside it: "
+            remarks.append(Remark(path, error.word, f"{beside}{error.reason}", kind))
+    kept = _once(found)
+    remarks += [Remark(one.path, PARTIAL, lack, one.kind) for one in kept for lack in one.kind.lacks(one.document)]
+    return Evidence(folder, tuple(_labelled(folder, kept)), tuple(sorted(remarks, key=lambda one: one.path)))
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*.json")):
-        *folders, name = file.relative_to(folder).parts
-        is_hidden = any(part.startswith(".") for part in (*folders, name))
-        if not is_hidden and BORING_FOLDERS.isdisjoint(folders) and not name.endswith(SIDECARS):
-            yield file
+def address_of(path: Path) -> str:
+    """A relative path as a link has it."""
+    return quote(os.fsencode(path.as_posix()))
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NotEvidence(CORRUPT, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise NotEvidence(CORRUPT, f"not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise NotEvidence(FOREIGN, "JSON, but not an object")
-    return _numbers(document)
+def _below(folder: Path, place: Path) -> str:
+    """A path as people read it; letters that no text can hold are spelled as bytes."""
+    return place.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
-def _numbers(value: Any) -> Any:
-    """With non-finite numbers as such, which strict JSON has to spell out."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
+def _once(found: list[_Found]) -> list[_Found]:
+    """Each measurement once: of equal files (a kept baseline, a copy) the one with most beside it, then the first."""
+    best: dict[bytes, _Found] = {}
+    for one in found:
+        other = best.get(one.content)
+        if other is None or len(one.kind.companions(one.file)) > len(other.kind.companions(other.file)):
+            best[one.content] = one
+    return [one for one in found if best[one.content] is one]
 
 
-def _labelled(folder: Path, found: list[tuple[Kind, Path, dict[str, Any], Provenance]]) -> Iterator[Source]:
+def _labelled(folder: Path, found: list[_Found]) -> Iterator[Source]:
     counts = dict.fromkeys(KINDS, 0)
-    for kind, file, document, provenance in found:
-        counts[kind] += 1
+    for one in found:
+        counts[one.kind] += 1
         yield Source(
-            kind=kind,
-            label=f"{kind.name}-{counts[kind]}",
-            path=file.relative_to(folder).as_posix(),
-            file=file,
-            document=document,
-            digest=digest_of([file, *kind.companions(file)]),
-            provenance=provenance,
+            kind=one.kind,
+            label=f"{one.kind.name}-{counts[one.kind]}",
+            path=one.path,
+            address=address_of(one.file.relative_to(folder)),
+            file=one.file,
+            document=one.document,
+            digest=digest_of([one.file, *one.kind.companions(one.file)]),
+            provenance=one.kind.provenance(one.document),
         )
 
 

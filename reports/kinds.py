@@ -1,9 +1,7 @@
-"""The kinds of stored measurement: how each is recognised, what it must hold, what it lacks, and where it was made.
-
-Every kind but those of some scripts stores its schema's number; a newer one than is known here is refused.
-"""
+"""The kinds of stored measurement: how each is recognised, what it must hold, what it lacks, and where it was made."""
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +10,15 @@ from typing import Any
 
 import pyperf
 
-from hpt.bench.measurement import measurement_of
-from reports import contents
-from reports.provenance import Provenance
-from reports.shapes import misfit
+from hpt.bench.measurement import measurements_in, parse_suite
+from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
+from hpt_reports.contents import comparison, memory, single
+from hpt_reports.contents.origin import Session
+from hpt_reports.provenance import Provenance
 
-SCHEMA = 1
-"""Newest version known, of every kind."""
-SIDECARS = ("machine.json", "comparison.json", ".done.json")
-"""Ends of the names of files beside a measurement: read with it, or saying only what was asked for or is done."""
 NUM_SCENARIOS = 16
+LEAST_SHARE = 0.6
+"""Of a kind's fields that a file must have to be a damaged one of that kind, and not something else."""
 TRAINER_PARTS = (
     *("config.py", "control", "history.py", "jump", "learned", "memory", "numerics", "predictors", "settings.py"),
     *("trainer", "workloads"),
@@ -29,26 +26,7 @@ TRAINER_PARTS = (
 """Parts of the package `hpt` that any run of the trainer exercises."""
 MOMENTS = ("finished_at", "written_at", "measured_at", "started_at")
 Document = Mapping[str, Any]
-
-
-class NotEvidence(Exception):
-    """A file that is left out: `word` is corrupt, foreign or newer."""
-
-    def __init__(self, word: str, reason: str) -> None:
-        super().__init__(reason)
-        self.word = word
-
-
-def _own_command(document: Document) -> str | None:
-    command = document.get("command")
-    if isinstance(command, list):
-        return " ".join(str(word) for word in command)
-    return command if isinstance(command, str) else None
-
-
-def _with_nothing(file: Path, document: Document) -> dict[str, Any]:
-    del file
-    return dict(document)
+Completed = Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -59,83 +37,55 @@ class Kind:
         name: in labels.
         title: in tables.
         command: makes such a measurement.
-        is_in: the document is of this kind.
-        shape: what the pages read of it, see shapes.py.
+        fields: by which it is recognised.
+        calls_itself: what its field `kind` says, for kinds that have it.
+        schema: what the pages read of it; None where `completed` sees to that.
         parts: of the package `hpt` that were measured: a change in them makes the measurement old.
-        has_schema: it stores the number of its schema.
         companions: files beside it whose bytes count as its own.
-        with_companions: the document with what lies beside it; raises NotEvidence where that is damaged.
+        completed: the document with what lies beside it; raises DocumentError where that is damaged.
         lacks: what is unfinished, in words.
     """
 
     name: str
     title: str
     command: str
-    is_in: Callable[[Document], bool]
-    shape: Any
+    fields: frozenset[str]
+    calls_itself: str | None = None
+    schema: Any
     parts: tuple[str, ...] = TRAINER_PARTS
-    has_schema: bool = True
     companions: Callable[[Path], list[Path]] = lambda _: []
-    with_companions: Callable[[Path, Document], dict[str, Any]] = _with_nothing
+    completed: Completed = lambda _, document: document
     lacks: Callable[[Document], Iterable[str]] = lambda _: ()
 
-    def complete(self, file: Path, document: Document) -> dict[str, Any]:
-        """The document with what lies beside it, of the shape that the pages read.
+    def read(self, file: Path, content: bytes) -> dict[str, Any]:
+        """The document as the pages read it, with what lies beside it.
 
         Raises:
-            NotEvidence: it is damaged, or of a newer schema.
+            DocumentError: it is damaged, or of a newer schema.
         """
-        if self.has_schema:
-            _refuse_newer("schema_version", document.get("schema_version"))
-        _refuse_misfit(document, self.shape)
-        _refuse_misfit(document, {"machine?": contents.MACHINE})
-        return self.with_companions(file, document)
+        return self.completed(file, fit(content, self.schema, file))
+
+    def likeness(self, document: Document) -> float:
+        """Share of its fields that a document has; 1 where it says itself that it is of this kind."""
+        if self.calls_itself is not None and document.get("kind") == self.calls_itself:
+            return 1.0
+        return len(self.fields & set(document)) / len(self.fields)
 
     def provenance(self, document: Document) -> Provenance:
         """Machine, commit, day, command."""
         machine = document.get("machine") or document.get("environment")
-        return Provenance(machine, _moment(document) or "", _own_command(document) or self.command)
+        return Provenance(machine, _moment(document) or "", document.get("command") or self.command)
 
 
 def _moment(document: Document) -> str | None:
-    return next((document[name] for name in MOMENTS if isinstance(document.get(name), str)), None)
+    return next((document[name] for name in MOMENTS if document.get(name)), None)
 
 
-def _refuse_newer(name: str, version: object) -> None:
-    if not isinstance(version, int) or version > SCHEMA:
-        raise NotEvidence("newer", f"{name} {version!r}, this hpt reads up to {SCHEMA}")
-
-
-def _refuse_misfit(document: Document, shape: Any, where: str = "") -> None:
-    found = misfit(document, shape, where)
-    if found is not None:
-        raise NotEvidence("corrupt", found)
-
-
-def _has(*names: str) -> Callable[[Document], bool]:
-    return lambda document: set(names) <= set(document)
-
-
-def _calls_itself(kind: str) -> Callable[[Document], bool]:
-    return lambda document: document.get("kind") == kind
-
-
-def _timing_with_session(file: Path, document: Document) -> dict[str, Any]:
+def _timing_with_session(file: Path, document: dict[str, Any]) -> dict[str, Any]:
     """The suite, and machine.json beside it."""
-    try:
-        suite = pyperf.BenchmarkSuite.loads(json.dumps(document))
-        metadata = {one.get_name(): one.get_metadata() for one in suite.get_benchmarks()}
-        for one in suite.get_benchmarks():
-            measurement_of(one)
-    except Exception as error:
-        raise NotEvidence("corrupt", f"pyperf cannot read it: {type(error).__name__}: {error}") from error
-    versions = [one.get("hpt_schema") for one in metadata.values()]
-    if not versions or None in versions:
-        raise NotEvidence("foreign", "a pyperf file that hpt bench did not write")
-    for name, one in metadata.items():
-        _refuse_newer("hpt_schema", one["hpt_schema"])
-        _refuse_misfit(one, contents.TIMING, name)
-    facts, session = next(iter(metadata.values())), _session(file)
+    suite = parse_suite(json.dumps(document).encode(), file)
+    measurements_in(suite, file)
+    facts, session = dict(suite.get_benchmarks()[0].get_metadata()), _session(file)
     return {
         "suite": suite,
         "facts": facts,
@@ -154,12 +104,7 @@ def _timing_companions(file: Path) -> list[Path]:
 
 def _session(file: Path) -> dict[str, Any]:
     for beside in _timing_companions(file):
-        try:
-            document = json.loads(beside.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise NotEvidence("corrupt", f"{beside.name} beside it cannot be read: {error}") from error
-        _refuse_misfit(document, contents.SESSION, beside.name)
-        return document
+        return dict(read_document(beside, Session))
     return {}
 
 
@@ -190,20 +135,16 @@ def _timing_command(facts: Document) -> str:
     return f"hpt bench all{flag} --preset {preset} --threads {facts.get('hpt_threads', 1)} --out runs/bench-{preset}"
 
 
-def _memory_with_calls(file: Path, document: Document) -> dict[str, Any]:
+def _memory_with_calls(file: Path, document: dict[str, Any]) -> dict[str, Any]:
     """A row a call from steps.csv beside it; None without that file."""
     beside = file.parent / "steps.csv"
     if not beside.exists():
         return {**document, "calls": None}
     try:
-        with beside.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines))
-    except (OSError, ValueError, csv.Error) as error:
-        raise NotEvidence("corrupt", f"{beside.name} beside it cannot be read: {error}") from error
-    lacking = sorted(contents.CALL_COLUMNS - set(rows[0] if rows else contents.CALL_COLUMNS))
-    if lacking:
-        raise NotEvidence("corrupt", f"{beside.name} beside it has no column {lacking[0]}")
-    return {**document, "calls": rows}
+        rows = list(csv.DictReader(io.StringIO(read_bytes(beside).decode(), newline="")))
+    except (ValueError, csv.Error) as error:
+        raise DocumentError(beside, f"it is no table ({error})") from error
+    return {**document, "calls": fit(json.dumps(rows).encode(), list[memory.Call], beside, is_strict=False)}
 
 
 def _memory_lacks(document: Document) -> list[str]:
@@ -229,30 +170,31 @@ TIMING = Kind(
     name="timing",
     title="benchmarks",
     command="hpt bench all --rigorous --out runs/bench",
-    is_in=lambda one: isinstance(one.get("benchmarks"), list) and isinstance(one.get("version"), str),
-    shape={},
+    fields=frozenset({"benchmarks", "metadata", "version"}),
+    schema=dict[str, Any],
     parts=("bench", "config.py", "jump", "learned", "numerics", "predictors", "trainer"),
-    has_schema=False,
     companions=_timing_companions,
-    with_companions=_timing_with_session,
+    completed=_timing_with_session,
     lacks=_timing_lacks,
 )
 MEMORY = Kind(
     name="memory",
     title="memory validation",
     command="hpt validate-vram --model gpt2 --out runs/vram",
-    is_in=_has("arms", "checks"),
-    shape=contents.MEMORY,
+    fields=frozenset({"arms", "drills", "estimates", "checks"}),
+    calls_itself="validate-vram",
+    schema=memory.Memory,
     parts=(*TRAINER_PARTS, "validate"),
-    with_companions=_memory_with_calls,
+    completed=_memory_with_calls,
     lacks=_memory_lacks,
 )
 COMPARISON = Kind(
     name="comparison",
     title="comparison with a baseline",
     command="hpt compare --budget standard --tune --out runs/compare",
-    is_in=_calls_itself("comparison"),
-    shape=contents.COMPARISON,
+    fields=frozenset({"settings", "workloads", "overall"}),
+    calls_itself="comparison",
+    schema=comparison.Comparison,
     parts=(*TRAINER_PARTS, "compare"),
     lacks=_comparison_lacks,
 )
@@ -260,65 +202,65 @@ PROFILE = Kind(
     name="profile",
     title="profile of a step",
     command="hpt profile --workload byte-gpt --out runs/profile",
-    is_in=_calls_itself("profile"),
-    shape=contents.PROFILE,
+    fields=frozenset({"workload", "parts", "speed", "reduction"}),
+    calls_itself="profile",
+    schema=single.Profile,
     parts=(*TRAINER_PARTS, "profile"),
 )
 TRAINING = Kind(
     name="training",
     title="training run",
     command="hpt train --workload byte-gpt --steps 600 --out runs/first",
-    is_in=lambda one: {"status", "workload", "config", "settings"} <= set(one) and "arms" not in one,
-    shape=contents.TRAINING,
+    fields=frozenset({"status", "workload", "config", "settings", "seed"}),
+    schema=single.Training,
     lacks=lambda one: [] if one["status"] == "done" else [f"status {one['status']}"],
 )
 PREDICTION = Kind(
     name="prediction",
     title="paired runs with and without prediction",
     command="hpt compare --workloads byte-gpt=2000 --arms unlearned,never,first-jump --seeds 5 --out runs/prediction",
-    is_in=_has("what", "workload", "steps", "summary", "cells"),
-    shape=contents.PREDICTION,
-    has_schema=False,
-    with_companions=lambda _, one: {"environment": one["cells"][-1].get("environment"), **one},
+    fields=frozenset({"what", "workload", "steps", "summary", "cells"}),
+    schema=single.Prediction,
+    completed=lambda _, one: {"environment": one["cells"][-1].get("environment"), **one},
 )
 OVERHEAD = Kind(
     name="overhead",
     title="overhead of a full step",
     command="hpt profile --overhead --workload byte-gpt --threads 1 --blocks 120 --out runs/overhead",
-    is_in=_has("what", "ratio", "ratio_low", "ratio_high", "plain_step_s", "blocks"),
-    shape=contents.OVERHEAD,
-    has_schema=False,
+    fields=frozenset({"what", "ratio", "ratio_low", "ratio_high", "plain_step_s", "blocks"}),
+    schema=single.Overhead,
 )
 WALL = Kind(
     name="wall",
     title="wall time of the documented run",
     command="hpt compare --workloads byte-gpt=600 --arms hybrid,never --seeds 6 --clock 6 --out runs/wall",
-    is_in=_has("what", "wall_ratio", "loss_ratio", "pairs"),
-    shape=contents.WALL,
-    has_schema=False,
-    with_companions=lambda _, one: {"environment": one["pairs"][-1]["rssm"].get("environment"), **one},
+    fields=frozenset({"what", "wall_ratio", "loss_ratio", "pairs"}),
+    schema=single.Wall,
+    completed=lambda _, one: {"environment": one["pairs"][-1]["rssm"].get("environment"), **one},
 )
 ALARMS = Kind(
     name="alarms",
     title="false alarms and a planted slowdown",
     command="python scripts/measure_alarms.py --out runs/alarms --result reports/evidence/alarms.json",
-    is_in=_has("what", "same_code", "planted", "sampling"),
-    shape=contents.ALARMS,
+    fields=frozenset({"what", "same_code", "planted", "sampling"}),
+    schema=single.Alarms,
     parts=("bench",),
 )
 SURVIVAL = Kind(
     name="survival",
     title="healthy runs, and planted faults",
     command="python scripts/measure_survival.py --result reports/evidence/survival.json",
-    is_in=_calls_itself("survival"),
-    shape=contents.SURVIVAL,
+    fields=frozenset({"healthy", "planted", "steps"}),
+    calls_itself="survival",
+    schema=single.Survival,
 )
 RELEASE = Kind(
     name="release",
     title="release check",
     command="hpt release-check",
-    is_in=_calls_itself("release-check"),
-    shape=contents.RELEASE,
+    fields=frozenset({"steps", "vacuous_tests", "passed"}),
+    calls_itself="release-check",
+    schema=single.Release,
     parts=(),
     lacks=_release_lacks,
 )
@@ -327,13 +269,13 @@ KINDS: Sequence[Kind] = (
 )
 
 
-def kind_of(document: Document) -> Kind:
-    """What a document is.
+def kind_of(document: Document, file: Path) -> Kind:
+    """What a document is, or was before it was damaged.
 
     Raises:
-        NotEvidence: nothing that hpt measured.
+        DocumentError: nothing that hpt measured.
     """
-    for kind in KINDS:
-        if kind.is_in(document):
-            return kind
-    raise NotEvidence("foreign", "JSON, but no measurement of hpt")
+    kind = max(KINDS, key=lambda one: one.likeness(document))
+    if kind.likeness(document) < LEAST_SHARE:
+        raise DocumentError(file, "it is JSON, but no measurement of hpt", FOREIGN)
+    return kind

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from reports.contents import CALL_COLUMNS, CALL_NUMBERS
-from reports.evidence import Evidence, Source
-from reports.formatting import NOT_MEASURED, harmless
-from reports.kinds import MEMORY
-from reports.page import INCONCLUSIVE, MISSED, REACHED, REPORTED, VerdictRow
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import NOT_MEASURED, harmless
+from hpt_reports.kinds import MEMORY
+from hpt_reports.page import INCONCLUSIVE, MISSED, REACHED, REPORTED, VerdictRow
 
+CALL_NUMBERS = ("call", "allocated_bytes", "reserved_bytes", "process_bytes", "peak_bytes")
 WORDS = {"passed": REACHED, "failed": MISSED, "inconclusive": INCONCLUSIVE, "reported": REPORTED}
 
 
@@ -77,7 +77,7 @@ def steps_of(validation: Validation) -> pd.DataFrame | None:
     """A row a call: arm, call, phase, in_use_bytes, peak_bytes; None if the file beside run.json is missing."""
     if validation.stored["calls"] is None:
         return None
-    frame = pd.DataFrame(validation.stored["calls"], columns=sorted(CALL_COLUMNS))
+    frame = pd.DataFrame(validation.stored["calls"], columns=sorted({"arm", "phase", *CALL_NUMBERS}))
     for name in CALL_NUMBERS:
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     frame["in_use_bytes"] = frame["allocated_bytes"].where(frame["allocated_bytes"].notna(), frame["process_bytes"])

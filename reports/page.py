@@ -3,18 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
-from reports.evidence import Source
-from reports.formatting import NOT_MEASURED, code, fenced, harmless, table
-from reports.kinds import Kind
+from hpt_reports.evidence import Source
+from hpt_reports.formatting import NOT_MEASURED, code, fenced, harmless, table
+from hpt_reports.kinds import Kind
 
 REACHED, MISSED, REPORTED, INCONCLUSIVE = "reached", "missed", "reported", "inconclusive"
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where a page's links lead, seen from the page.
+    """Where a page's links lead, seen from the page; each is an address, so spaces and their like are encoded.
 
     Attributes:
         runs: prefix of the folder of runs, e.g. "../evidence/".
@@ -28,7 +27,7 @@ class Links:
 
     def to(self, source: Source | None) -> str:
         """A link to a measurement; "" for none."""
-        return "" if source is None else f"[{source.label}]({quote(self.runs + source.path)})"
+        return "" if source is None else f"[{source.label}]({self.runs}{source.address})"
 
     def every(self, sources: Sequence[Source]) -> str:
         """Links to several, each once."""
@@ -107,6 +106,7 @@ class Page:
         question: that it answers.
         summary: five lines.
         verdicts: findings.
+        reads: kinds of measurement that it is about.
         sources: all measurements it rests on.
         missing: what was not measured.
         figures: by name.
@@ -118,6 +118,7 @@ class Page:
     question: str
     summary: list[str]
     verdicts: list[VerdictRow]
+    reads: tuple[Kind, ...]
     sources: list[Source]
     missing: list[Missing]
     figures: dict[str, Figure] = field(default_factory=dict[str, Figure])

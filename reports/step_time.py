@@ -4,12 +4,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.comparisons import measured_arms
-from reports.evidence import Evidence, Source
-from reports.formatting import count, file_name, harmless, interval, percent, plain, ratio, seconds, table
-from reports.kinds import COMPARISON, OVERHEAD, PREDICTION, PROFILE
-from reports.page import Links
-from reports.tuning import BASELINES, Standing, of_pair
+from hpt_reports.comparisons import measured_arms
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import count, file_name, harmless, interval, percent, plain, ratio, seconds, table
+from hpt_reports.kinds import COMPARISON, OVERHEAD, PREDICTION, PROFILE
+from hpt_reports.page import Links
+from hpt_reports.tuning import BASELINES, Standing, of_pair
 
 STEP_WORK = ("forward", "backward", "optimizer")
 JUMP_WORK = ("jump", "probe")
@@ -40,8 +40,7 @@ def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> tuple[float,
 
 def workload_of(source: Source) -> str:
     """Name of a profile's workload."""
-    found = source.document["workload"]
-    return str(found.get("workload") or found.get("name")) if isinstance(found, Mapping) else str(found)
+    return str(source.document["workload"])
 
 
 def cells(source: Source, arm: str = DEFAULT_ARM) -> list[Mapping[str, Any]]:

@@ -7,12 +7,12 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
-from reports import comparisons, memory_runs, step_time
-from reports.evidence import Evidence, Source
-from reports.formatting import NOT_MEASURED, interval, percent, plain, ratio, seconds
-from reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
-from reports.page import INCONCLUSIVE, MISSED, REACHED, VerdictRow
-from reports.timings import by_preset, horizon_line
+from hpt_reports import comparisons, memory_runs, step_time
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import NOT_MEASURED, interval, percent, plain, ratio, seconds
+from hpt_reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
+from hpt_reports.page import INCONCLUSIVE, MISSED, REACHED, VerdictRow
+from hpt_reports.timings import by_preset, horizon_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
 @cache
 def targets() -> list[dict[str, Any]]:
     """The list of targets as stored."""
-    return tomllib.loads((files("reports") / "targets.toml").read_text(encoding="utf-8"))["targets"]
+    return tomllib.loads((files("hpt_reports") / "targets.toml").read_text(encoding="utf-8"))["targets"]
 
 
 def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> VerdictRow:

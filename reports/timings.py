@@ -13,8 +13,8 @@ import pandas as pd
 from hpt.bench.bootstrap import Processes, resampled_medians
 from hpt.bench.comparison import BenchComparison, compare
 from hpt.bench.measurement import measurement_of
-from reports.evidence import Evidence, Source
-from reports.kinds import TIMING
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.kinds import TIMING
 
 CONTROL = "control"
 RESAMPLES = 1000

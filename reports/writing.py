@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hpt.errors import UsageError
 from hpt.run.ownership import Manifest
-from reports.builder import Reports
-from reports.pages.blocks import HOSTS
+from hpt_reports.builder import Reports
+from hpt_reports.pages.blocks import HOSTS
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 _BLOCK = re.compile(re.escape(BEGIN) + r"\n(.*?)" + re.escape(END), re.DOTALL)

@@ -11,7 +11,7 @@ from hpt.config import HybridConfig
 from hpt.history import StepStats
 from hpt.jump.stats import CycleStats
 from hpt.learned.loss_trend import LossTrend
-from scenarios.synthetic_run import CYCLE_STEPS, Event, blocks_of, synthetic_run
+from hpt_scenarios.synthetic_run import CYCLE_STEPS, Event, blocks_of, synthetic_run
 
 if TYPE_CHECKING:
     from hpt.predictors.selector import LearnedSelector

@@ -16,7 +16,7 @@ from hpt.config import HybridConfig
 from hpt.learned.actions import action_vectors, tick_ends
 from hpt.learned.features import FeatureEncoder
 from hpt.learned.loss_trend import LossTrend
-from scenarios.synthetic_run import CYCLE_STEPS, blocks_of
+from hpt_scenarios.synthetic_run import CYCLE_STEPS, blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

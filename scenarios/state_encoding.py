@@ -10,7 +10,7 @@ from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.history import StepStats
 from hpt.jump.stats import CycleStats
 from hpt.learned.features import NUM_FEATURES, FeatureEncoder
-from scenarios.synthetic_run import CYCLE_STEPS, Event, blocks_of, synthetic_run
+from hpt_scenarios.synthetic_run import CYCLE_STEPS, Event, blocks_of, synthetic_run
 
 _WARM_STEPS = 1200  # beyond the 1000 moves after which the encoder's own averaging is in its final state
 _WATCHED_STEPS = 400

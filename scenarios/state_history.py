@@ -9,7 +9,7 @@ import numpy as np
 from hpt.bench.scenario import Measured, Preset, Scenario, require
 from hpt.history import PAST_STEPS, FloatArray, RunHistory, StepStats
 from hpt.records import Phase
-from scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, blocks_of
+from hpt_scenarios.synthetic_run import CYCLE_STEPS, NUM_GROUPS, blocks_of
 
 MakeHistory = Callable[[], RunHistory]
 

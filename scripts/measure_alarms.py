@@ -30,10 +30,10 @@ from hpt.jsonfiles import write_json
 from hpt.machine import utc_now
 
 SOURCES = {
-    "state_history/record_step": "scenarios.state_history:SCENARIOS",
-    "state_encoding/compute_features": "scenarios.state_encoding:SCENARIOS",
-    "rssm_prediction/horizon_25": "scenarios.rssm_prediction:SCENARIOS",
-    "weight_delta/apply": "scenarios.weight_delta:SCENARIOS",
+    "state_history/record_step": "hpt_scenarios.state_history:SCENARIOS",
+    "state_encoding/compute_features": "hpt_scenarios.state_encoding:SCENARIOS",
+    "rssm_prediction/horizon_25": "hpt_scenarios.rssm_prediction:SCENARIOS",
+    "weight_delta/apply": "hpt_scenarios.weight_delta:SCENARIOS",
 }
 SLOWDOWN_FRAC = 0.15
 GATE_FRAC = 0.05

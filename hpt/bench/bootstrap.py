@@ -18,6 +18,7 @@ from hpt.statistics import Floats, student_quantile, student_tail
 RESAMPLES = 10_000
 _CHUNK = 1000  # resamples at once: bounds the memory
 _LEAST_ERROR = 1e-12
+_WIDEST = 600.0  # of a log ratio's interval, which `exp` can still turn into a number
 Processes = Sequence[Sequence[float]]
 
 
@@ -44,7 +45,7 @@ class Difference:
         """Of the ratio; None when there is none."""
         if math.isinf(self.error):
             return None
-        reach = student_quantile(0.5 + level / 2, self.degrees) * self.error
+        reach = min(student_quantile(0.5 + level / 2, self.degrees) * self.error, _WIDEST)
         return math.exp(self.log_ratio - reach), math.exp(self.log_ratio + reach)
 
     def p_beyond(self, effect_frac: float) -> float:

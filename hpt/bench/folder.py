@@ -13,22 +13,30 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import pyperf
+from typing_extensions import TypedDict
 
 from hpt.bench.measurement import CONTROL, Measurement, control_of, measurement_of, publishable, read_suite, write_suite
 from hpt.bench.plan import BenchSettings, facts_inside, machine_record
 from hpt.bench.summary import summarise, to_csv
+from hpt.documents import Version1, read_document
 from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, make_folder, write_json, write_text
 from hpt.machine import utc_now
-from hpt.run.folder import read_document
 from hpt.run.ownership import claim
 
 SCHEMA_VERSION = 1
 MACHINE_FILE = "machine.json"
 _SAME_CODE = ("commit",)  # not whether the tree is changed: results written into it change it
+
+
+class _Stored(TypedDict):
+    schema_version: Version1
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    started_at: NotRequired[str]
 
 
 class BenchFolder:
@@ -57,11 +65,11 @@ class BenchFolder:
             for name in ("scenarios", "errors"):
                 (path / name).mkdir(exist_ok=True)
 
-    def _before(self) -> dict[str, Any]:
+    def _before(self) -> Mapping[str, Any]:
         """The record of earlier calls; empty if this is the first."""
         if not self.machine_file.exists():
             return {}
-        document = read_document(self.machine_file, "benchmark", SCHEMA_VERSION, ("settings", "machine"))
+        document = read_document(self.machine_file, _Stored)
         settings, machine = document["settings"], document["machine"]
         self._refuse_others("settings", settings, self.settings.to_document())
         names = ("cpu_model", "num_cores", "python", "torch", "numpy", *_SAME_CODE)

@@ -7,15 +7,18 @@ its scenario becomes a benchmark of its own, `control`, spread over the whole se
 """
 
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import pyperf
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
 
+from hpt.documents import FOREIGN, DocumentError, NotNegative, Seconds, Size, Version1, fit, open_ended, read_bytes
 from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, write_text
 
@@ -27,6 +30,7 @@ _CONTROL = "hpt_control_s"
 CONTROL = "control"
 """Name of what every worker timed before its scenario, see `hpt.bench.worker`."""
 BASELINES = Path("runs") / "baselines"
+_REMEDY = "name the folder or the bench.json of a run, or measure again"
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -96,44 +100,109 @@ def write_suite(path: Path, benchmarks: Iterable[pyperf.Benchmark]) -> None:
     write_text(path, text.getvalue())
 
 
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is not None:
+        raise ValueError("it must be a moment without a time zone")
+    return text
+
+
+def _scalars(facts: dict[str, Any]) -> dict[str, Any]:
+    """As pyperf would have them; it looks at some only when it is too late."""
+    for name, value in facts.items():
+        is_tags = name == "tags" and isinstance(value, list)
+        if not is_tags and (isinstance(value, bool) or not isinstance(value, (str, int, float))):
+            raise ValueError(f"{name} is neither text nor a number")
+    return facts
+
+
+@open_ended
+class _Facts(TypedDict, total=False):
+    """What the metadata of a file, a benchmark or a run may say, others besides."""
+
+    name: str
+    loops: Size
+    inner_loops: Size
+    date: Annotated[str, AfterValidator(_moment)]
+    duration: Annotated[float, Field(ge=0, le=1e9)]
+    hpt_schema: Version1
+    hpt_preset: str
+    hpt_mode: str
+    hpt_threads: Size
+    hpt_unit: str
+    hpt_num_units: Size
+    hpt_commit: str
+    hpt_control_s: Seconds
+
+
+_AnyFacts = Annotated[_Facts, AfterValidator(_scalars)]
+
+
+class _Run(TypedDict):
+    metadata: NotRequired[_AnyFacts]
+    values: NotRequired[list[Seconds]]
+    warmups: NotRequired[list[tuple[Size, NotNegative]] | None]
+
+
+class _Benchmark(TypedDict):
+    metadata: NotRequired[_AnyFacts]
+    runs: Annotated[list[_Run], Field(min_length=1)]
+
+
+class _Suite(TypedDict):
+    """pyperf's own format."""
+
+    version: str
+    metadata: NotRequired[_AnyFacts]
+    benchmarks: Annotated[list[_Benchmark], Field(min_length=1)]
+
+
 def read_suite(path: Path) -> pyperf.BenchmarkSuite:
     """A pyperf file.
 
     Raises:
-        UsageError: it cannot be read, or is something else.
+        DocumentError: it cannot be read, is damaged, or is something else.
     """
+    return parse_suite(read_bytes(path, remedy=_REMEDY, may_wait=True), path)
+
+
+def parse_suite(content: bytes, path: Path) -> pyperf.BenchmarkSuite:
+    """The same for content that was read already.
+
+    Raises:
+        DocumentError: it is damaged, or something else.
+    """
+    fit(content, _Suite, path, remedy=_REMEDY)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "not text"
-        raise UsageError(f"{path} cannot be read ({cause}); name the folder or the bench.json of a run") from error
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error}); restore it or measure again") from error
-    try:
-        return pyperf.BenchmarkSuite.loads(text)
+        suite = pyperf.BenchmarkSuite.loads(content.decode())
+        suite.get_dates()
     except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{path} is JSON, but not pyperf's ({cause}); name the bench.json of a run") from error
+        raise DocumentError(path, f"pyperf cannot read it ({type(error).__name__}: {error})", remedy=_REMEDY) from error
+    return suite
 
 
 def read_measurements(path: Path) -> dict[str, Measurement]:
     """The measurements in a file of `hpt bench` by scenario, the control included.
 
     Raises:
-        UsageError: it cannot be read, or was written by something else.
+        DocumentError: it cannot be read, or was written by something else.
     """
-    suite = read_suite(path)
-    benchmarks = suite.get_benchmarks()
-    if not all("hpt_schema" in benchmark.get_metadata() for benchmark in benchmarks):
-        raise UsageError(
-            f"{path} is a pyperf file, but hpt bench did not write it; use pyperf compare_to for such files"
-        )
-    newer = [one for one in benchmarks if one.get_metadata()["hpt_schema"] > SCHEMA]
-    if newer:
-        raise UsageError(f"{path} was written by a newer hpt (schema above {SCHEMA}); use that one to read it")
-    return {benchmark.get_name(): measurement_of(benchmark) for benchmark in benchmarks}
+    return measurements_in(read_suite(path), path)
+
+
+def measurements_in(suite: pyperf.BenchmarkSuite, path: Path) -> dict[str, Measurement]:
+    """The same for what was read already.
+
+    Raises:
+        DocumentError: something else wrote it, or a scenario in it has no values.
+    """
+    for benchmark in suite.get_benchmarks():
+        name = benchmark.get_name()
+        if "hpt_schema" not in benchmark.get_metadata():
+            reason = f"{name} has no hpt_schema, so it is a pyperf file that hpt bench did not write"
+            raise DocumentError(path, reason, FOREIGN, "use pyperf compare_to for such files")
+        if not any(run.values for run in benchmark.get_runs()):
+            raise DocumentError(path, f"{name} has no values in any of its runs", remedy=_REMEDY)
+    return {benchmark.get_name(): measurement_of(benchmark) for benchmark in suite.get_benchmarks()}
 
 
 def measurement_of(benchmark: pyperf.Benchmark) -> Measurement:

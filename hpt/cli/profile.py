@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 from rich.console import Console, RenderableType
+from typing_extensions import TypedDict
 
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.cli.options import COUNT, THREADS, Real
 from hpt.cli.tables import table
 from hpt.config import PREDICTORS
+from hpt.documents import Positive, Version1, read_document
 from hpt.errors import EXIT_DONE, UsageError
 from hpt.jsonfiles import write_json
 from hpt.machine import describe_machine, utc_now
@@ -105,6 +107,30 @@ def _alone() -> AbstractContextManager[None]:
     return measuring(lambda line: click.echo(line, err=True))
 
 
+class _Ratio(TypedDict):
+    value: Positive
+
+
+class _Measures(TypedDict):
+    steps_ratio: _Ratio | None
+    wall_ratio: _Ratio | None
+
+
+class _Arm(TypedDict):
+    measures: _Measures | None
+
+
+class _Workload(TypedDict):
+    arms: dict[str, _Arm]
+
+
+class _Summary(TypedDict):
+    """What is read of a comparison's summary.json."""
+
+    schema_version: Version1
+    workloads: dict[str, _Workload]
+
+
 def _worth(steps_ratio: float | None, summary: str | None, workload: str, arm: str) -> dict[str, Any]:
     """Steps ratio and measured wall-clock ratio, as far as they are known.
 
@@ -114,15 +140,16 @@ def _worth(steps_ratio: float | None, summary: str | None, workload: str, arm: s
     if summary is None:
         source = None if steps_ratio is None else "--steps-ratio"
         return {"steps_ratio": steps_ratio, "wall_ratio": None, "source": source}
-    try:
-        found = json.loads(Path(summary).read_text(encoding="utf-8"))["workloads"][workload]["arms"][arm]["measures"]
-        wall = found["wall_ratio"]
-        ratio = steps_ratio or found["steps_ratio"]["value"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"--summary {summary} has no measures of {arm} on {workload} ({type(error).__name__}); name a finished one"
-        ) from error
-    return {"steps_ratio": ratio, "wall_ratio": None if wall is None else wall["value"], "source": summary}
+    arms = read_document(Path(summary), _Summary, remedy="name a summary.json")["workloads"].get(workload, {"arms": {}})
+    found = arms["arms"].get(arm, {"measures": None})["measures"]
+    if found is None:
+        raise UsageError(f"--summary {summary} has no measures of {arm} on {workload}; name a finished one")
+    wall, steps = found["wall_ratio"], found["steps_ratio"]
+    return {
+        "steps_ratio": steps_ratio or (None if steps is None else steps["value"]),
+        "wall_ratio": None if wall is None else wall["value"],
+        "source": summary,
+    }
 
 
 def _begin(flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -18,8 +18,9 @@ from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.cli.options import COUNT, SEED, THREADS
 from hpt.cli.train_display import Tally, show_progress, show_summary
-from hpt.config import PREDICTORS
-from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
+from hpt.config import PREDICTORS, HybridConfig
+from hpt.documents import DocumentError
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, UsageError
 from hpt.records import Sink
 from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
 from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, EXPORTS, TrainSettings, default_folder, merge_config
@@ -106,6 +107,10 @@ def _resumed(settings: TrainSettings, out: str | None, resume: str, tell: Tell) 
         tell(before, folder)
         return before, folder
     values = before.config | {"total_steps": stored.steps}
+    try:
+        HybridConfig.from_dict(values)
+    except ConfigError as error:
+        raise DocumentError(folder.run_file, f"config: {error}") from error
     known = {"settings": stored, "values": values, "command": before.command, "before": before}
     return _trained(folder, tell, checkpoint=checkpoint, **known), folder
 

@@ -11,15 +11,20 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, NotRequired, Self
 
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
+
+from hpt.documents import Count, Finite, Like, NotNegative, Positive, Version1, open_ended, read_document
 from hpt.errors import UsageError
 from hpt.jsonfiles import write_json
 
 CELL_SCHEMA_VERSION = 1
+REMEDY = "delete it and run with --resume, or use another --out"
 SHAPES = ("linear", "cosine", "wsd", "constant")
 LEAST_CPU_FRAC = 0.9  # of a cell's wall seconds; with less, other programs had the cores
 WINDOW = (0.10, 0.90)  # of progress, where the base preset jumps
@@ -101,6 +106,44 @@ class Cell:
         return f"{readable}-n{self.steps}-s{self.seed}-{digest}"
 
 
+@open_ended
+class _Counters(TypedDict):
+    full_step_equivalents: Positive
+    backwards: NotNegative
+
+
+_Point = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+
+
+class _Bin(TypedDict):
+    low: Finite
+    count: NotNegative
+    mean_probability: Finite | None
+    frequency: Finite | None
+
+
+def _is_filled(row: _Bin) -> _Bin:
+    if row["count"] and None in (row["mean_probability"], row["frequency"]):
+        raise ValueError("it counts outcomes, but has no mean_probability or no frequency")
+    return row
+
+
+@open_ended
+class _Confidence(TypedDict):
+    table: NotRequired[list[Annotated[_Bin, AfterValidator(_is_filled)]] | None]
+
+
+@open_ended
+class _Score(TypedDict):
+    nll_mean: Finite | None
+    count: NotRequired[Count]
+
+
+@open_ended
+class _Fork(TypedDict):
+    value: Finite
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """What a run came to; a value that is not known is None.
@@ -124,19 +167,19 @@ class CellResult:
         message: why it diverged.
     """
 
-    final_loss: float | None
+    final_loss: Finite | None
     diverged: bool
-    counters: dict[str, float]
-    curve: list[list[float]]
-    train_s: float
-    cpu_s: float
-    peak_host_bytes: int | None
-    peak_device_bytes: int | None
-    jump_ratio: float | None
-    confidence: dict[str, Any] | None
-    chance_loss: float
-    scores: dict[str, Any] | None = None
-    forks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    counters: Annotated[dict[str, float], Like(_Counters)]
+    curve: Annotated[list[list[float]], Like(list[_Point])]
+    train_s: Positive
+    cpu_s: NotNegative
+    peak_host_bytes: Count | None
+    peak_device_bytes: Count | None
+    jump_ratio: Finite | None
+    confidence: Annotated[dict[str, Any], Like(_Confidence)] | None
+    chance_loss: Finite
+    scores: Annotated[dict[str, Any], Like(dict[str, _Score])] | None = None
+    forks: Annotated[list[dict[str, Any]], Like(list[_Fork])] = field(default_factory=list[dict[str, Any]])
     alone: bool = False
     environment: dict[str, Any] = field(default_factory=dict[str, Any])
     message: str | None = None
@@ -164,11 +207,10 @@ class CellResult:
         """Gradient evaluations."""
         return self.counters["backwards"]
 
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Inverse of `dataclasses.asdict`; unknown keys are left out."""
-        known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in document.items() if key in known})
+
+class _Stored(TypedDict):
+    schema_version: Version1
+    result: CellResult
 
 
 class CellFolder:
@@ -200,33 +242,10 @@ class CellFolder:
         write_json(self.file_of(cell), document)
 
     def load(self, cell: Cell) -> CellResult | None:
-        """The result of a cell, None if it is not done."""
+        """The result of a cell, None if it is not done.
+
+        Raises:
+            DocumentError: its file is damaged.
+        """
         path = self.file_of(cell)
-        if not path.exists():
-            return None
-        return CellResult.from_document(_read(path)["result"])
-
-    def all(self) -> Iterator[tuple[Cell, CellResult]]:
-        """Everything that is done, by file name."""
-        for path in sorted(self.path.glob("*.json")) if self.path.is_dir() else []:
-            document = _read(path)
-            yield Cell.from_document(document["cell"]), CellResult.from_document(document["result"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """One cell's file.
-
-    Raises:
-        UsageError: it is not a cell of this schema.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error}); delete it and run with --resume") from error
-    version = document.get("schema_version")
-    if version != CELL_SCHEMA_VERSION:
-        raise UsageError(
-            f"{path} has schema_version {version!r}, this hpt reads {CELL_SCHEMA_VERSION}; "
-            "delete it and run with --resume, or use another --out"
-        )
-    return document
+        return read_document(path, _Stored, remedy=REMEDY)["result"] if path.exists() else None

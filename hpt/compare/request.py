@@ -8,14 +8,17 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from hpt.compare.arms import arms_of, has_schedulefree
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from hpt.compare.arms import DISJOINT_SEEDS, arms_of, has_schedulefree
 from hpt.compare.cells import CellFolder
 from hpt.compare.suite import BUDGETS, ComparisonPlan, tasks_of
+from hpt.documents import Count, Size, Version1, read_document
 from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, write_json
-from hpt.run.folder import read_document
 from hpt.run.ownership import claim
 
 REQUEST_SCHEMA_VERSION = 1
@@ -43,17 +46,17 @@ class ComparisonRequest:
         tuning_cache: folder of earlier tunings, absolute.
     """
 
-    budget: str | None = None
+    budget: Literal["quick", "standard", "full"] | None = None
     workloads: str | None = None
     arms: str | None = None
-    seeds: int | None = None
-    first_seed: int | None = None
+    seeds: Annotated[int, Field(ge=1, le=DISJOINT_SEEDS)] | None = None
+    first_seed: Count | None = None
     tune: bool | None = None
     data: str | None = None
     device: str | None = None
-    dtype: str | None = None
-    threads: int | None = None
-    clock: int | None = None
+    dtype: Literal["none", "bf16", "fp16"] | None = None
+    threads: Size | None = None
+    clock: Count | None = None
     tuning_cache: str | None = None
 
     def over(self, stored: Self) -> Self:
@@ -79,6 +82,11 @@ class ComparisonRequest:
             dtype=self.dtype or "none",
             threads=self.threads or 1,
         )
+
+
+class _Stored(TypedDict):
+    schema_version: Version1
+    request: ComparisonRequest
 
 
 class ComparisonFolder:
@@ -110,11 +118,11 @@ class ComparisonFolder:
         """What was asked for.
 
         Raises:
-            UsageError: no comparison began here, or its file cannot be read.
+            DocumentError: no comparison began here, or its file cannot be used.
         """
-        document = read_document(self._request_file, "comparison", REQUEST_SCHEMA_VERSION, ("request",))
-        known = {item.name for item in dataclasses.fields(ComparisonRequest)}
-        return ComparisonRequest(**{key: value for key, value in document["request"].items() if key in known})
+        return read_document(self._request_file, _Stored, remedy="restore it, or name the folder of a comparison")[
+            "request"
+        ]
 
     def begin(self, request: ComparisonRequest) -> None:
         """Keep what is asked.

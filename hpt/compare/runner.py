@@ -91,7 +91,7 @@ class _Keeper:
         if end.error is not None:
             self.failed[cell.key] = end.error
             return
-        result = replace(CellResult.from_document(end.documents[-1]), alone=end.alone)
+        result = replace(CellResult(**end.documents[-1]), alone=end.alone)
         before = self._folder.load(cell)
         if before is not None:
             if cell.device == "cpu" and before.loss != result.loss:  # elsewhere runs do not repeat to the last bit

@@ -13,11 +13,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from typing_extensions import TypedDict
 
 from hpt.compare.arms import BASELINE, DISJOINT_SEEDS, Arm
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
 from hpt.compare.suite import ComparisonPlan, Task
+from hpt.documents import Finite, Like, Positive, Version1, read_document
 from hpt.jsonfiles import disk_errors, write_json
 
 TUNING_SCHEMA_VERSION = 1
@@ -27,6 +30,13 @@ STEP = math.sqrt(2.0)
 FIRST_RATES = (-2, -1, 0, 1, 2)  # exponents of STEP
 OTHER_SHAPES = ("cosine", "wsd")
 OTHER_MEMORY = 0.98  # against .95 of Adam's beta2 and .99 of the momentum in `regression`
+
+
+class _Trial(TypedDict):
+    lr_factor: Positive
+    shape: str
+    memory: Finite | None
+    loss: Finite | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +53,16 @@ class Tuned:
     recipe: Recipe
     source: str
     bracket_closed: bool | None = None
-    trials: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    trials: Annotated[list[dict[str, Any]], Like(list[_Trial])] = field(default_factory=list[dict[str, Any]])
 
     def to_document(self) -> dict[str, Any]:
         """Plain values; the trainer settings, which are the arm's, are left out."""
         return {**asdict(self), "recipe": {name: getattr(self.recipe, name) for name in SEARCHED}}
+
+
+class _Stored(TypedDict):
+    schema_version: Version1
+    tuned: Tuned
 
 
 SEARCHED = ("lr_factor", "shape", "memory")
@@ -162,13 +177,15 @@ class TuningCache:
         return self._folder / f"{first.key.rpartition('-n')[0]}-n{task.steps}-{digest}.json"
 
     def load(self, plan: ComparisonPlan, task: Task, arm: Arm, num_trials: int = NUM_TRIALS) -> Tuned | None:
-        """An earlier outcome, None if there is none."""
+        """An earlier outcome, None if there is none.
+
+        Raises:
+            DocumentError: its file is damaged.
+        """
         path = self._file_of(plan, task, arm, num_trials)
         if not path.exists():
             return None
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["tuned"]
-        found: dict[str, Any] = {**document, "recipe": Recipe(**document["recipe"])}
-        return Tuned(**found)
+        return read_document(path, _Stored, remedy="delete it and tune again")["tuned"]
 
     def store(self, plan: ComparisonPlan, task: Task, arm: Arm, tuned: Tuned, num_trials: int = NUM_TRIALS) -> None:
         """Keep an outcome.

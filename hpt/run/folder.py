@@ -1,4 +1,4 @@
-"""A command's folder: documents replaced as a whole, logs that only grow, and refusals in one wording.
+"""A command's folder: documents replaced as a whole, and logs that only grow.
 
 A document (run.json, machine.json, comparison.json) is always either the old or the new one. A log gets one line a
 record, each handed to the operating system as it comes: a process that dies leaves at most one torn line, and whoever
@@ -12,10 +12,14 @@ import fcntl
 import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Required, Self
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from hpt.documents import Count, Finite, Like, NotNegative, Number, Size, Version1, open_ended, read_document
 from hpt.errors import CheckpointError, UsageError
 from hpt.jsonfiles import cut_lines, disk_errors, make_folder, write_json
 from hpt.records import Record, StepRecord, jsonable, to_json_line
@@ -25,40 +29,35 @@ RUN_SCHEMA_VERSION = 1
 RUNNING, DONE, INTERRUPTED, FAILED = "running", "done", "interrupted", "failed"
 
 
-def read_document(path: Path, what: str, version: int, needs: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A document of ours.
+class _Settings(TypedDict, total=False):
+    """As `hpt.run.settings.TrainSettings`."""
 
-    Args:
-        path: of the file.
-        what: the document is of, in one word: "run", "comparison".
-        version: its schema_version.
-        needs: keys without which it is not complete.
-
-    Raises:
-        UsageError: it is missing, damaged, not complete, of something else or of another schema.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{path.parent} holds no {what} ({path.name}: {error.strerror}); name the folder of a {what}"
-        ) from error
-    except ValueError as error:
-        raise _unreadable(path, what, f"is not JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise _unreadable(path, what, "holds no object")
-    found: dict[str, Any] = document
-    if found.get("schema_version") != version:
-        stated = f"has schema_version {found.get('schema_version')!r}, this hpt reads {version}"
-        raise _unreadable(path, what, f"{stated}: use the hpt that wrote it")
-    missing = [key for key in needs if key not in found]
-    if missing:
-        raise _unreadable(path, what, f"is not complete (no {', '.join(missing)})")
-    return found
+    workload: str | None
+    predictor: str | None
+    steps: Required[Size]
+    seed: Count | None
+    config: str | None
+    data: str | None
+    device: str | None
+    dtype: str | None
+    threads: Size | None
+    log: list[str] | None
 
 
-def _unreadable(path: Path, what: str, cause: str) -> UsageError:
-    return UsageError(f"{path} cannot be read as a {what}, it {cause}; restore it, or choose another --out")
+@open_ended
+class _Config(TypedDict):
+    predictor: str
+
+
+@open_ended
+class _WorkloadFacts(TypedDict):
+    name: str
+    chance_loss: Finite
+
+
+@open_ended
+class _Seconds(TypedDict, total=False):
+    part: dict[str, NotNegative]
 
 
 @contextmanager
@@ -148,36 +147,33 @@ class RunRecord:
         troubles: how often something went wrong without ending the run, see `hpt.run.trouble`.
     """
 
-    status: str
+    status: Annotated[str, Field(pattern=f"^({RUNNING}|{DONE}|{INTERRUPTED}|{FAILED})$")]
     command: list[str]
-    settings: dict[str, Any]
-    config: dict[str, Any]
-    workload: dict[str, Any]
+    settings: Annotated[dict[str, Any], Like(_Settings)]
+    config: Annotated[dict[str, Any], Like(_Config)]
+    workload: Annotated[dict[str, Any], Like(_WorkloadFacts)]
     seed: int
     environment: dict[str, Any]
     started_at: str
     finished_at: str | None = None
-    num_resumes: int = 0
-    earlier_steps: list[int] = field(default_factory=list[int])
+    num_resumes: Count = 0
+    earlier_steps: list[Count] = field(default_factory=list[int])
     message: str | None = None
-    num_updates: int | None = None
-    num_calls: int | None = None
+    num_updates: Count | None = None
+    num_calls: Count | None = None
     phases: dict[str, Any] | None = None
     counters: dict[str, Any] | None = None
-    seconds: dict[str, Any] | None = None
-    wall_s: float | None = None
-    final_loss: float | None = None
+    seconds: Annotated[dict[str, Any], Like(_Seconds)] | None = None
+    wall_s: NotNegative | None = None
+    final_loss: Number | None = None
     confidence: dict[str, Any] | None = None
     predictor: dict[str, Any] | None = None
-    troubles: dict[str, int] = field(default_factory=dict[str, int])
-    schema_version: int = RUN_SCHEMA_VERSION
+    troubles: dict[str, Count] = field(default_factory=dict[str, int])
+    schema_version: Version1 = RUN_SCHEMA_VERSION
 
     def to_document(self) -> dict[str, Any]:
         """Strict JSON values; non-finite floats as strings."""
         return jsonable(asdict(self))
-
-
-NEEDED = ("status", "command", "settings", "config", "workload", "seed", "environment", "started_at")
 
 
 class RunFolder:
@@ -211,11 +207,9 @@ class RunFolder:
         """What `run.json` says.
 
         Raises:
-            UsageError: see `read_document`.
+            DocumentError: see `read_document`.
         """
-        document = read_document(self.run_file, "run", RUN_SCHEMA_VERSION, NEEDED)
-        known = {item.name for item in fields(RunRecord)}
-        return RunRecord(**{key: value for key, value in document.items() if key in known})
+        return read_document(self.run_file, RunRecord, remedy="restore it, or name the folder of a run")
 
     def write(self, record: RunRecord) -> None:
         """Replace `run.json`.

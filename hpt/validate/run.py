@@ -11,13 +11,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
+from hpt.documents import Version1, read_document
 from hpt.errors import OutOfMemory, UsageError
 from hpt.jsonfiles import disk_errors, read_lines, write_json, write_text
 from hpt.machine import describe_machine, utc_now
 from hpt.records import jsonable
-from hpt.run.folder import LineLog, locked, read_document
+from hpt.run.folder import LineLog, locked
 from hpt.run.measuring import measuring
 from hpt.run.processes import ChildJob, JobEnd, run_jobs
 from hpt.validate import plan
@@ -69,9 +72,15 @@ def validate(
     return document
 
 
+class _Stored(TypedDict):
+    schema_version: Version1
+    kind: Literal["validate-vram"]
+    status: str
+
+
 def _refuse_finished(folder: Path) -> None:
     if (folder / RUN_FILE).exists():
-        status = read_document(folder / RUN_FILE, "validation", SCHEMA_VERSION, ("kind", "status"))["status"]
+        status = read_document(folder / RUN_FILE, _Stored)["status"]
         if status != "running":
             raise UsageError(
                 f"{folder} already holds a validation ({status}); choose another --out, or delete that folder"

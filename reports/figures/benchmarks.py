@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from reports.claims import original
-from reports.evidence import Source
-from reports.figures.style import COLOURS, GREY, draw, look, plain_log_axis
-from reports.formatting import file_name, plain, seconds
-from reports.page import Figure
-from reports.step_time import STEP_WORK, workload_of
-from reports.timings import CONTROL, SCENARIOS, Timings, horizon_line
+from hpt_reports.claims import original
+from hpt_reports.evidence import Source
+from hpt_reports.figures.style import COLOURS, GREY, draw, look, plain_log_axis
+from hpt_reports.formatting import file_name, plain, seconds
+from hpt_reports.page import Figure
+from hpt_reports.step_time import STEP_WORK, workload_of
+from hpt_reports.timings import CONTROL, SCENARIOS, Timings, horizon_line
 
 GROUP = "rssm_prediction/"
 

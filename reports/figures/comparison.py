@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.comparisons import measured_arms
-from reports.evidence import Source
-from reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, look, plain_log_axis
-from reports.formatting import file_name, plain
-from reports.page import Figure
-from reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
+from hpt_reports.comparisons import measured_arms
+from hpt_reports.evidence import Source
+from hpt_reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, look, plain_log_axis
+from hpt_reports.formatting import file_name, plain
+from hpt_reports.page import Figure
+from hpt_reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
 
 ROLES = {"method": 1, "control": 2, "calibration": 7}
 """Colour and marker by role."""

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from reports.figures.style import draw, look
-from reports.formatting import file_name, num_bytes
-from reports.memory_runs import Validation
-from reports.page import Figure
+from hpt_reports.figures.style import draw, look
+from hpt_reports.formatting import file_name, num_bytes
+from hpt_reports.memory_runs import Validation
+from hpt_reports.page import Figure
 
 MIB = 2**20
 SHADED_ARM = "hybrid"

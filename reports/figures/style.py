@@ -17,8 +17,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from reports.evidence import Source
-from reports.page import Figure
+from hpt_reports.evidence import Source
+from hpt_reports.page import Figure
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.5,
     "lines.markersize": 5,
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a dollar in a stored name is a dollar
 }
 Painter = Callable[[Axes], None]
 

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 from hpt.errors import NothingMeasured
-from reports import step_time
-from reports.claims import claims, original
-from reports.evidence import Evidence, Source
-from reports.figures.benchmarks import draw_horizons, draw_parts, draw_spread
-from reports.formatting import NOT_MEASURED, code, count, harmless, interval, percent, plain, ratio, seconds, table
-from reports.kinds import ALARMS, OVERHEAD, PREDICTION, PROFILE, TIMING, WALL
-from reports.page import Figure, Links, Missing, Page, absent, counted
-from reports.step_time import covered_step, full_overhead
-from reports.targets import verdicts
-from reports.timings import (
+from hpt_reports import step_time
+from hpt_reports.claims import claims, original
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.figures.benchmarks import draw_horizons, draw_parts, draw_spread
+from hpt_reports.formatting import NOT_MEASURED, code, count, harmless, interval, percent, plain, ratio, seconds, table
+from hpt_reports.kinds import ALARMS, OVERHEAD, PREDICTION, PROFILE, TIMING, WALL
+from hpt_reports.page import Figure, Links, Missing, Page, absent, counted
+from hpt_reports.step_time import covered_step, full_overhead
+from hpt_reports.targets import verdicts
+from hpt_reports.timings import (
     CONTROL,
     LOW_VARIANCE_FRAC,
     SCENARIOS,
@@ -50,6 +50,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="What do the parts cost, and where does a step's time go?",
         summary=_summary(runs, overhead, evidence, links, counted(judged)),
         verdicts=judged,
+        reads=(TIMING, OVERHEAD, PROFILE, PREDICTION, WALL, ALARMS),
         sources=[*(one.source for one in runs.values()), *profiles, *found],
         missing=_missing(runs, profiles, overhead, paired),
         figures={one.name: one for one in figures},

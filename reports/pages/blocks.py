@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.evidence import Evidence
-from reports.formatting import NOT_MEASURED, harmless, table
-from reports.page import Links, Page, counted, verdict_table
-from reports.pages import benchmarking, evaluation, validation
-from reports.targets import targets, verdict_of
+from hpt_reports.evidence import Evidence
+from hpt_reports.formatting import NOT_MEASURED, harmless, table
+from hpt_reports.page import Links, Page, counted, verdict_table
+from hpt_reports.pages import benchmarking, evaluation, validation
+from hpt_reports.targets import targets, verdict_of
 
 
 @dataclass(frozen=True, slots=True)

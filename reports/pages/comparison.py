@@ -4,9 +4,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports.comparisons import BUDGETS, DEFAULT_ARM, WORKLOADS, budget_of, calibration_of, findings_in, measured_arms
-from reports.evidence import Source
-from reports.formatting import (
+from hpt_reports.comparisons import (
+    BUDGETS,
+    DEFAULT_ARM,
+    WORKLOADS,
+    budget_of,
+    calibration_of,
+    findings_in,
+    measured_arms,
+)
+from hpt_reports.evidence import Source
+from hpt_reports.formatting import (
     DIVERGED,
     NOT_MEASURED,
     count,
@@ -19,8 +27,8 @@ from reports.formatting import (
     ratio,
     table,
 )
-from reports.page import Links
-from reports.tuning import BASELINES, LACKS, Standing, bracket, lack, of_arm, of_baseline, of_overall
+from hpt_reports.page import Links
+from hpt_reports.tuning import BASELINES, LACKS, Standing, bracket, lack, of_arm, of_baseline, of_overall
 
 CHECK_WORKLOADS = {
     "byte-gpt-variant": "A check workload: byte-gpt with another width and context, for which none of the trainer's "

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from reports.claims import claims
-from reports.comparisons import (
+from hpt_reports.claims import claims
+from hpt_reports.comparisons import (
     DEFAULT_ARM,
     WORKLOADS,
     Finding,
@@ -15,14 +15,14 @@ from reports.comparisons import (
     findings_in,
     measured_arms,
 )
-from reports.evidence import Evidence, Source
-from reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
-from reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
-from reports.kinds import COMPARISON, PREDICTION, TRAINING
-from reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from reports.pages import comparison, paired_runs
-from reports.targets import verdicts
-from reports.tuning import LACKS, Standing, lack, of_baseline
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
+from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
+from hpt_reports.kinds import COMPARISON, PREDICTION, TRAINING
+from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
+from hpt_reports.pages import comparison, paired_runs
+from hpt_reports.targets import verdicts
+from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
 
 NAME = "EVALUATION_REPORT"
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
@@ -42,6 +42,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Does it pay against a tuned baseline?",
         summary=_summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
+        reads=(COMPARISON, PREDICTION, TRAINING),
         sources=[*found, *([] if paired is None else [paired]), *runs],
         missing=_missing(evidence, found, paired),
         figures={one.name: one for one in figures},

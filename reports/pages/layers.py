@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.claims import claims
-from reports.evidence import Evidence
-from reports.formatting import NOT_MEASURED, harmless, num_bytes, seconds, table
-from reports.kinds import MEMORY
-from reports.memory_runs import WORDS, Validation, validations
-from reports.page import REACHED, REPORTED, Links, Missing, Page, VerdictRow, absent, counted
+from hpt_reports.claims import claims
+from hpt_reports.evidence import Evidence
+from hpt_reports.formatting import NOT_MEASURED, harmless, num_bytes, seconds, table
+from hpt_reports.kinds import MEMORY
+from hpt_reports.memory_runs import WORDS, Validation, validations
+from hpt_reports.page import REACHED, REPORTED, Links, Missing, Page, VerdictRow, absent, counted
 
 NAME = "VRAM_MANAGEMENT_SUMMARY"
 
@@ -85,6 +85,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             for place, (layer, verdict) in enumerate(zip(LAYERS, judged, strict=True))
         ],
         verdicts=judged,
+        reads=(MEMORY,),
         sources=[one.source for one in found],
         missing=_missing(found),
         values={

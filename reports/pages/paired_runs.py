@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.evidence import Source
-from reports.formatting import NOT_MEASURED, count, file_name, harmless, plain, table
-from reports.page import Links
+from hpt_reports.evidence import Source
+from hpt_reports.formatting import NOT_MEASURED, count, file_name, harmless, plain, table
+from hpt_reports.page import Links
 
 PLAIN, DEFAULT = "plain", "default"
 ORDER = (PLAIN, DEFAULT)

@@ -3,12 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.claims import claims
-from reports.evidence import Evidence, Source
-from reports.formatting import NOT_MEASURED, code, count, harmless, seconds, table
-from reports.kinds import RELEASE
-from reports.page import INCONCLUSIVE, MISSED, REACHED, Links, Missing, Page, VerdictRow, absent, counted, verdict_table
-from reports.targets import targets, verdict_of
+from hpt_reports.claims import claims
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import NOT_MEASURED, code, count, harmless, seconds, table
+from hpt_reports.kinds import RELEASE
+from hpt_reports.page import (
+    INCONCLUSIVE,
+    MISSED,
+    REACHED,
+    Links,
+    Missing,
+    Page,
+    VerdictRow,
+    absent,
+    counted,
+    verdict_table,
+)
+from hpt_reports.targets import targets, verdict_of
 
 NAME = "PHASE_3_RELEASE_PREP_REPORT"
 WORDS = {"passed": REACHED, "failed": MISSED, "not run": NOT_MEASURED}
@@ -25,6 +36,7 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
         question="What was run before the release, and which claim rests on which run?",
         summary=_summary(source, judged, aims, others, links),
         verdicts=judged,
+        reads=(RELEASE,),
         sources=[] if source is None else [source],
         missing=[absent(RELEASE)] if source is None else _left_out(source),
         values={

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.evidence import Evidence, Source
-from reports.formatting import NOT_MEASURED, count, harmless, plain, ratio, table
-from reports.kinds import SURVIVAL
-from reports.page import MISSED, REACHED, REPORTED, Links, Page, VerdictRow, absent, counted
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import NOT_MEASURED, count, harmless, plain, ratio, table
+from hpt_reports.kinds import SURVIVAL
+from hpt_reports.page import MISSED, REACHED, REPORTED, Links, Page, VerdictRow, absent, counted
 
 NAME = "SURVIVAL_REPORT"
 Row = Mapping[str, Any]
@@ -22,6 +22,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Do healthy runs live, and are broken weights caught?",
         summary=_summary(source, judged, links),
         verdicts=judged,
+        reads=(SURVIVAL,),
         sources=[] if source is None else [source],
         missing=[absent(SURVIVAL)] if source is None else [],
         values={

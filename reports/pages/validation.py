@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.claims import claims
-from reports.evidence import Evidence
-from reports.figures.memory import draw_steps
-from reports.formatting import NOT_MEASURED, harmless, num_bytes, plain, ratio, seconds, table
-from reports.kinds import MEMORY
-from reports.memory_runs import Validation, steps_of, validations
-from reports.page import Figure, Links, Missing, Page, absent, counted
-from reports.step_time import PHASES
+from hpt_reports.claims import claims
+from hpt_reports.evidence import Evidence
+from hpt_reports.figures.memory import draw_steps
+from hpt_reports.formatting import NOT_MEASURED, harmless, num_bytes, plain, ratio, seconds, table
+from hpt_reports.kinds import MEMORY
+from hpt_reports.memory_runs import Validation, steps_of, validations
+from hpt_reports.page import Figure, Links, Missing, Page, absent, counted
+from hpt_reports.step_time import PHASES
 
 NAME = "PHASE_1_VALIDATION_REPORT"
 MB = 1e6
@@ -28,6 +28,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Is the memory what it should be, and does it stay so?",
         summary=_summary(found, links, counted(judged)),
         verdicts=judged,
+        reads=(MEMORY,),
         sources=[one.source for one in found],
         missing=_missing(found),
         figures={one.name: one for one in figures},

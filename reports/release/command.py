@@ -13,7 +13,7 @@ from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, PrerequisiteError, UsageErro
 from hpt.jsonfiles import disk_errors, write_json
 from hpt.machine import describe_machine, utc_now
 from hpt.run.ownership import check_writable, refuse_foreign
-from reports.release.steps import FAILED, PASSED, Step, StepOutcome, left_out, run_all, steps_of
+from hpt_reports.release.steps import FAILED, PASSED, Step, StepOutcome, left_out, run_all, steps_of
 
 SCHEMA_VERSION = 1
 EXIT_FINDING = 3

@@ -119,7 +119,7 @@ def test_scenarios_are_stored_in_the_order_of_their_numbers(finished: Path, tmp_
 def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     """Rather than overwritten."""
     (tmp_path / "machine.json").write_text(text)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"machine\.json: .*restore it"):
         BenchFolder(tmp_path, BenchSettings(mode=NAME))
 
 

@@ -68,7 +68,7 @@ def test_run_json_holds_what_happened(folder: Path, capsys: pytest.CaptureFixtur
         (["--workload", "byte-gpt", "--data", "absent.txt"], 6, "absent.txt"),
         (["--out", "settings.toml"], 2, "is a file"),
         (["--out", "settings.toml/inner"], 2, "is a file"),
-        (["--resume", "nowhere", "--out", "nowhere"], 2, "holds no run"),
+        (["--resume", "nowhere", "--out", "nowhere"], 2, "name the folder of a run"),
         (["--workload", "no_such_module:make"], 1, "no_such_module"),
     ],
 )

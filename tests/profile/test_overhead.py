@@ -14,7 +14,7 @@ from hpt.profile.transfers import count_transfers, counted_reads
 from hpt.workloads.mlp import TeacherMLP
 from hpt.workloads.regression import Regression
 from hpt.workloads.workload import Workload
-from reports.kinds import kind_of
+from hpt_reports.kinds import kind_of
 
 CPU = torch.device("cpu")
 EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence" / "overhead_byte_gpt.json"

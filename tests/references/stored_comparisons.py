@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reports.evidence import Evidence, gather
+from hpt_reports.evidence import Evidence, gather
 
 DATA = Path(__file__).parents[1] / "reports" / "data"
 UNTUNED: Mapping[str, Any] = {

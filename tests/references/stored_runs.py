@@ -10,7 +10,7 @@ from typing import Any
 import pyperf
 
 from hpt.machine import describe_machine
-from reports.timings import CONTROL, SCENARIOS
+from hpt_reports.timings import CONTROL, SCENARIOS
 
 HORIZON = "rssm_prediction/horizon_"
 

@@ -15,9 +15,9 @@ from references.stored_runs import write_timings
 
 from hpt.bench.comparison import compare
 from hpt.bench.measurement import read_measurements
-from reports.builder import Reports, build
-from reports.check import numbers_without_source
-from reports.timings import SCENARIOS
+from hpt_reports.builder import Reports, build
+from hpt_reports.check import numbers_without_source
+from hpt_reports.timings import SCENARIOS
 
 NAMES = (
     "PHASE_1_VALIDATION_REPORT",

@@ -12,9 +12,9 @@ from references.stored_runs import write_timings
 
 from hpt.cli.main import run
 from hpt.run.ownership import MANIFEST
-from reports.builder import build
-from reports.check import findings
-from reports.writing import block_of, write
+from hpt_reports.builder import build
+from hpt_reports.check import findings
+from hpt_reports.writing import block_of, write
 
 ROOT = Path(__file__).parents[2]
 

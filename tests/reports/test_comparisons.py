@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from references.stored_comparisons import comparison, stored_as
 
-from reports.comparisons import comparisons, default_arm
-from reports.evidence import Evidence
-from reports.targets import targets, verdict_of
+from hpt_reports.comparisons import comparisons, default_arm
+from hpt_reports.evidence import Evidence
+from hpt_reports.targets import targets, verdict_of
 
 
 def chosen(evidence: Evidence) -> str:

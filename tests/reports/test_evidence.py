@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from references.stored_runs import write_timings
 
-from reports.evidence import digest_of, gather
-from reports.kinds import COMPARISON, KINDS, MEMORY, OVERHEAD, RELEASE, TIMING, TRAINING
-from reports.provenance import Provenance
-from reports.timings import SCENARIOS
+from hpt_reports.evidence import digest_of, gather
+from hpt_reports.kinds import COMPARISON, KINDS, MEMORY, OVERHEAD, RELEASE, TIMING, TRAINING
+from hpt_reports.provenance import Provenance
+from hpt_reports.timings import SCENARIOS
 
 
 def edit(file: Path, change: Callable[[dict[str, object]], object]) -> None:
@@ -53,7 +53,7 @@ def test_labels_are_unique_and_do_not_depend_on_the_order_of_the_disk(stored: Pa
         (b'{"name": "package", "version": "2.0.0"}', "foreign"),
         (b'{"benchmarks": [], "version": "1.0"}', "corrupt"),
         (b'{"schema_version": 99, "kind": "comparison"}', "newer"),
-        (b'{"schema_version": "old", "kind": "profile"}', "newer"),
+        (b'{"schema_version": "old", "kind": "profile"}', "corrupt"),
     ],
 )
 def test_what_cannot_be_used_is_named_and_left_out(tmp_path: Path, content: bytes, word: str) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hpt.machine import source_digests
-from reports.evidence import aged, gather
-from reports.kinds import KINDS, TRAINING
+from hpt.machine import code_version, source_digests
+from hpt_reports.evidence import aged, gather
+from hpt_reports.kinds import KINDS, TRAINING
 
 
 def with_environment(runs: Path, **changes: Any) -> Path:
@@ -42,7 +42,7 @@ def test_only_the_parts_that_were_measured_count(runs: Path, part: str, is_old: 
     [
         {"commit": None, "is_dirty": None},
         {"commit": "0" * 40, "is_dirty": False},
-        {"commit": "HEAD", "is_dirty": True},
+        {"commit": code_version()[0], "is_dirty": True},
     ],
 )
 def test_without_digests_a_commit_must_be_known_and_clean(runs: Path, changes: dict[str, Any]) -> None:

@@ -10,10 +10,10 @@ import pytest
 from references.vacuous import vacuous_tests
 
 from hpt.cli.main import run
-from reports.builder import build
-from reports.release import command
-from reports.release.command import UNFINISHED
-from reports.release.steps import Step, StepOutcome, counts_of, run_all, shown, steps_of, torch_pin
+from hpt_reports.builder import build
+from hpt_reports.release import command
+from hpt_reports.release.command import UNFINISHED
+from hpt_reports.release.steps import Step, StepOutcome, counts_of, run_all, shown, steps_of, torch_pin
 
 ROOT = Path(__file__).parents[2]
 

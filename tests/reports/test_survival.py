@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from reports.evidence import gather
-from reports.page import MISSED, REACHED, Links, Page
-from reports.pages import survival
+from hpt_reports.evidence import gather
+from hpt_reports.page import MISSED, REACHED, Links, Page
+from hpt_reports.pages import survival
 
 STORED = Path(__file__).parent / "data" / "survival.json"
 

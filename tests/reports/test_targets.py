@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from references.stored_runs import write_timings
 
-from reports.evidence import Evidence, gather
-from reports.kinds import KINDS, OVERHEAD
-from reports.targets import FINDERS, targets, verdict_of, verdicts
+from hpt_reports.evidence import Evidence, gather
+from hpt_reports.kinds import KINDS, OVERHEAD
+from hpt_reports.targets import FINDERS, targets, verdict_of, verdicts
 
 BY_ID = {one["id"]: one for one in targets()}
 

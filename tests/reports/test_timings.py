@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.evidence import gather
-from reports.timings import SCENARIOS, by_preset, horizon_line, line_through, median_interval, steady_share
+from hpt_reports.evidence import gather
+from hpt_reports.timings import SCENARIOS, by_preset, horizon_line, line_through, median_interval, steady_share
 
 POSITIVE = st.floats(1e-9, 1e3)
 

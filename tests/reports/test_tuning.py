@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from references.stored_comparisons import DATA, comparison, stored_as
 
-from reports import step_time
-from reports.evidence import gather
-from reports.figures.comparison import draw_losses, draw_ratios
-from reports.kinds import PROFILE
-from reports.page import Links, Page
-from reports.pages import evaluation
-from reports.tuning import bracket
+from hpt_reports import step_time
+from hpt_reports.evidence import gather
+from hpt_reports.figures.comparison import draw_losses, draw_ratios
+from hpt_reports.kinds import PROFILE
+from hpt_reports.page import Links, Page
+from hpt_reports.pages import evaluation
+from hpt_reports.tuning import bracket
 
 LINKS = Links(runs="", pages="")
 

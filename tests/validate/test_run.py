@@ -96,8 +96,8 @@ def test_a_finished_job_is_not_run_again(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ("text", "said"),
     [
         ('{"schema_version": 1, "kind": "validate-vram", "status": "done"}', r"already holds a validation \(done\)"),
-        ('{"schema_version": 1, "status": "done"}', "cannot be read as a validation.*no kind"),
-        ('{"schema_version": 9}', "schema_version 9"),
+        ('{"schema_version": 1, "status": "done"}', "kind is missing"),
+        ('{"schema_version": 9}', "schema_version is 9"),
         ("{", "is not JSON"),
     ],
 )
