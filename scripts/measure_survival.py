@@ -71,7 +71,7 @@ class Watched:
 
 def final_loss(training: Training, updates: Any, step: Any, steps: int) -> float:
     """Make all steps; the mean held-out loss over the last twentieth, under the data of the end."""
-    held_out = training.held_out(steps - 1)
+    held_out = training.held_out(steps - NUM_LOOKS)
     stride, looks = max(1, steps // 20 // NUM_LOOKS), dict[int, float]()
     while updates() < steps:
         step()

@@ -186,7 +186,8 @@ class Training:
     def data(self, call: int) -> Data:
         """What call `call` draws from."""
         regime = REGIMES[self.run.regime]
-        return regime if isinstance(regime, Data) else regime(Moment(call, call / self.num_calls))
+        frac = min(call, self.num_calls - 1) / self.num_calls  # jumps take calls, too: the end lasts a little longer
+        return regime if isinstance(regime, Data) else regime(Moment(call, frac))
 
     def batch(self, call: int) -> tuple[Tensor, Tensor, Data]:
         """Batch of a call."""

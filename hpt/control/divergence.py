@@ -163,12 +163,17 @@ class DivergenceMonitor:
         """One of the last steps judged was high, so that the question might have come with the next."""
         return any(list(self._warned)[-(_ESCALATE_COUNT - 1) :])
 
+    @property
+    def explains(self) -> bool:
+        """The data were found to be at fault not long ago."""
+        return self._num_judged < self._explained_until
+
     def is_unusual(self, loss: float) -> bool:
         """Far above the usual level, and not explained by the data."""
         usual = self._usual
         if usual is None or not usual.loss_score(loss) > WARNING_SIGMAS:
             return False
-        return loss > self._explained or self._num_judged >= self._explained_until
+        return loss > self._explained or not self.explains
 
     def watch(self, loss: float) -> bool:
         """One more step was made; True when the question is due."""

@@ -164,7 +164,7 @@ def _critical(c: Components, alarms: list[StepAlarm], grams: FloatArray) -> str:
         return ""
     if any(alarm.level is Level.CRITICAL for alarm in alarms) or c.monitor.in_doubt:
         return "high losses"
-    leap = c.outer.trajectory.leap(grams)
+    leap = 0.0 if c.monitor.explains else c.outer.trajectory.leap(grams)
     return f"a displacement {leap:.3g} times the trend" if leap > MAX_LEAP else ""
 
 
