@@ -7,54 +7,145 @@ standard deviations of their rises. Before enough were seen it is a share of the
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from hpt.jump.batch import BatchSpent, KeptBatch
+from hpt.jump.reach import Reach
+from hpt.jump.snapshot import BufferGuard
+from hpt.memory.manager import is_out_of_memory
+from hpt.numerics.rng import set_stream_states, stream_states
 from hpt.numerics.robust import MAD_TO_SIGMA
 
+
+class Way(NamedTuple):
+    """How a probe's forward pass is run."""
+
+    evaluates: bool
+    has_gradient: bool
+    text: str
+
+
+WAYS = (
+    Way(evaluates=True, has_gradient=False, text="in eval mode without gradient"),
+    Way(evaluates=True, has_gradient=True, text="in eval mode with gradient"),  # autograd.grad inside the loss
+    Way(evaluates=False, has_gradient=True, text="in training mode"),  # a model that has no loss in eval mode
+)
+MAX_FAILED = 3
 NUM_KEPT = 32
 MIN_KEPT = 5
 WIDTH_SIGMAS = 6.0
 
 
 class Probe:
-    """Loss on batches in eval mode, without gradient, random streams as they were.
+    """Loss on batches, in the first of three ways that works; all that a forward pass leaves behind is put back.
+
+    The ways are tried until one works, and again after it failed.
 
     Args:
         model: whose modules go to eval mode and back.
         loss_of: loss of one batch, a scalar tensor.
         num_batches: batches in a paired probe, the present one included.
+        buffers: of the model, and of what the loss function holds on to.
+        reach: what that is.
+
+    Attributes:
+        way: index into `WAYS` of the one that is tried first.
+        num_failed: probes in a row that did not work in any way.
+        recent: training batches for a paired probe.
     """
 
-    def __init__(self, model: torch.nn.Module, loss_of: Callable[[Any], torch.Tensor], num_batches: int) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        loss_of: Callable[[Any], torch.Tensor],
+        num_batches: int,
+        buffers: BufferGuard,
+        reach: Reach,
+    ) -> None:
         self._model = model
         self._loss_of = loss_of
-        self._recent: deque[Any] = deque(maxlen=num_batches - 1)
+        self._buffers = buffers
+        self._reach = reach
+        self.recent: deque[KeptBatch] = deque(maxlen=num_batches - 1)
+        self.way = 0
+        self.num_failed = 0
+        self._works = False
 
-    def keep(self, batch: Any) -> None:
+    @property
+    def is_off(self) -> bool:
+        """It failed so often that nothing is probed any more, hence nothing jumps."""
+        return self.num_failed >= MAX_FAILED
+
+    def keep(self, batch: KeptBatch) -> None:
         """Remember a training batch for later probes."""
-        self._recent.append(batch)
+        self.recent.append(batch)
 
-    def batches(self, batch: Any, *, paired: bool) -> list[Any]:
-        """The present batch first, then the kept ones if the probe is paired."""
-        return [batch, *self._recent] if paired else [batch]
+    def batches(self, batch: Any, *, paired: bool) -> list[KeptBatch]:
+        """The present batch first, then the kept ones that are as they were, if the probe is paired."""
+        kept = [one for one in self.recent if not one.spent] if paired else []
+        return [KeptBatch(batch), *kept]
 
-    def losses(self, batches: Sequence[Any]) -> list[float]:
-        """Loss on each batch, read at once. Raises whatever the user's loss function raises."""
-        with torch.no_grad(), _evaluating(self._model), _forked_rng(self._model):
-            losses = [self._loss_of(batch).detach().reshape(()) for batch in batches]
+    def objection(self, batches: Sequence[KeptBatch]) -> str:
+        """Why the loss cannot be had once more on these batches, "" if it can."""
+        if self._reach.readers:
+            return f"the loss function reads from a {self._reach.readers[0]} of its own"
+        return next((one.spent for one in batches if one.spent), "")
+
+    def losses(self, batches: Sequence[KeptBatch]) -> list[float]:
+        """Loss on each batch, read at once.
+
+        Raises:
+            BatchSpent: one of them cannot be had again.
+            Exception: whatever the user's loss function raises, if it does so in every way.
+        """
+        if reason := self.objection(batches):
+            raise BatchSpent(reason)
+        last = self.way if self._works else len(WAYS) - 1  # a pair is measured one way
+        for way in range(self.way, last + 1):
+            try:
+                losses = self._losses(batches, WAYS[way])
+            except Exception as error:
+                self._works = False
+                if is_out_of_memory(error) or way == last:
+                    raise
+            else:
+                self.way, self.num_failed, self._works = way, 0, True
+                return losses
+        raise AssertionError("every way returns or raises")
+
+    def _losses(self, batches: Sequence[KeptBatch], way: Way) -> list[float]:
+        mode = _evaluating(self._model) if way.evaluates else nullcontext()
+        with self._leaving_nothing(), mode, torch.set_grad_enabled(way.has_gradient):
+            losses = [self._loss_of(batch.copied()).detach().reshape(()) for batch in batches]
         return torch.stack(losses).tolist() if len(losses) > 1 else [float(losses[0])]
 
+    @contextmanager
+    def _leaving_nothing(self) -> Generator[None]:
+        """Afterwards buffers, gradients and random streams are as before."""
+        streams = stream_states(self._reach.sources)
+        grads = [(parameter, parameter.grad) for parameter in self._model.parameters()]
+        for parameter, _ in grads:
+            parameter.grad = None  # a loss function may run a backward pass of its own
+        self._buffers.save()
+        try:
+            yield
+        finally:
+            self._buffers.restore()
+            for parameter, grad in grads:
+                parameter.grad = grad
+            set_stream_states(streams, self._reach.sources)
+
     def state_dict(self) -> dict[str, Any]:
-        """The kept batches."""
-        return {"recent": list(self._recent)}
+        """The way that is tried first, and whether any works; batches are stored apart, since not all can be."""
+        return {"way": self.way, "num_failed": self.num_failed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._recent = deque(state["recent"], maxlen=self._recent.maxlen)
+        self.way, self.num_failed = int(state["way"]), int(state["num_failed"])
 
 
 class JumpBound:
@@ -93,18 +184,25 @@ class JumpBound:
 
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Generator[None]:
-    """Eval mode inside; afterwards each module trains or not exactly as before."""
-    training = [module for module in model.modules() if module.training]
+    """Eval mode inside; afterwards each module trains or not as before, through its own `train`.
+
+    A module that does something of its own on a change of mode (LoRA merges its factors into the weight) is told of
+    both changes, and its weights come back to the bit.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    own = [module for module, _ in modes if type(module).train is not torch.nn.Module.train]
+    weights = {id(one): one for module in own for one in module.parameters()}
+    copies = [(one, one.data, one.detach().clone()) for one in weights.values()]
     model.eval()
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def _forked_rng(model: torch.nn.Module) -> Generator[None]:
-    devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        yield
+        for module, training in modes:
+            if module.training is not training:
+                module.train(training)
+        for module, training in modes:
+            module.training = training
+        for weight, place, kept in copies:
+            place.copy_(kept)
+            if weight.data_ptr() != place.data_ptr():
+                weight.data = place

@@ -11,7 +11,7 @@ snapshot before to the next one, so that a snapshot each cycle allocates once.
 """
 
 import copy
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from operator import is_
 from typing import Any, Protocol, cast
@@ -58,13 +58,14 @@ class Snapshot:
         self._others, self._taken_in = others, 0 if others is None else others.num_calls
 
     @classmethod
-    def take(
+    def take(  # noqa: PLR0913 (each is a kind of state, or where to put it)
         cls,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         scheduler: HasState | None = None,
         scaler: HasState | None = None,
         *,
+        beside: Sequence[torch.nn.Module] = (),
         reuse: "Snapshot | None" = None,
         placement: str = "device",
         others: OthersChanges | None = None,
@@ -73,6 +74,7 @@ class Snapshot:
 
         Args:
             model: all its buffers are kept.
+            beside: modules outside the model whose buffers a forward pass changes, a criterion with a batch norm.
             optimizer: its parameters with requires_grad, its state and the values of its groups are kept, attributes
                 outside them are not.
             scheduler: kept through its state dictionary.
@@ -81,7 +83,7 @@ class Snapshot:
             placement: "device" (beside each tensor) or "cpu" (host memory, pinned for tensors on CUDA).
             others: says what is not to be restored, because others changed it meanwhile.
         """
-        buffers = _BufferSlots(model)
+        buffers = _BufferSlots(model, beside)
         state = _OptimizerState(optimizer)
         trained = [one for group in trained_groups(optimizer) for one in group]
         tensors = [*trained, *buffers.tensors(), *state.tensors()]
@@ -138,43 +140,58 @@ class Snapshot:
 
 
 class BufferGuard:
-    """The model's buffers as they were before a forward pass, for when its update is skipped.
+    """Buffers as they were before a forward pass, for when it must leave nothing behind.
 
     All are kept, whole numbers included (a batch norm counts its batches); without any it costs nothing.
+
+    Args:
+        model: all of its buffers.
+        beside: modules outside the model, as far as they are in training mode.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._slots = _BufferSlots(model)
+    def __init__(self, model: torch.nn.Module, beside: Sequence[torch.nn.Module] = ()) -> None:
+        self._modules = model, beside
+        self._slots = _BufferSlots(model, beside)
         self._copies = _Copies([], "device", {})
+        self._looks = 2  # at the modules anew: a first forward may register buffers, or build layers that have some
 
     @property
     def nbytes(self) -> int:
         """Memory held by the copies, bytes."""
         return self._copies.nbytes
 
+    def look_again(self) -> None:
+        """Find the buffers anew at the next `save`; once a cycle."""
+        self._looks = max(self._looks, 1)
+
     def save(self) -> None:
         """Keep the buffers as they are now."""
+        if self._looks:
+            self._looks -= 1
+            self._slots = _BufferSlots(*self._modules)
+        elif self._slots:
+            self._slots.refresh()
         if not self._slots:
             return
-        self._slots.refresh()
         tensors = self._slots.tensors()
         if not self._copies.covers(tensors):
             self._copies = _Copies(tensors, "device", self._copies.hand_over())
         self._copies.save()
 
     def restore(self) -> None:
-        """Put the buffers back as they were at the last `save`."""
+        """Put the buffers back as they were at the last `save`; those registered since stay."""
         self._slots.put_back()
         self._copies.restore()
 
 
 class _BufferSlots:
-    """Which tensor sits in each buffer of a model: a forward may change a buffer, or replace it."""
+    """Which tensor sits in each buffer of the modules: a forward may change a buffer, or replace it."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, beside: Sequence[torch.nn.Module]) -> None:
+        further = (one for outer in beside for one in outer.modules() if one.training)
         # Module.buffers() hides the slots; through their dictionaries a tensor put in later is seen.
-        registries = (one._buffers for one in model.modules())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._registries = [registry for registry in registries if registry]
+        registries = (one._buffers for one in (*model.modules(), *further))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._registries = list({id(one): one for one in registries if one}.values())
         self.refresh()
 
     def __bool__(self) -> bool:
@@ -202,22 +219,39 @@ class _OptimizerState:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        state = cast("dict[Any, Any]", optimizer.state)
-        self._state = [(key, entry, _frozen(entry)) for key, entry in state.items()]
+        self._states = [
+            [(key, entry, _frozen(entry)) for key, entry in state.items()] for state in _states_of(optimizer)
+        ]
         groups = ({key: one for key, one in group.items() if key != "params"} for group in optimizer.param_groups)
         self._groups = [_frozen(group) for group in groups]
 
     def tensors(self) -> list[torch.Tensor]:
-        return list(_tensors_in([*(one for _, _, one in self._state), *self._groups]))
+        frozen = (one for entries in self._states for _, _, one in entries)
+        return list(_tensors_in([*frozen, *self._groups]))
 
     def put_back(self) -> None:
-        state = cast("dict[Any, Any]", self._optimizer.state)
-        state.clear()
-        for key, entry, frozen in self._state:
-            state[key] = _refilled(entry, _frozen(frozen))
-        # By position: Optimizer.load_state_dict replaces the groups' dictionaries. Groups added since stay as they are.
+        # By position: Optimizer.load_state_dict replaces these dictionaries. Groups added since stay as they are.
+        for state, entries in zip(_states_of(self._optimizer), self._states, strict=False):
+            state.clear()
+            state.update({key: _refilled(entry, _frozen(frozen)) for key, entry, frozen in entries})
         for group, frozen in zip(self._optimizer.param_groups, self._groups, strict=False):
             _refilled(group, {"params": group["params"], **_frozen(frozen)})
+
+
+def _states_of(optimizer: object) -> list[dict[Any, Any]]:
+    """The state dictionaries themselves: an optimizer over others may show a merged copy of theirs, or none."""
+    found: dict[int, dict[Any, Any]] = {}
+    todo, seen = [optimizer], set[int]()
+    while todo:
+        attributes = getattr(todo[-1], "__dict__", {})
+        seen.add(id(todo.pop()))
+        if isinstance(attributes.get("state"), dict):
+            found[id(attributes["state"])] = attributes["state"]
+        for name, held in attributes.items():
+            inner = held.values() if isinstance(held, dict) else held if isinstance(held, (list, tuple)) else (held,)
+            if name != "state":
+                todo += [one for one in inner if hasattr(one, "param_groups") and id(one) not in seen]
+    return list(found.values()) or [cast("torch.optim.Optimizer", optimizer).state]
 
 
 class _Copies:
@@ -225,6 +259,7 @@ class _Copies:
 
     def __init__(self, live: Iterable[torch.Tensor], placement: str, spare: _Spare) -> None:
         self._given = list(live)
+        self._shapes = [one.shape for one in self._given]
         unique = {_memory_of(one): _distinct(one) for one in self._given}
         self.is_whole = True
         self._places: list[tuple[_Layout, torch.Tensor]] = []
@@ -255,8 +290,9 @@ class _Copies:
         return strided + sum(_sparse_bytes(one) for one in self._sparse_copies)
 
     def covers(self, tensors: list[torch.Tensor]) -> bool:
-        """These are copies of exactly these tensors."""
-        return len(tensors) == len(self._given) and all(map(is_, tensors, self._given))
+        """These are copies of exactly these tensors, in their present shapes."""
+        is_same = len(tensors) == len(self._given) and all(map(is_, tensors, self._given))
+        return is_same and [one.shape for one in tensors] == self._shapes
 
     @torch.no_grad()
     def save(self) -> None:
@@ -266,6 +302,9 @@ class _Copies:
 
     @torch.no_grad()
     def restore(self) -> None:
+        for one, shape in zip(self._given, self._shapes, strict=True):
+            if one.shape != shape and not one.requires_grad:
+                one.resize_(shape)  # a quantisation observer gives its buffers their size when it first sees data
         for live, places in self._kinds.values():
             fits = [place for place, one in enumerate(live) if one.shape == places[place].shape]  # else it was replaced
             if fits:
@@ -295,7 +334,7 @@ class _Copies:
 
 
 def _memory_of(tensor: torch.Tensor) -> _Layout:
-    if tensor.layout != torch.strided:
+    if tensor.layout != torch.strided or tensor.numel() == 0:
         return (id(tensor),)
     return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
 

@@ -22,7 +22,7 @@ from hpt.history import FloatArray
 from hpt.learned.forecast_model import NOTHING, Moment, RelativeForecast, Vector
 from hpt.learned.replay import LabelStore, Replay, anchors
 from hpt.learned.rollout import FastRollout
-from hpt.learned.rssm import SIZES
+from hpt.learned.rssm import PLACE, SIZES
 from hpt.learned.world_model import ModelOptimizer, WorldModel
 from hpt.numerics.stateful import Stateful
 
@@ -167,7 +167,7 @@ class DynamicsLearner(Stateful):
         if windows is None:
             return
         shape = (_WINDOW_TICKS, _BATCH_WINDOWS, self._sizes.num_categoricals)
-        uniforms = torch.rand(shape, generator=self._noise)
+        uniforms = torch.rand(shape, generator=self._noise, **PLACE)
         loss, outlook = self._model.loss(windows, uniforms)
         self._blend.judge(outlook.residuals, outlook.shifts, outlook.log_scales, windows.new)
         for store, cost in ((self._values, self._model.value_loss), (self._verdicts, self._model.verdict_loss)):

@@ -25,6 +25,7 @@ import torch
 from hpt.history import FloatArray
 from hpt.learned.forecast_model import RelativeForecast
 from hpt.learned.ridge import NUM_INPUTS, FeatureModel
+from hpt.learned.rssm import PLACE
 
 STEP_SIZE = 0.05  # mu
 HIDDEN = 32
@@ -71,17 +72,17 @@ class MlpForecast(FeatureModel):
     def __init__(self, num_arms: int, max_horizon: int, seed: int) -> None:
         super().__init__(num_arms, max_horizon)
         self._generator = torch.Generator().manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
-        self._first = torch.randn(HIDDEN, NUM_INPUTS, generator=self._generator) / math.sqrt(NUM_INPUTS)
+        self._first = torch.randn(HIDDEN, NUM_INPUTS, generator=self._generator, **PLACE) / math.sqrt(NUM_INPUTS)
         self._parameters = [
             self._first.clone().requires_grad_(),
-            torch.randn(HIDDEN, generator=self._generator).requires_grad_(),
-            torch.zeros(NUM_HEADS, HIDDEN, requires_grad=True),
-            torch.zeros(NUM_HEADS, requires_grad=True),
+            torch.randn(HIDDEN, generator=self._generator, **PLACE).requires_grad_(),
+            torch.zeros(NUM_HEADS, HIDDEN, requires_grad=True, **PLACE),
+            torch.zeros(NUM_HEADS, requires_grad=True, **PLACE),
         ]
         self._optimizer = torch.optim.Adam(self._parameters, lr=LEARNING_RATE)
-        self._inputs = torch.zeros(CAPACITY, NUM_INPUTS)
-        self._errors = torch.zeros(CAPACITY)
-        self._masks = torch.zeros(CAPACITY, NUM_HEADS)
+        self._inputs = torch.zeros(CAPACITY, NUM_INPUTS, **PLACE)
+        self._errors = torch.zeros(CAPACITY, **PLACE)
+        self._masks = torch.zeros(CAPACITY, NUM_HEADS, **PLACE)
         self._num_outcomes = 0
 
     def _shifts(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -100,7 +101,7 @@ class MlpForecast(FeatureModel):
         row = self._num_outcomes % CAPACITY
         self._inputs[row] = torch.from_numpy(inputs)
         self._errors[row] = error
-        self._masks[row] = torch.rand(NUM_HEADS, generator=self._generator) < MASK_RATE
+        self._masks[row] = torch.rand(NUM_HEADS, generator=self._generator, **PLACE) < MASK_RATE
         self._num_outcomes += 1
 
     def learn(self, means: FloatArray, scales: FloatArray) -> None:

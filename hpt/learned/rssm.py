@@ -22,6 +22,7 @@ closes is a property of the run that a few dozen updates can learn; the latent i
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,10 @@ from torch.nn import functional
 from hpt.learned.actions import ACTION_SIZE
 from hpt.learned.scan import latent_scan
 
-UNSET = "meta"
-"""Device of layers before `initialise`: there, torch's own initialisation cannot draw from the global generator."""
+PLACE: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
+"""Of all that is learned here, whatever the defaults of the process are."""
+UNSET: dict[str, Any] = PLACE | {"device": "meta"}
+"""Of layers before `initialise`: on "meta", torch's own initialisation cannot draw from the global generator."""
 NUM_ANCHORS = 5
 """Four slower averages minus the level, and the trend's own expected change: see `replay.anchors`."""
 MAX_LOG_SCALE = 1.5
@@ -88,11 +91,11 @@ class RSSM(nn.Module):
     def __init__(self, sizes: Sizes, generator: torch.Generator) -> None:
         super().__init__()
         self.sizes = sizes
-        self.encoder = nn.Linear(sizes.features, sizes.embed, device=UNSET)
-        self.cell = nn.GRUCell(sizes.stoch + ACTION_SIZE, sizes.deter, device=UNSET)
-        self.prior = nn.Linear(sizes.deter, sizes.stoch, device=UNSET)
-        self.posterior = nn.Linear(sizes.deter + sizes.embed, sizes.stoch, device=UNSET)
-        self.decoder = nn.Linear(sizes.deter + sizes.stoch, sizes.features, device=UNSET)
+        self.encoder = nn.Linear(sizes.features, sizes.embed, **UNSET)
+        self.cell = nn.GRUCell(sizes.stoch + ACTION_SIZE, sizes.deter, **UNSET)
+        self.prior = nn.Linear(sizes.deter, sizes.stoch, **UNSET)
+        self.posterior = nn.Linear(sizes.deter + sizes.embed, sizes.stoch, **UNSET)
+        self.decoder = nn.Linear(sizes.deter + sizes.stoch, sizes.features, **UNSET)
         initialise(self, generator)
 
     def observe(
@@ -149,9 +152,9 @@ class EnsembleHeads(nn.Module):
     def __init__(self, sizes: Sizes, num_arms: int, generator: torch.Generator) -> None:
         super().__init__()
         self.size, self.num_arms = sizes.ensemble, num_arms
-        self.trunk = nn.Linear(sizes.deter + sizes.stoch, sizes.trunk, device=UNSET)
-        self.heads = nn.Linear(sizes.trunk, self.size * (3 + num_arms), device=UNSET)
-        self.anchors = nn.Linear(NUM_ANCHORS, self.size, bias=False, device=UNSET)
+        self.trunk = nn.Linear(sizes.deter + sizes.stoch, sizes.trunk, **UNSET)
+        self.heads = nn.Linear(sizes.trunk, self.size * (3 + num_arms), **UNSET)
+        self.anchors = nn.Linear(NUM_ANCHORS, self.size, bias=False, **UNSET)
         initialise(self, generator)
         with torch.no_grad():
             for parameter in (*self.heads.parameters(), *self.anchors.parameters()):

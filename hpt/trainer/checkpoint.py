@@ -5,21 +5,20 @@ goes no further back.
 """
 
 import copy
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hpt.errors import CheckpointError
+from hpt.jump.batch import KeptBatch
 from hpt.jump.delta import WeightDelta
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.numerics.containers import found_in, mapped
-from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
+from hpt.numerics.rng import set_stream_states, stream_states
 from hpt.predictors.protocol import Proposal
 from hpt.records import Phase
 from hpt.trainer import forks
@@ -121,6 +120,7 @@ def _report_time(c: Components) -> None:
 def state_of(c: Components) -> dict[str, Any]:
     """Everything needed to continue: training state, random streams, every collaborator, what is in flight."""
     state, snapshot, recent = c.state, None, []
+    update = [one.value for one in c.full.pending if one is not None]
     if not c.is_baseline:
         read(c)
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
@@ -131,7 +131,7 @@ def state_of(c: Components) -> dict[str, Any]:
         "cycle_steps": c.config.cycle_steps,
         "device": c.device.type,
         "training": training_state(c),
-        "rng": _rng_state(),
+        "rng": stream_states(),
         "components": {name: part.state_dict() for name, part in c.stateful()},
         "state": {name: getattr(state, name) for name in _SCALARS},
         "proposal": None if state.proposal is None else asdict(state.proposal),
@@ -139,7 +139,7 @@ def state_of(c: Components) -> dict[str, Any]:
         "snapshot": None if snapshot is None else _training_at(c, snapshot),
         "fork": None if state.fork is None else _fork_state(c, state.fork),
         "probe_batches": [_stored(one) for one in recent],
-        "update_batches": _stored(state.update_batches) if can_hold(state.update_batches) else None,
+        "update_batches": _stored(update) if can_hold(update) else None,
     }
 
 
@@ -176,10 +176,10 @@ def _as_now(c: Components) -> Callable[[], None]:
     """Takes the trainer back to where it is now, also from half-way through a restore."""
     if not c.is_baseline:
         read(c)
-    recent = None if c.is_baseline else c.probe.state_dict()
-    training, rng = mapped(torch.clone, training_state(c)), _rng_state()
+    training, rng, pending = mapped(torch.clone, training_state(c)), stream_states(), c.full.pending
     parts = {name: copy.deepcopy(part.state_dict()) for name, part in c.stateful()}
     state, snapshot = copy.copy(c.state), None if c.is_baseline else c.outer.snapshot
+    recent = None if c.is_baseline else c.probe.recent.copy()
 
     def put_back() -> None:
         load_training(c, training)
@@ -187,10 +187,11 @@ def _as_now(c: Components) -> Callable[[], None]:
             part.load_state_dict(parts[name])
         for field in fields(state):
             setattr(c.state, field.name, getattr(state, field.name))
+        c.full.pending = pending
         if recent is not None:
             c.outer.snapshot = snapshot
-            c.probe.load_state_dict(recent)
-        _set_rng_state(rng)
+            c.probe.recent = recent
+        set_stream_states(rng)
 
     return put_back
 
@@ -216,30 +217,32 @@ def _restore(c: Components, state: Mapping[str, Any]) -> None:
     _load_batches(c, state)
     if not c.is_baseline and snapshot is None:
         c.outer.take_snapshot()
-    _set_rng_state(state["rng"])
+    set_stream_states(state["rng"])
 
 
 def _load_batches(c: Components, state: Mapping[str, Any]) -> None:
     """Batches, where they can be had; without them a fork is given up, and the first probes see fewer."""
     update = _from_stored(c, state, state["update_batches"])
-    c.state.update_batches = update[0] if update else []
+    if update and len(update[0]) == len(c.full.pending) and not c.is_baseline:
+        c.full.pending = [KeptBatch(one) for one in update[0]]
     if c.is_baseline:
         return
-    c.probe.load_state_dict(
-        {"recent": [one for stored in state["probe_batches"] for one in _from_stored(c, state, stored)]}
-    )
+    c.probe.recent.clear()
+    for stored in state["probe_batches"]:
+        for one in _from_stored(c, state, stored):
+            c.probe.keep(KeptBatch(one))
     if c.state.fork is None:
         return
     batches = _from_stored(c, state, state["fork"]["batches"])
     if batches and update:
-        c.state.fork.batches = batches[0]
+        c.state.fork.batches = [KeptBatch(one) for one in batches[0]]
     else:
         forks.drop(c, "its batches could not be read again; import the modules of their classes before loading")
 
 
 def _storable(c: Components) -> list[Any]:
     """The probe's batches that a file can hold."""
-    recent = c.probe.state_dict()["recent"]
+    recent = [one.value for one in c.probe.recent]
     kept = [one for one in recent if can_hold(one)]
     if len(kept) < len(recent):
         c.event_once(
@@ -275,7 +278,7 @@ def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
     return {
         "plan": asdict(fork.plan),
         "rng": fork.rng,
-        "batches": _stored(fork.batches),
+        "batches": _stored([batch.value for batch in fork.batches]),
         "num_steps": fork.num_steps,
         "jumped": _training_at(c, fork.jumped),
     }
@@ -291,16 +294,3 @@ def _fork_from(c: Components, state: Mapping[str, Any]) -> Fork:
 def _proposal_from(state: Mapping[str, Any]) -> Proposal:
     values: dict[str, Any] = {**state, "delta": WeightDelta(**state["delta"])}
     return Proposal(**values)
-
-
-def _rng_state() -> dict[str, Any]:
-    """Torch on every device, and Python's and numpy's global streams, which a user's data pipeline may use."""
-    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002 (kept, never drawn from)
-    return {"torch": torch_rng_state(), "python": random.getstate(), "numpy": numpy_state}
-
-
-def _set_rng_state(state: Mapping[str, Any]) -> None:
-    set_torch_rng_state(state["torch"])
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    np.random.set_state(state["numpy"])  # noqa: NPY002

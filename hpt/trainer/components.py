@@ -1,6 +1,6 @@
 """The collaborators of one trainer, wired once, and the little state that moves between them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,10 +14,11 @@ from hpt.control.divergence import DivergenceMonitor
 from hpt.control.gate import JumpGate
 from hpt.control.phases import PhaseController
 from hpt.history import RunHistory
+from hpt.jump.batch import KeptBatch
 from hpt.jump.others import OthersChanges
 from hpt.jump.outer import OuterStep
 from hpt.jump.parameters import ParameterSet
-from hpt.jump.probe import Probe
+from hpt.jump.probe import WAYS, Probe
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.jump.trajectory import Trajectory
@@ -49,7 +50,6 @@ class TrainerState:
         proposal: waiting for the PREDICT call.
         stats: of the cycle that ended last, while a proposal waits.
         fork: the open fork.
-        update_batches: micro-batches of the update in progress.
         references: batches of earlier steps, for a paired test.
         skips_in_row: updates skipped, or cycles undone, for numbers that are not finite, one after the other.
         rollbacks: of broken weights, since a cycle stood.
@@ -67,8 +67,7 @@ class TrainerState:
     proposal: Proposal | None = None
     stats: CycleStats | None = None
     fork: Fork | None = None
-    update_batches: list[Any] = field(default_factory=list[Any])
-    references: list[Any] = field(default_factory=list[Any])
+    references: list[KeptBatch] = field(default_factory=list[KeptBatch])
     skips_in_row: int = 0
     rollbacks: int = 0
     retry_left: int = 0
@@ -141,7 +140,7 @@ class Components:
         self.parameters.settle()
         self.others = OthersChanges(self.model, self.optimizer)
         distinct, tables = self.parameters.distinct(), self.parameters.tables
-        inner = predictor or build_predictor(config)
+        inner = build_predictor(config) if predictor is None else predictor
         self.predictor = GuardedPredictor(inner, self._retired)
         self.history = RunHistory(len(distinct), config.total_steps)
         self.readings = self._rows()
@@ -157,7 +156,7 @@ class Components:
         self.degradation = Degradation(trajectory)
         self.gate = JumpGate(config, inner.window)
         self.monitor = DivergenceMonitor()
-        self.probe = Probe(self.model, self.full.loss_of, config.probe.batches)
+        self.probe = Probe(self.model, self.full.loss_of, config.probe.batches, self.full.buffers, self.full.reach)
         self.correct = CorrectWatch(config.correct_steps, config.probe.band_sigmas)
         self.residuals = ResidualModel()
         self.trend = LossTrend(max(config.max_horizon, config.cycle_steps), inner.far)
@@ -193,10 +192,18 @@ class Components:
         mean, scale = self.trend.at(min(num_steps, self.config.max_horizon))
         return LossForecast(self.trend.level + mean, scale)
 
-    def measure(self, batches: list[Any]) -> list[float]:
-        """Losses on batches, forward only, counted as a probe's."""
+    def measure(self, batches: Sequence[KeptBatch]) -> list[float]:
+        """Losses on batches at the present weights, counted as a probe's; nothing else is changed by it.
+
+        Raises:
+            BatchSpent: one of them cannot be had again; `probe.objection` tells before.
+            Exception: whatever the user's loss function raises.
+        """
         self.ledger.lap("jump")
+        way = self.probe.way
         losses = self.probe.losses(batches)
+        if self.probe.way != way:
+            self.event("probe_way", f"the loss function fails otherwise; probes run {WAYS[self.probe.way].text}")
         self.ledger.counters.probe_forwards += len(losses)
         self.ledger.lap("probe")
         return losses
@@ -208,6 +215,7 @@ class Components:
             self.optimizer,
             self.scheduler,
             self.precision.scaler,
+            beside=self.full.reach.modules,
             reuse=reuse,
             placement="cpu" if self.device.type == "cuda" else "device",
             others=self.others,
@@ -220,6 +228,7 @@ class Components:
     def _take(self, reuse: Snapshot | None) -> Snapshot:
         check_state(self.optimizer)
         snapshot = self.present(reuse)
+        self.full.buffers.look_again()
         self.history.fix()
         self.ledger.lap("snapshot")
         return snapshot
@@ -247,7 +256,7 @@ class Components:
         yield "full", self.full
         if not self.is_baseline:
             # degradation before the trajectory in `outer`, whose storage it decides
-            names = "predictor degradation outer history gate monitor correct residuals trend forks"
+            names = "predictor degradation outer history gate monitor probe correct residuals trend forks"
             for name in names.split():
                 yield name, getattr(self, name)
 

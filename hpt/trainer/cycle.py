@@ -10,11 +10,13 @@ trust region and probe (outer step), verdict (CORRECT), value (fork). Each can o
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from hpt.control.correct import WatchedJump
 from hpt.control.divergence import JudgedSteps, Level, StepAlarm
 from hpt.history import FloatArray, StepStats
+from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.outer import JumpResult
 from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.learned.loss_trend import TrendPath
@@ -30,7 +32,7 @@ MAX_LEAP = 30.0  # |displacement| over |trend|: 1 on a straight path, 3 in pure 
 PROBE_GRACE = 2.0  # full-step equivalents that may be spent before the run is long enough for a share of it
 
 
-def after_step(c: Components, batches: list[Any]) -> None:
+def after_step(c: Components, batches: Sequence[KeptBatch]) -> None:
     """After a full step: CORRECT's verdict, the open fork, and the end of the cycle when its K steps are done."""
     verdict_falls = c.correct.count_step()
     if c.controller.cycle_done:
@@ -87,7 +89,7 @@ def follow_change(c: Components) -> bool:
     return True
 
 
-def _verdict_falls_against_jump(c: Components, batches: list[Any]) -> bool:
+def _verdict_falls_against_jump(c: Components, batches: Sequence[KeptBatch]) -> bool:
     """The losses left the forecast's band, and the same batches say that it was the jump's doing."""
     excess = c.correct.excess(losses_since_jump(c, read(c)))
     if math.isfinite(excess) and excess <= 0.0:
@@ -101,16 +103,17 @@ def _verdict_falls_against_jump(c: Components, batches: list[Any]) -> bool:
     return True
 
 
-def _watch(c: Components, batches: list[Any]) -> bool:
+def _watch(c: Components, batches: Sequence[KeptBatch]) -> bool:
     """Whether the weights are to be questioned after this step, as far as its loss is known by now."""
     if not c.config.divergence.enabled:
         return False
     loss = c.readings.newest_loss
-    keep(c, batches[-1], is_unusual=None if loss is None else c.monitor.is_unusual(loss))
+    if batches:
+        keep(c, batches[-1], is_unusual=None if loss is None else c.monitor.is_unusual(loss))
     return loss is not None and not c.correct.in_doubt and c.monitor.watch(loss)
 
 
-def _end_cycle(c: Components, batches: list[Any], *, is_followed: bool) -> None:
+def _end_cycle(c: Components, batches: Sequence[KeptBatch], *, is_followed: bool) -> None:
     steps, grams = read_with(c, c.outer.trajectory.measure() if is_followed else ())
     c.ledger.lap("trajectory")
     if not steps.is_finite:
@@ -181,7 +184,7 @@ def _tell(c: Components, alarms: list[StepAlarm]) -> None:
 
 def _proposal(c: Components, stats: CycleStats) -> Proposal | None:
     """The predictor's proposal, if everyone who may say no says yes."""
-    if not c.gate.opens(stats.progress, stats.lr_frac) or not c.controller.can_predict:
+    if c.probe.is_off or not c.gate.opens(stats.progress, stats.lr_frac) or not c.controller.can_predict:
         return None
     limit = max(1, int(c.config.max_horizon * c.state.horizon_factor))
     proposal = c.predictor.propose(stats, c.trend, limit)
@@ -206,6 +209,8 @@ def predict(c: Components, batch: Any) -> JumpResult:
     c.ledger.counters.jumps_proposed += 1
     paired = _affords_pair(c)
     batches = c.probe.batches(batch, paired=paired)
+    if reason := c.probe.objection(batches):
+        raise BatchSpent(reason)
     result = c.outer.jump(proposal.delta, stats, lambda: c.measure(batches), paired=paired)
     c.ledger.lap("snapshot" if not result.kept else "trajectory")
     c.ledger.counters.factor_flops += result.factor_flops

@@ -8,17 +8,14 @@ jump saved loss. The losing branch's work stays counted.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-import torch
-
 from hpt.config import ForkConfig
+from hpt.jump.batch import KeptBatch
 from hpt.jump.snapshot import Snapshot
-from hpt.numerics.containers import found_in
-from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 
 MAX_BATCH_BYTES = 256 * 1024**2  # batches kept for the second branch; more means no fork
 MEASURED_FRAC = 0.25  # of the branches' steps, the last ones, over which value is measured: the transient is over
@@ -63,18 +60,18 @@ class Fork:
         plan: what is being tried.
         steps: full steps in each branch.
         jumped: the state with the jump applied.
-        rng: random streams at the fork.
+        rng: random streams at the fork, see `hpt.numerics.rng.stream_states`.
 
     Attributes:
         batches: micro-batches of the first branch so far.
         num_steps: full steps of it so far.
     """
 
-    def __init__(self, plan: ForkPlan, steps: int, jumped: Snapshot, rng: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, plan: ForkPlan, steps: int, jumped: Snapshot, rng: Mapping[str, Any]) -> None:
         self.plan = plan
         self.jumped = jumped
         self.rng = dict(rng)
-        self.batches: list[Any] = []
+        self.batches: list[KeptBatch] = []
         self.num_steps = 0
         self._steps = steps
         self._batch_bytes = 0
@@ -84,18 +81,12 @@ class Fork:
         """The branch without the jump has its steps."""
         return self.num_steps >= self._steps
 
-    def add(self, batches: list[Any]) -> bool:
+    def add(self, batches: Sequence[KeptBatch]) -> bool:
         """Take note of one full step of the first branch; False when its batches no longer fit MAX_BATCH_BYTES."""
         self.batches.extend(batches)
         self.num_steps += 1
-        self._batch_bytes += sum(one.nbytes for one in found_in(batches, torch.Tensor))
+        self._batch_bytes += sum(batch.nbytes for batch in batches)
         return self._batch_bytes <= MAX_BATCH_BYTES
-
-    def replay_rng(self) -> dict[str, torch.Tensor]:
-        """Set the random streams back to the fork; returns where they were."""
-        now = torch_rng_state()
-        set_torch_rng_state(self.rng)
-        return now
 
 
 def paired_value(without: list[float], jumped: list[float]) -> ForkValue:

@@ -5,33 +5,37 @@ ever remembered.
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from hpt.history import FloatArray
+from hpt.jump.batch import KeptBatch
+from hpt.jump.outer import Move
+from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats, JumpOutcome
-from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
+from hpt.memory.manager import is_out_of_memory
+from hpt.numerics.rng import set_stream_states, stream_states
 from hpt.predictors.protocol import Proposal
 from hpt.records import ForkRecord
+from hpt.trainer import recovery
 from hpt.trainer.codec import can_hold
 from hpt.trainer.components import Components
 from hpt.trainer.fork import NO_VALUE, Fork, ForkPlan, ForkValue, paired_value
 from hpt.trainer.pending import read, stand
 
 
-def begin(c: Components, proposal: Proposal, stats: CycleStats, batches: list[Any]) -> None:
+def begin(c: Components, proposal: Proposal, stats: CycleStats, batches: Sequence[KeptBatch]) -> None:
     """Keep the state with the jump for later, and go on without it. `batches` are the last update's, for the probe."""
     c.forks.took()
-    snapshot = c.outer.snapshot
-    assert snapshot is not None, "a fork starts at the end of a cycle"
-    c.ledger.counters.forks += 1
     c.ledger.counters.jumps_proposed += 1
     try:
-        before = c.measure(batches)
-        made = c.outer.move(proposal.delta, stats)
-        after = c.measure(batches)
-        jumped = c.present()
-    finally:
-        snapshot.restore()
+        immediate, made, jumped = _jumped(c, proposal, stats, batches)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        recovery.probe_failed(c, error)
+        c.controller.start_cycle()
+        return
+    c.ledger.counters.forks += 1
     c.ledger.counters.factor_flops += made.factor_flops
     plan = ForkPlan(
         step=c.controller.step,
@@ -39,18 +43,35 @@ def begin(c: Components, proposal: Proposal, stats: CycleStats, batches: list[An
         horizon=proposal.horizon,
         norm_ratio=stats.norm_ratio(made.norm),
         gain=made.delta.gain,
-        immediate=(sum(after) - sum(before)) / len(batches),
+        immediate=immediate,
     )
-    c.state.fork = Fork(plan, c.config.fork.steps, jumped, torch_rng_state())
+    c.state.fork = Fork(plan, c.config.fork.steps, jumped, stream_states(c.full.reach.sources))
     c.outer.begin_cycle()
     c.controller.start_cycle()
     c.ledger.lap("fork")
 
 
-def observe(c: Components, fork: Fork, batches: list[Any]) -> None:
+def _jumped(
+    c: Components, proposal: Proposal, stats: CycleStats, batches: Sequence[KeptBatch]
+) -> tuple[float, Move, Snapshot]:
+    """Change of the probed loss, and the state with the jump; the weights are as before."""
+    snapshot = c.outer.snapshot
+    assert snapshot is not None, "a fork starts at the end of a cycle"
+    try:
+        before = c.measure(batches)
+        made = c.outer.move(proposal.delta, stats)
+        after = c.measure(batches)
+        return (sum(after) - sum(before)) / len(batches), made, c.present()
+    finally:
+        snapshot.restore()
+
+
+def observe(c: Components, fork: Fork, batches: Sequence[KeptBatch]) -> None:
     """Show the fork one full step of the first branch, and settle it when that was its last."""
-    if not fork.add(batches) or not can_hold(batches):
-        drop(c, "its batches are too large, or of a type that cannot be kept")
+    fits = fork.add(batches) and can_hold([batch.value for batch in batches])
+    reason = c.probe.objection(fork.batches if fork.complete else batches)
+    if reason or not fits:
+        drop(c, reason or "its batches are too large, or of a type that cannot be kept")
     elif fork.complete:
         _settle(c, fork)
     elif c.controller.cycle_done:
@@ -69,21 +90,24 @@ def drop(c: Components, reason: str) -> None:
 def _settle(c: Components, fork: Fork) -> None:
     """Run the other branch on the same batches, keep the better one, learn the value.
 
-    The call is long: it replays all steps of the branch. On any exception the branch without the jump stands.
+    The call is long: it replays all steps of the branch. On any exception the branch without the jump stands. The
+    random streams go on from where the first branch left them, since the caller's data pipeline draws from them, too.
     """
     c.state.fork = None
     counters = c.ledger.counters
     losses = read(c).loss[-fork.num_steps :]
     without, updates = c.present(), counters.optimizer_updates
-    rng = fork.replay_rng()
+    streams = stream_states(c.full.reach.sources)
     try:
+        set_stream_states(fork.rng, c.full.reach.sources)
         fork.jumped.restore()
         rows = _replay(c, fork)
     except BaseException:
         c.readings.clear()
         without.restore()
-        set_torch_rng_state(rng)
         raise
+    finally:
+        set_stream_states(streams, c.full.reach.sources)
     whole = len(rows) == fork.num_steps
     result = paired_value(losses.tolist(), rows[:, 0].tolist()) if whole else NO_VALUE
     kept = result.value > 0.0
@@ -95,7 +119,6 @@ def _settle(c: Components, fork: Fork) -> None:
         c.history.replace(rows)
     else:
         without.restore()
-        set_torch_rng_state(rng)
     c.outer.begin_cycle()
     c.controller.forced_full()
     steps, trend = c.history.pending(), c.trend.copy()
@@ -107,7 +130,7 @@ def _settle(c: Components, fork: Fork) -> None:
 def _replay(c: Components, fork: Fork) -> FloatArray:
     """Full steps on the fork's batches, (n, 2 + G) of what they gave; fewer than updates when one was refused."""
     for batch in fork.batches:
-        outcome = c.full.run(batch)
+        outcome = c.full.run(batch.again())
         if outcome.updated and outcome.row is not None:
             c.readings.add(outcome.row)
         elif outcome.fault is not None:

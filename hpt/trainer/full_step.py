@@ -16,7 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import UpdateConfig
 from hpt.errors import HptError, ModelError
+from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.parameters import ParameterSet
+from hpt.jump.reach import reach
 from hpt.jump.snapshot import BufferGuard
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.numerics.tensors import norms_of
@@ -42,6 +44,7 @@ class FullOutcome:
         updated: the optimizer made an update.
         row: what the history will want of the step, see `readings`; None without guards or update.
         fault: why an update that was due did not happen, else None.
+        batches: the update's micro-batches, to be had again; none without guards or update.
     """
 
     read_loss: Callable[[], float]
@@ -49,6 +52,7 @@ class FullOutcome:
     updated: bool
     row: Row | None = None
     fault: str | None = None
+    batches: Sequence[KeptBatch] = ()
 
 
 class FullStep:
@@ -70,6 +74,10 @@ class FullStep:
     Attributes:
         lr_factor: on every group's learning rate, for this update only.
         stepping: an optimizer update has begun and not ended.
+        pending: micro-batches of the update in progress; None for one that cannot be had again.
+        untouched: the loss of the last update reached no weight.
+        reach: what the loss function holds on to.
+        buffers: of the model and of that, as they were before the update.
     """
 
     def __init__(  # noqa: PLR0913 (each a collaborator named in the docstring)
@@ -94,6 +102,7 @@ class FullStep:
         self.precision = precision
         self.lr_factor = 1.0
         self.stepping = False
+        self.untouched = False
         self._clip_norm = config.clip_norm
         self._num_parts = config.accumulation_steps
         self._ledger = ledger
@@ -101,8 +110,9 @@ class FullStep:
         self._on_change = on_change
         self._guarded = guarded
         self._reads_at_once = reads_at_once
-        self._buffers = BufferGuard(model)
-        self._pending: list[Any] = []
+        self.reach = reach(loss_fn, model)
+        self.buffers = BufferGuard(model, self.reach.modules)
+        self.pending: list[KeptBatch | None] = []
         self._losses: list[torch.Tensor] = []
         self._rng: dict[str, torch.Tensor] = {}
 
@@ -114,7 +124,7 @@ class FullStep:
     @property
     def accumulating(self) -> bool:
         """An update is under way: some of its micro-batches were seen."""
-        return bool(self._pending)
+        return bool(self.pending)
 
     def run(self, batch: Any) -> FullOutcome:
         """One micro-batch, and the update when it is due.
@@ -122,13 +132,13 @@ class FullStep:
         Raises:
             ModelError: the loss is not a scalar tensor.
         """
-        if not self._pending:
+        if not self.pending:
             self.optimizer.zero_grad(set_to_none=True)
             self._losses = []
             self._rng = torch_rng_state() if self._guarded else {}
-        self._pending.append(batch)
+        self.pending.append(KeptBatch(batch) if self._guarded else None)
         self._backward(batch)
-        if len(self._pending) < self._num_parts:
+        if len(self.pending) < self._num_parts:
             return FullOutcome(_mean_of(self._losses), None, updated=False)
         if self._parameters.refresh_for_update(clips=self._clip_norm is not None):
             self._on_change()
@@ -139,13 +149,18 @@ class FullStep:
     def rerun(self) -> FullOutcome:
         """Run the pending micro-batches again from the first, after one of them failed half-way.
 
-        Random streams start again from where the update began, and so do the model's buffers, unless the
+        Torch's random streams start again from where the update began, and so do the buffers, unless the
         optimizer had begun: then the weights were rolled back, and the buffers with them.
+
+        Raises:
+            BatchSpent: one of them cannot be had again.
         """
-        batches, self._pending = self._pending, []
+        if None in self.pending:
+            raise BatchSpent("the checkpoint could not hold the batch")
+        batches, self.pending = [one.again() for one in self.pending if one is not None], []
         self._losses = []
         if not self.stepping:
-            self._buffers.restore()
+            self.buffers.restore()
         if self._rng:
             set_torch_rng_state(self._rng)
         self.stepping = False
@@ -157,7 +172,7 @@ class FullStep:
 
     def forget(self) -> None:
         """Drop gradients-in-progress; the next micro-batch starts an update."""
-        self._pending = []
+        self.pending = []
         self._losses = []
         self.stepping = False
 
@@ -172,8 +187,8 @@ class FullStep:
         return loss
 
     def _backward(self, batch: Any) -> None:
-        if self._guarded and len(self._pending) == 1:
-            self._buffers.save()
+        if self._guarded and len(self.pending) == 1:
+            self.buffers.save()
         loss = self.loss_of(batch)
         self._ledger.lap("forward")
         parts = self._num_parts
@@ -206,15 +221,18 @@ class FullStep:
             if not math.isfinite(loss) or (not math.isfinite(norm) and self.precision.scaler is None):
                 return self._skip(read_loss, read_norm, "gradient" if math.isfinite(loss) else "loss")
         if self._step_optimizer():
-            return FullOutcome(read_loss, read_norm, updated=True, row=row)
-        self._buffers.restore()
+            return FullOutcome(read_loss, read_norm, updated=True, row=row, batches=self._kept())
+        self.buffers.restore()
         return FullOutcome(read_loss, read_norm, updated=False, fault="loss scale lowered")
 
     def _skip(self, read_loss: Callable[[], float], read_norm: Callable[[], float], what: str) -> FullOutcome:
-        self._buffers.restore()
+        self.buffers.restore()
         self.optimizer.zero_grad(set_to_none=True)
         self._ledger.counters.updates_skipped += 1
-        return FullOutcome(read_loss, read_norm, updated=False, fault=f"{what} is not finite")
+        return FullOutcome(read_loss, read_norm, updated=False, fault=f"{what} is not finite", batches=self._kept())
+
+    def _kept(self) -> list[KeptBatch]:
+        return [one for one in self.pending if one is not None]
 
     def _clip(self) -> torch.Tensor:
         """Clip, and return one row on the device: losses of the micro-batches, gradient norms before it, their norm.
@@ -223,15 +241,15 @@ class FullStep:
         """
         every = self._parameters.clipped
         clipped = [p for p in every if p.grad is not None]
-        if not clipped:
-            raise ModelError("no parameter received a gradient; check that loss_fn uses the model it is given")
-        norms = _side_by_side(norms_of([_dense(p) for p in clipped]))
+        self.untouched = not clipped
+        norms = _side_by_side(norms_of([_dense(p) for p in clipped])) if clipped else self._losses[0].new_zeros(0)
         total = torch.linalg.vector_norm(norms)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(clipped, self._clip_norm, total)
         if len(clipped) < len(every):
             places = [place for place, p in enumerate(every) if p.grad is not None]
-            norms = norms.new_zeros(len(every)).index_copy_(0, torch.tensor(places, device=norms.device), norms)
+            index = torch.tensor(places, dtype=torch.long, device=norms.device)
+            norms = norms.new_zeros(len(every)).index_copy_(0, index, norms)
         losses = self._losses[0].reshape(1) if self._num_parts == 1 else torch.stack(self._losses)
         return torch.cat([losses.to(norms.device), norms, total.reshape(1)])
 
@@ -271,20 +289,20 @@ class FullStep:
 
     def state_dict(self) -> dict[str, Any]:
         """Gradients of an update in progress or that no update clears, and what the micro-batches so far gave."""
-        cleared = {id(p) for group in self.optimizer.param_groups for p in group["params"]} if not self._pending else ()
+        cleared = {id(p) for group in self.optimizer.param_groups for p in group["params"]} if not self.pending else ()
         grads = [None if id(p) in cleared else p.grad for p in self._parameters.every]
         return {
             "losses": list(self._losses),
-            "pending": len(self._pending),
+            "pending": len(self.pending),
             "grads": grads,
             "lr_factor": self.lr_factor,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`; batches already consumed are not kept, only their gradients."""
+        """Inverse of `state_dict`; the batches are given back apart from it."""
         parameters = self._parameters.every
         self._losses = [loss.to(parameters[0].device) for loss in state["losses"]]
-        self._pending = [None] * int(state["pending"])
+        self.pending = [None] * int(state["pending"])
         self.lr_factor = float(state["lr_factor"])
         for parameter, grad in zip(parameters, state["grads"], strict=True):
             parameter.grad = None if grad is None else grad.to(parameter.device, parameter.dtype)

@@ -64,7 +64,7 @@ class HybridTrainer:
         sink: Sink | None = None,
         predictor: Predictor | None = None,
     ) -> None:
-        sink = sink or discard
+        sink = discard if sink is None else sink
         self._c = Components(model, optimizer, loss_fn, config or HybridConfig(), scheduler, sink, predictor)
         checkpoint.check_storable(self._c)
         self._is_silent = sink is discard
@@ -198,16 +198,19 @@ class HybridTrainer:
             if c.controller.cycle_done:
                 c.controller.start_cycle()
             return
-        batches, c.state.update_batches = c.state.update_batches, []
         assert outcome.row is not None, "a guarded update measures its step"
         c.readings.add(outcome.row)
         c.history.add(c.controller.step, c.full.lr, c.controller.cycle_frac, phase)
         if c.reads_at_once:
             c.state.skips_in_row = 0
-        for each in batches:
+        if c.full.untouched:
+            c.event_once(
+                "no_gradient", "the loss of a batch reached no weight; check that loss_fn uses the model given"
+            )
+        for each in outcome.batches:
             c.probe.keep(each)
         recovery.count_retry(c)
-        memory_layers.end_step(c, batches)
+        memory_layers.end_step(c, outcome.batches)
         c.ledger.lap("control")
         memory_layers.after_update(c)
 
@@ -216,7 +219,6 @@ class HybridTrainer:
         self._send()
         self._end_stretch(self.phase)
         self._c.state.fork = None
-        self._c.state.update_batches = []
         self._c.full.forget()
 
     def save(self, path: str | Path) -> None:

@@ -1,8 +1,9 @@
 """The memory layers at work in a trainer: what the manager finds becomes an event, a degradation or a checkpoint."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
+from hpt.jump.batch import KeptBatch
 from hpt.memory.cleanup import CleanUp
 from hpt.memory.manager import NO_FINDINGS, MemoryAlarm
 from hpt.records import MemoryRecord, Phase
@@ -60,7 +61,7 @@ def record(c: Components, phase: Phase) -> None:
         c.sink(MemoryRecord(call=c.state.num_calls, phase=phase, **asdict(c.memory.read())))
 
 
-def end_step(c: Components, batches: list[Any]) -> None:
+def end_step(c: Components, batches: Sequence[KeptBatch]) -> None:
     """What follows a full step that stands; without memory for it the cycle is given up, the step is not."""
     try:
         cycle.after_step(c, batches)

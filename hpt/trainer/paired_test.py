@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from hpt.control.loss_statistics import LossStatistics
+from hpt.jump.batch import KeptBatch
 from hpt.trainer.components import Components
 
 NUM_REFERENCES = 3
@@ -35,12 +35,12 @@ class Verdict:
     text: str
 
 
-def examine(c: Components, batches: Sequence[Any], is_worse: IsWorse) -> Verdict:
+def examine(c: Components, batches: Sequence[KeptBatch], is_worse: IsWorse) -> Verdict:
     """Compare the present weights with the snapshot's: on the last of these batches, and on those kept before it."""
     snapshot = c.outer.snapshot
     if snapshot is None or not snapshot.is_whole or not batches:
         return Verdict(None, "there is no earlier state to compare with")
-    tested = [batches[-1], *c.state.references]
+    tested = [batches[-1], *(one for one in c.state.references if not one.spent)]
     try:
         now = c.measure(tested)
         with snapshot.exchanged():
@@ -52,7 +52,7 @@ def examine(c: Components, batches: Sequence[Any], is_worse: IsWorse) -> Verdict
     return Verdict(is_broken, f"loss {now[0]:.4g} now, {before[0]:.4g} under the last snapshot's weights")
 
 
-def keep(c: Components, batch: Any, *, is_unusual: bool | None) -> None:
+def keep(c: Components, batch: KeptBatch, *, is_unusual: bool | None) -> None:
     """Keep a step's batch as a reference: the last ordinary ones; where losses are not known yet, a few of a cycle."""
     stride = max(1, c.config.cycle_steps // NUM_REFERENCES)
     if is_unusual is False or (is_unusual is None and c.controller.cycle_position % stride == 0):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hpt.errors import OutOfMemory, TrainingDiverged
+from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.memory.manager import is_out_of_memory
 from hpt.records import Phase
 from hpt.trainer import checkpoint
@@ -29,28 +30,30 @@ def run_with_retries(c: Components, batch: Any) -> FullOutcome:
     """One micro-batch; out of memory is answered by freeing and running the whole update again.
 
     Raises:
-        OutOfMemory: still no memory after `memory.max_retries` retries; a checkpoint was written if a folder is set.
+        OutOfMemory: still no memory after `memory.max_retries` retries, or the batch cannot be had again; a checkpoint
+            was written if a folder is set.
     """
     if c.is_baseline:
         return c.full.run(batch)
-    c.state.update_batches.append(batch)
+    tried = f"after {c.config.memory.max_retries} retries"
     for attempt in range(c.config.memory.max_retries + 1):
         try:
             return c.full.run(batch) if attempt == 0 else c.full.rerun()
+        except BatchSpent as error:
+            tried = f"and it was not tried again, since {error}"
+            break
         except BaseException as error:
             if is_out_of_memory(error):
                 _free(c, error)
                 continue
             c.full.forget()
-            c.state.update_batches = []
             if isinstance(error, SchedulerError):
                 _count_update(c)
             raise
     c.full.forget()
-    c.state.update_batches = []
     raise OutOfMemory(
-        f"out of memory at update {c.controller.step} after {c.config.memory.max_retries} retries"
-        f"{_checkpoint_note(c)}; lower the batch size or raise update.accumulation_steps"
+        f"out of memory at update {c.controller.step} {tried}{_checkpoint_note(c)}; "
+        "lower the batch size or raise update.accumulation_steps"
     )
 
 
@@ -88,7 +91,6 @@ def skipped(c: Components, outcome: FullOutcome) -> None:
     Raises:
         TrainingDiverged: `divergence.max_skips` refusals in a row, or the weights stay broken after every retry.
     """
-    batches, c.state.update_batches = c.state.update_batches, []
     if outcome.fault == "loss scale lowered":
         c.event("loss_scale_lowered", "the gradient scaler skipped this update")
         return
@@ -96,7 +98,7 @@ def skipped(c: Components, outcome: FullOutcome) -> None:
     if not _weights_finite(c):
         give_up_weights(c, "weights are not finite")
         return
-    verdict = examine(c, batches, broken_by(c.monitor.usual))
+    verdict = examine(c, outcome.batches, broken_by(c.monitor.usual))
     if verdict.is_broken:
         give_up_weights(c, f"weights are broken: {verdict.text}")
         return
@@ -201,7 +203,7 @@ def _restore(c: Components, event: str, reason: str) -> int:
     return num_steps
 
 
-def question(c: Components, batches: Sequence[Any], signal: str) -> bool:
+def question(c: Components, batches: Sequence[KeptBatch], signal: str) -> bool:
     """Something is critical: True when the weights were broken, and went back; else it is recorded as the data's doing.
 
     Raises:
@@ -252,9 +254,14 @@ def count_retry(c: Components) -> None:
 
 
 def probe_failed(c: Components, error: Exception) -> None:
-    """The loss function raised inside PREDICT: the jump is off, the weights are as before it."""
-    c.memory.recover(error)
-    c.event("probe_failed", f"{type(error).__name__}: {error}; the jump was undone, a full step follows")
+    """A probe was not possible: the jump is off, the weights are as before it; after several in a row all jumps are."""
+    if isinstance(error, BatchSpent):
+        c.event_once("batch_spent", f"{error}; where that is so a full step is made instead of a jump")
+    else:
+        c.event("probe_failed", f"{type(error).__name__}: {error}; the jump was undone, a full step follows")
+    c.probe.num_failed += not c.memory.recover(error)
+    if c.probe.is_off:
+        c.event_once("jumps_off", f"{c.probe.num_failed} probes in a row failed; training goes on without jumps")
     c.ledger.counters.jumps_rejected += 1
     c.gate.judge(kept=False)
     c.state.proposal = c.state.stats = None

@@ -82,6 +82,87 @@ def test_guard_follows_buffers_that_are_replaced() -> None:
     assert_same(dict(model.named_buffers()), expected)
 
 
+class Growing(nn.Module):
+    """Registers a buffer, or builds a layer with some, in its first forward; another gets its size there."""
+
+    low: torch.Tensor
+    high: torch.Tensor
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "resized":
+            self.register_buffer("low", torch.zeros(0))
+            self.register_buffer("high", torch.zeros(0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "layer" and not hasattr(self, "norm"):
+            self.norm = nn.BatchNorm1d(3)
+        if self.kind == "buffer" and not hasattr(self, "low"):
+            self.register_buffer("low", torch.zeros(3))
+        if self.kind == "layer":
+            return self.norm(x)
+        if self.kind == "resized":
+            self.high.resize_(3).copy_(x.amax(0))
+        self.low.resize_(3).copy_(x.amin(0))
+        return x
+
+
+@pytest.mark.parametrize("kind", ["buffer", "layer", "resized"])
+def test_buffers_of_the_first_forward_are_guarded_in_the_second(kind: str) -> None:
+    """Whatever the first forward made is as it left it, after a second one was undone."""
+    model = Growing(kind)
+    guard = BufferGuard(model)
+    guard.save()
+    model(torch.ones(4, 3))
+    expected = copy.deepcopy(dict(model.named_buffers()))
+    guard.save()
+    model(torch.full((4, 3), 100.0))
+    guard.restore()
+    assert_same(dict(model.named_buffers()), expected)
+
+
+@pytest.mark.parametrize("by", ["guard", "snapshot"])
+def test_a_buffer_that_got_its_size_since_has_none_again(by: str) -> None:
+    """An observer that has seen its first data is as it was before; two empty buffers are two."""
+    model = Growing("resized")
+    keeper = (
+        BufferGuard(model) if by == "guard" else Snapshot.take(model, torch.optim.SGD([nn.Parameter(torch.ones(1))]))
+    )
+    if isinstance(keeper, BufferGuard):
+        keeper.save()
+    model(torch.ones(4, 3))
+    keeper.restore()
+    assert [tuple(one.shape) for one in model.buffers()] == [(0,), (0,)]
+    model(torch.full((4, 3), 2.0))
+    assert [one.tolist() for one in model.buffers()] == [[2.0] * 3] * 2
+
+
+def test_a_buffer_registered_late_is_guarded_once_the_guard_looked_again() -> None:
+    """Looking is for the first two saves and then once a cycle, since it walks all modules."""
+    model = nn.Sequential(nn.Linear(3, 3))
+    guard = BufferGuard(model)
+    for _ in range(3):
+        guard.save()
+    model.register_buffer("late", torch.zeros(1))
+    guard.look_again()
+    guard.save()
+    model.get_buffer("late").fill_(1)
+    guard.restore()
+    assert model.get_buffer("late").item() == 0
+
+
+def test_modules_beside_the_model_are_guarded_while_they_train() -> None:
+    """A criterion's statistics come back; a teacher in eval mode, which cannot change, costs nothing."""
+    model, criterion, teacher = nn.Linear(3, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3).eval()
+    guard = BufferGuard(model, [criterion, teacher])
+    guard.save()
+    criterion(torch.ones(4, 3) * 5)
+    guard.restore()
+    assert criterion.get_buffer("running_mean").tolist() == [0.0] * 3
+    assert guard.nbytes == 2 * 3 * 4 + 8
+
+
 def test_guard_of_a_model_without_buffers_holds_nothing() -> None:
     """Without buffers the guard keeps no memory and restoring is harmless."""
     model = nn.Linear(3, 3)

@@ -1,10 +1,14 @@
 """Seeds depend on seed and name only, and global generators can be put back where they were."""
 
+import random
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from hpt.numerics.rng import derive_seed, set_torch_rng_state, torch_rng_state
+from hpt.numerics.rng import derive_seed, set_stream_states, set_torch_rng_state, stream_states, torch_rng_state
 
 
 def test_seeds_differ_by_name_and_by_seed() -> None:
@@ -36,3 +40,27 @@ def test_global_cuda_state_is_restored() -> None:
     first = torch.rand(5, device="cuda")
     set_torch_rng_state(state)
     assert torch.equal(first, torch.rand(5, device="cuda"))
+
+
+STREAMS: dict[str, tuple[Any, Callable[[Any], object]]] = {
+    "Python": (None, lambda _: random.random()),
+    "numpy": (None, lambda _: np.random.random()),  # noqa: NPY002
+    "torch": (None, lambda _: torch.rand(()).item()),
+    "a torch generator": (torch.Generator(), lambda one: torch.rand((), generator=one).item()),
+    "a numpy generator": (np.random.default_rng(0), lambda one: one.random()),
+    "another bit generator": (np.random.Generator(np.random.Philox(0)), lambda one: one.integers(1 << 32)),
+    "an old numpy stream": (np.random.RandomState(0), lambda one: one.standard_normal()),
+    "a Python stream": (random.Random(0), lambda one: one.gauss(0.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_streams_go_on_from_where_they_were(name: str) -> None:
+    """The next three draws come again, whichever stream they are of."""
+    source, draw = STREAMS[name]
+    draw(source)
+    sources = [] if source is None else [source]
+    states = stream_states(sources)
+    expected = [draw(source) for _ in range(3)]
+    set_stream_states(states, sources)
+    assert [draw(source) for _ in range(3)] == expected

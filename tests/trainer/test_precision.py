@@ -1,12 +1,16 @@
 """Autocast and loss scaling do what torch's own do, and nothing at all when switched off."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
+from references.problems import teacher
 from torch import nn
 
 from hpt.config import PrecisionConfig
+from hpt.records import EventRecord, Record
 from hpt.trainer.precision import Precision
 
 CPU = torch.device("cpu")
@@ -153,3 +157,40 @@ def test_state_carries_the_scale_to_a_new_run() -> None:
     assert fresh.scaler.get_scale() == 2.0**9
     fresh.load_state_dict({"scaler": None})
     assert fresh.scaler.get_scale() == 2.0**9
+
+
+DEFAULTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "float64": lambda: default_dtype(torch.float64),
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "float16": lambda: default_dtype(torch.float16),
+    "another device": lambda: torch.device("meta"),
+}
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("predictor", ["rssm", "mlp", "nesterov"])
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_of_the_process_do_not_reach_the_trainer(name: str, predictor: str) -> None:
+    """Default dtype and device: learners live, jumps are kept, losses are those of an ordinary process, to the bit."""
+    losses: list[list[float]] = []
+    for around in (nullcontext, DEFAULTS[name]):
+        problem, records = teacher(), list[Record]()
+        with around():
+            trainer = problem.trainer(records, predictor=predictor, gate="always")
+        batches = (problem.batch(index) for index in range(150))
+        losses.append([])
+        for batch in batches:
+            with around():
+                losses[-1].append(trainer.step(batch).loss)
+        assert [one for one in records if isinstance(one, EventRecord)] == []
+        assert trainer.summary()["counters"]["jumps_accepted"] >= 5
+    assert losses[0] == losses[1]
