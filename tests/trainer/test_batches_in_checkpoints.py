@@ -9,7 +9,7 @@ import pytest
 import torch
 from references import odd_batches
 from references.fresh_process import run_fresh
-from references.odd_batches import KINDS, Once, parts_of
+from references.odd_batches import KINDS, Unstorable, parts_of
 from references.problems import Problem, teacher
 from torch import Tensor, nn
 
@@ -77,13 +77,13 @@ def _events(records: list[Record], name: str) -> list[Any]:
 def test_automatic_checkpoints_are_written_whatever_the_batches_are(tmp_path: Path) -> None:
     """Three files of a run whose batches no file holds; said once; the resumed run jumps on."""
     records: list[Record] = []
-    problem, trainer = make(Once, records, checkpoint={"dir": str(tmp_path), "save_interval": 20})
+    problem, trainer = make(Unstorable, records, checkpoint={"dir": str(tmp_path), "save_interval": 20})
     problem.run(trainer, 100)
     assert len(list(tmp_path.iterdir())) == 3
     assert trainer.summary()["counters"]["checkpoints_failed"] == 0
     assert len(_events(records, "batches_not_stored")) == 1
     assert len(_events(records, "fork_dropped")) == 1
-    other, again = make(Once)
+    other, again = make(Unstorable)
     again.load(max(tmp_path.iterdir()))
     other.run(again, 160)
     before = trainer.summary()["counters"]["jumps_accepted"]
