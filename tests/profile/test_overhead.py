@@ -98,10 +98,11 @@ def test_the_command_stores_what_the_reports_read(capsys: pytest.CaptureFixture[
     arguments = ["--workload", "mlp", "--predictor", "nesterov", "--steps", "300", "--blocks", "4", "--device", "cpu"]
     out = ["--threads", "1", "--transfers", "--out", str(tmp_path / "new"), "--json"]
     assert run(["profile", "--overhead", *arguments, *out]) == 0
-    document = json.loads((tmp_path / "new" / "overhead.json").read_text())
+    stored = tmp_path / "new" / "overhead.json"
+    document = json.loads(stored.read_text())
     assert document == json.loads(capsys.readouterr().out)
     assert set(json.loads(EVIDENCE.read_text())) <= set(document)
-    assert kind_of(document).name == "overhead"
+    assert kind_of(document, stored).name == "overhead"
     assert document["machine"]["threads"] == document["threads"] == 1
     assert document["transfers"]["cycle"] >= document["transfers"]["full_step"]
 
