@@ -54,12 +54,10 @@ def test_what_a_job_yields_arrives_in_order(environment: dict[str, str] | None) 
     assert (end.exit_code, end.error) == (0, None)
 
 
-def test_a_job_runs_in_a_process_of_its_own_without_torch() -> None:
-    """Two jobs, two processes, neither of them this one; nothing brought torch along."""
+def test_a_job_runs_in_a_process_of_its_own() -> None:
+    """Two jobs, two processes, neither of them this one."""
     first, second = run_jobs([job("tell", "a"), job("tell", "b")])
-    pids = {first.documents[0]["pid"], second.documents[0]["pid"], os.getpid()}
-    assert len(pids) == 3
-    assert not first.documents[0]["has_torch"]
+    assert len({first.documents[0]["pid"], second.documents[0]["pid"], os.getpid()}) == 3
 
 
 def test_a_variable_of_one_job_is_set_there_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,14 +238,16 @@ def test_a_child_does_not_outlive_its_parent(environment: dict[str, str] | None,
     assert not file.exists()
 
 
-def test_the_parent_stays_without_torch() -> None:
-    """Importing the runner, and running a job, imports no torch in the parent."""
+@pytest.mark.parametrize("preload", [[], ["torch"]])
+def test_torch_is_where_it_is_wanted(preload: list[str]) -> None:
+    """The runner imports it neither here nor, unless it is named, in its jobs."""
     program = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from hpt.run.processes import ChildJob, run_jobs\n"
         "if __name__ == '__main__':\n"
-        "    run_jobs([ChildJob(key='a', target='references.errands:count', arguments={'n': 1})], preload=['torch'])\n"
-        "    print('torch' in sys.modules)\n"
+        "    job = ChildJob(key='a', target='references.errands:tell', arguments={'word': 'a'})\n"
+        f"    (end,) = run_jobs([job], preload={preload})\n"
+        "    print('torch' in sys.modules, end.documents[0]['has_torch'])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.split() == ["False", str(bool(preload))]
