@@ -46,6 +46,6 @@ def test_a_missing_one_is_answered_with_those_there_are(finished: Path) -> None:
 
 @pytest.mark.parametrize("word", ["nowhere/at/all", "missing.json"])
 def test_paths_are_not_taken_for_names(word: str) -> None:
-    """A mistyped path is said to be a path that cannot be read."""
-    with pytest.raises(UsageError, match=f"{word} cannot be read"):
+    """A mistyped path is said to be a path that is not there."""
+    with pytest.raises(UsageError, match=f"{word}: it is not there"):
         load_run(word)

@@ -78,7 +78,7 @@ def test_a_baseline_replaces_no_other_file(folder: Path, capsys: pytest.CaptureF
     """Of that name among the baselines, before anything is measured."""
     put(folder, ["runs/baselines/before.json"])
     assert run(["bench", "weight_delta/apply", "--save-baseline", "before"]) == 2
-    assert "before.json is not JSON" in capsys.readouterr().err
+    assert "before.json: it is not JSON" in capsys.readouterr().err
     assert Path("runs/baselines/before.json").read_text() == "mine"
 
 

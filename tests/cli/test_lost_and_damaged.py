@@ -144,7 +144,7 @@ def test_a_new_run_does_not_go_on_from_what_an_old_one_left(stopped: Path, capsy
     assert train("--seed", "1") == 2
     assert "out holds checkpoints, events.jsonl, steps.jsonl" in capsys.readouterr().err
     assert run(["train", "--resume", "out"]) == 2
-    assert "holds no run" in capsys.readouterr().err
+    assert "run.json: it is not there" in capsys.readouterr().err
     assert bytes_below(stopped) == before
 
 
