@@ -100,7 +100,8 @@ def test_a_summary_gives_the_measured_side(capsys: pytest.CaptureFixture[str], t
     """Steps ratio and wall-clock ratio of the arm are taken from hpt compare; a wrong file is refused."""
     measures = {"steps_ratio": {"value": 1.2}, "wall_ratio": {"value": 1.1}}
     path = tmp_path / "summary.json"
-    path.write_text(json.dumps({"schema_version": 1, "workloads": {"mlp": {"arms": {"hybrid": {"measures": measures}}}}}))
+    document = {"schema_version": 1, "workloads": {"mlp": {"arms": {"hybrid": {"measures": measures}}}}}
+    path.write_text(json.dumps(document))
     arguments = ["--workload", "mlp", "--cycles", "2", "--steps", "1500", "--device", "cpu", "--threads", "1"]
     assert run(["profile", *arguments, "--summary", str(path)]) == 0
     assert "measured by compare: 1.100x" in capsys.readouterr().out
