@@ -33,10 +33,14 @@ class KeptBatch:
     __slots__ = ("_one_shot", "_tensors", "_versions", "value")
 
     def __init__(self, batch: Any) -> None:
-        self._tensors: list[torch.Tensor] = []
-        rebuild = _Rebuild(self._watched)
-        self.value = rebuild(batch)
-        self._one_shot = rebuild.one_shot
+        self._one_shot = ""
+        if type(batch) is tuple and all(type(part) is torch.Tensor for part in batch):  # as most are
+            self.value, self._tensors = batch, [*batch]
+        else:
+            self._tensors = []
+            rebuild = _Rebuild(self._watched)
+            self.value = rebuild(batch)
+            self._one_shot = rebuild.one_shot
         self._versions = _versions(self._tensors)
 
     def _watched(self, tensor: torch.Tensor) -> torch.Tensor:

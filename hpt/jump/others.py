@@ -8,13 +8,14 @@ optimizers are in no snapshot.
 
 from collections.abc import Callable, MutableMapping, Sequence
 from itertools import chain
-from operator import is_
+from operator import is_, methodcaller
 from typing import Any
 
 import torch
 
 _Slots = MutableMapping[str, Any]
 _Place = tuple[int, str]
+_values = methodcaller("values")
 
 
 class OthersChanges:
@@ -41,29 +42,36 @@ class OthersChanges:
     def __enter__(self) -> None:
         """Take note of what others changed since the last time."""
         self.num_calls += 1
-        present = self._slots()
-        if not _are_same(present, self._seen) or _versions(present) != self._versions:
-            self._note(present)
+        slots = self._slots()
+        if not self._holds_the_same(slots) or list(map(_version, self._tensors)) != self._versions:
+            self._note(slots)
 
     def __exit__(self, *exception: object) -> None:
         """What changes from now on is changed by others."""
         self._look()
 
     def _look(self) -> None:
-        self._seen = [dict(slots) for slots in self._slots()]
-        self._versions = _versions(self._seen)
+        slots = self._slots()
+        self._keys, self._values = list(map(tuple, slots)), list(chain.from_iterable(map(_values, slots)))
+        self._tensors = [value for value in self._values if isinstance(value, torch.Tensor)]
+        self._versions = list(map(_version, self._tensors))
 
-    def _note(self, present: Sequence[_Slots]) -> None:
-        versions = iter(self._versions)
-        for index, (now, seen) in enumerate(zip(present, self._seen, strict=False)):
+    def _note(self, slots: Sequence[_Slots]) -> None:
+        values, versions = iter(self._values), dict(zip(map(id, self._tensors), self._versions, strict=True))
+        for index, (keys, now) in enumerate(zip(self._keys, slots, strict=False)):
+            seen = dict(zip(keys, values, strict=False))
             changed = now.keys() - seen.keys()
             for name, value in seen.items():
-                version = next(versions) if isinstance(value, torch.Tensor) else 0
-                if name != "params" and name in now and _differs(now[name], value, version):
+                if name != "params" and name in now and _differs(now[name], value, versions.get(id(value), 0)):
                     changed.add(name)
             if changed and index < len(self._registries):
                 changed = set(now)  # batch norm counts its batches in the open, and writes its averages unnoticed
             self._changed |= dict.fromkeys(((index, name) for name in changed), self.num_calls)
+
+    def _holds_the_same(self, slots: Sequence[_Slots]) -> bool:
+        """The very same objects under the same names."""
+        same = map(is_, chain.from_iterable(map(_values, slots)), self._values)
+        return list(map(tuple, slots)) == self._keys and all(same)
 
     def keeper(self, since_call: int) -> Callable[[], None]:
         """Puts what others changed after that call back to what it is now."""
@@ -84,21 +92,8 @@ class OthersChanges:
         return [*self._registries, *self._optimizer.param_groups]
 
 
-def _versions(held: Sequence[_Slots]) -> list[int]:
-    """How often each tensor was written to in place."""
-    return [_version(one) for slots in held for one in slots.values() if isinstance(one, torch.Tensor)]
-
-
 def _version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-def _are_same(held: Sequence[_Slots], others: Sequence[_Slots]) -> bool:
-    """The very same objects, in as many places."""
-    if list(map(len, held)) != list(map(len, others)):
-        return False
-    pairs = (chain.from_iterable(slots.values() for slots in one) for one in (held, others))
-    return all(map(is_, *pairs))
 
 
 def _differs(now: Any, seen: Any, version: int) -> bool:
