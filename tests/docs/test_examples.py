@@ -96,7 +96,7 @@ def documented() -> list[str]:
     return sorted({line for text in [*blocks, *helps] for line in commands_of(text)})
 
 
-def parsed(words: list[str]) -> None:
+def assert_parses(words: list[str]) -> None:
     """Let click read the words as far as it does before a command runs."""
     context, command = click.Context(cli), cli
     while isinstance(command, click.Group) and words:
@@ -111,7 +111,7 @@ def test_every_documented_command_line_is_accepted(line: str, tmp_path: Path, mo
     """All its words are known, and its numbers are in range; what must be there is a folder of runs."""
     (tmp_path / "runs" / "bench").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    parsed(shlex.split(line)[1:])
+    assert_parses(shlex.split(line)[1:])
 
 
 @pytest.mark.parametrize("line", [line for line in documented() if line.startswith("hpt report")])

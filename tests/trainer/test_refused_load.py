@@ -119,7 +119,7 @@ def _saved(path: Path, problem: Problem, updates: int, **settings: Any) -> Path:
     return path
 
 
-def _refuses(trainer: HybridTrainer, path: Path, match: str) -> None:
+def _assert_refuses(trainer: HybridTrainer, path: Path, match: str) -> None:
     before, summary = everything(trainer), trainer.summary()
     with pytest.raises(CheckpointError, match=match) as caught:
         trainer.load(path)
@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_named_and_nothing_changes(name: str, tmp_path: Pat
     problem.loss_fn = lambda net, pair: (net(pair[0].to(next(net.parameters()).dtype)) - pair[1]).square().mean()
     trainer = problem.trainer(**SETTINGS)
     problem.run(trainer, 13)
-    _refuses(trainer, path, match)
+    _assert_refuses(trainer, path, match)
 
 
 @pytest.mark.parametrize("place", ["fork", "in_doubt", "mid-update"])
@@ -159,7 +159,7 @@ def test_a_load_that_fails_half_way_is_taken_back(place: str, tmp_path: Path, mo
     (problem, trainer), (twin, other) = runs
     monkeypatch.setattr(Picky, "error", RuntimeError("no key\n  alpha\nno key beta"))
     monkeypatch.setattr(Picky, "get_extra_state", lambda self: {"mine": True})
-    _refuses(trainer, path, "RuntimeError: no key alpha no key beta; use the run's own")
+    _assert_refuses(trainer, path, "RuntimeError: no key alpha no key beta; use the run's own")
     monkeypatch.setattr(Picky, "error", KeyboardInterrupt())
     before = everything(trainer)
     with pytest.raises(KeyboardInterrupt):
@@ -179,7 +179,7 @@ def test_a_load_that_is_refused_by_a_collaborator_is_taken_back(tmp_path: Path) 
     settings: dict[str, Any] = SETTINGS | {"predictor": "rssm"}
     trainer = problem.trainer(**settings)
     problem.run(trainer, 13)
-    _refuses(trainer, path, "use the run's own")
+    _assert_refuses(trainer, path, "use the run's own")
 
 
 def test_a_refused_load_leaves_an_optimizer_without_state_as_it_was(
@@ -191,6 +191,6 @@ def test_a_refused_load_leaves_an_optimizer_without_state_as_it_was(
     monkeypatch.setattr(Picky, "get_extra_state", lambda self: {"mine": True})
     problem, twin = _picky(), _picky()
     trainer, other = problem.trainer(**SETTINGS), twin.trainer(**SETTINGS)
-    _refuses(trainer, path, "RuntimeError: no")
+    _assert_refuses(trainer, path, "RuntimeError: no")
     assert not problem.optimizer.state
     assert problem.run(trainer, 40) == twin.run(other, 40)

@@ -16,7 +16,7 @@ from hpt import HybridConfig, HybridTrainer
 from hpt.errors import CheckpointError, ModelError
 
 
-def refused(problem: Problem, match: str, **settings: Any) -> None:
+def assert_refused(problem: Problem, match: str, **settings: Any) -> None:
     with pytest.raises(ModelError, match=match) as caught:
         problem.trainer(**settings)
     assert "\n" not in str(caught.value)
@@ -49,7 +49,7 @@ def test_optimizers_that_evaluate_the_loss_themselves_are_refused(name: str, pre
     problem = teacher()
     problem.optimizer = CLOSURES[name](problem.model.parameters())
     problem.scheduler = lr_scheduler.ConstantLR(problem.optimizer)
-    refused(
+    assert_refused(
         problem,
         r"evaluates the loss inside step\(closure\).*use one whose step\(\) needs no closure",
         predictor=predictor,
@@ -61,7 +61,7 @@ def test_schedules_on_a_metric_are_the_callers() -> None:
     problem = teacher()
     plateau = lr_scheduler.ReduceLROnPlateau(problem.optimizer, factor=0.5, patience=0)
     problem.scheduler = plateau
-    refused(problem, r"ReduceLROnPlateau needs metrics.*call scheduler.step\(metrics\) yourself")
+    assert_refused(problem, r"ReduceLROnPlateau needs metrics.*call scheduler.step\(metrics\) yourself")
     problem.scheduler = None
     trainer = problem.trainer(gate="always")
     for call in range(90):
@@ -78,14 +78,14 @@ def test_weights_that_are_not_there_yet_are_refused(predictor: str) -> None:
     problem = teacher()
     problem.model, problem.scheduler = nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d(), nn.Linear(4, 1)), None
     problem.optimizer = torch.optim.SGD(problem.model.parameters(), lr=1e-3)
-    refused(
+    assert_refused(
         problem, "parameter 0.weight is not initialised.*run one batch through the model first", predictor=predictor
     )
     problem.model(problem.batch(0)[0])
     problem.optimizer = torch.optim.SGD(problem.model.parameters(), lr=1e-3)
     problem.run(problem.trainer(predictor=predictor), 3)
     problem.model.register_buffer("late", torch.empty(2, device="meta"))
-    refused(problem, "buffer late is on the meta device", predictor=predictor)
+    assert_refused(problem, "buffer late is on the meta device", predictor=predictor)
 
 
 def _in_a_closure(optimizers: Mapping[nn.Parameter, torch.optim.Optimizer]) -> Callable[[Any], None]:
@@ -132,7 +132,7 @@ def test_optimizers_inside_the_backward_pass_are_refused(name: str) -> None:
         one.register_post_accumulate_grad_hook(_halve)
     problem.run(problem.trainer(), 2)
     problem.model.get_parameter("0.weight").register_post_accumulate_grad_hook(HOOKS[name](optimizers))
-    refused(problem, "parameter 0.weight is updated by an optimizer inside the backward pass.*remove the hooks")
+    assert_refused(problem, "parameter 0.weight is updated by an optimizer inside the backward pass.*remove the hooks")
     problem.trainer(predictor="none")
 
 
@@ -143,7 +143,7 @@ def test_torchs_own_optimizers_in_backward_are_refused() -> None:
 
     problem = teacher()
     _apply_optimizer_in_backward(torch.optim.SGD, problem.model.parameters(), {"lr": 0.1})
-    refused(problem, "inside the backward pass")
+    assert_refused(problem, "inside the backward pass")
 
 
 class HiddenMoments(torch.optim.Optimizer):
@@ -167,7 +167,7 @@ def test_state_that_hides_tensors_is_named() -> None:
         problem.run(problem.trainer(), 30)
     problem.run(problem.trainer(predictor="none"), 30)
     HiddenMoments.__module__ = "torchao.optim.adam"
-    refused(problem, "HiddenMoments keeps its state in tensors that hide others.*use torch.optim's")
+    assert_refused(problem, "HiddenMoments keeps its state in tensors that hide others.*use torch.optim's")
 
 
 def test_checkpoints_that_could_never_be_written_are_refused(tmp_path: Any) -> None:
@@ -188,7 +188,7 @@ def build_in_group(path: str, rank: int, size: int) -> int:
     torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=size)
     problem = teacher()
     if size > 1:
-        refused(problem, "2 processes train together.*would drift apart.*set predictor='none'")
+        assert_refused(problem, "2 processes train together.*would drift apart.*set predictor='none'")
     else:
         problem.run(problem.trainer(), 2)
         mesh = init_device_mesh("cpu", (1,))
@@ -196,7 +196,7 @@ def build_in_group(path: str, rank: int, size: int) -> int:
         problem.model = nn.Linear(8, 1)
         problem.model.weight = nn.Parameter(weight)
         problem.optimizer, problem.scheduler = torch.optim.SGD(problem.model.parameters(), lr=0.1), None
-        refused(problem, "parameter weight is a DTensor")
+        assert_refused(problem, "parameter weight is a DTensor")
     problem.trainer(predictor="none")
     torch.distributed.destroy_process_group()
     return 0
