@@ -23,7 +23,7 @@ def training_state(c: Components) -> dict[str, Any]:
         "kinds": _kinds(c),
         "model": dict(model),
         "metadata": dict(getattr(model, "_metadata", {})),
-        "buffers": {name: registry[key] for name, registry, key in _buffers(c.model)},
+        "buffers": {name: registry[key] for name, registry, key in _buffers(_modules(c))},
         "others": [one.detach() for one in c.parameters.beyond_model],
         "optimizer": c.optimizer.state_dict(),
         "elsewhere": _elsewhere(c.optimizer),
@@ -54,7 +54,7 @@ def misfits(c: Components, state: Mapping[str, Any]) -> list[str]:
         for (what, mine), theirs in zip(_kinds(c).items(), state["kinds"].values(), strict=True)
         if mine != theirs
     ]
-    found += _model_misfits(c.model, state)
+    found += _model_misfits(c, state)
     sizes = [len(group["params"]) for group in c.optimizer.param_groups]
     stored = [len(group["params"]) for group in state["optimizer"].get("param_groups", c.optimizer.param_groups)]
     if sizes != stored:
@@ -65,13 +65,14 @@ def misfits(c: Components, state: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _model_misfits(model: torch.nn.Module, state: Mapping[str, Any]) -> list[str]:
-    mine, theirs, buffers = model.state_dict(), state["model"], state["buffers"]
-    modules = dict(model.named_modules())
+def _model_misfits(c: Components, state: Mapping[str, Any]) -> list[str]:
+    mine, theirs, buffers = c.model.state_dict(), state["model"], state["buffers"]
+    modules = _modules(c)
     # A buffer may have come, or been filled or emptied, in a forward pass.
-    here = {name for name, _, _ in _buffers(model)}
+    here = {name for name, _, _ in _buffers(modules)}
     missing = [name for name in mine if name not in theirs and not (name in here and name in buffers)]
     unexpected = [name for name in theirs if name not in mine and not (name in buffers and _owner(name) in modules)]
+    unexpected += [name for name in buffers if name not in theirs and _owner(name) not in modules]
     both = [
         name for name in mine if name in theirs and name not in buffers and _layout(mine[name]) != _layout(theirs[name])
     ]
@@ -96,9 +97,21 @@ def _kinds(c: Components) -> dict[str, str]:
     return {name: "none" if one is None else type(one).__qualname__ for name, one in parts}
 
 
-def _buffers(model: torch.nn.Module) -> Iterator[tuple[str, dict[str, torch.Tensor | None], str]]:
+def _modules(c: Components) -> dict[str, torch.nn.Module]:
+    """The model's modules by name, and those that only the loss function holds, numbered as they are found there."""
+    modules = dict(c.model.named_modules())
+    known = {id(one) for one in modules.values()}
+    for number, outside in enumerate(c.full.reach.modules):
+        for path, one in outside.named_modules(prefix=f"loss_fn {number}"):
+            if id(one) not in known:
+                known.add(id(one))
+                modules[path] = one
+    return modules
+
+
+def _buffers(modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[str, dict[str, torch.Tensor | None], str]]:
     """Name, registry and key of every buffer, empty ones and those in no state dictionary included."""
-    for path, module in model.named_modules():
+    for path, module in modules.items():
         registry = module._buffers  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         for key in registry:
             yield f"{path}.{key}" if path else key, registry, key
@@ -110,8 +123,8 @@ def _owner(name: str) -> str:
 
 def _load_buffers(c: Components, state: Mapping[str, Any]) -> None:
     """Buffers as they were; one that came, went or changed its shape in a forward pass is put in its place anew."""
-    modules = dict(c.model.named_modules())
-    here = {name: (registry, key) for name, registry, key in _buffers(c.model)}
+    modules = _modules(c)
+    here = {name: (registry, key) for name, registry, key in _buffers(modules)}
     for name, saved in state["buffers"].items():
         if name not in here:
             module, key = modules[_owner(name)], name.rpartition(".")[2]
