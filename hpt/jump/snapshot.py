@@ -13,17 +13,13 @@ snapshot before to the next one, so that a snapshot each cycle allocates once.
 import copy
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from operator import is_
 from typing import Any, Protocol, cast
 
 import torch
 
+from hpt.jump.copies import Copies, copy_all
 from hpt.jump.others import OthersChanges
 from hpt.jump.parameters import trained_groups
-
-_copy_all = torch._foreach_copy_  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-_Layout = tuple[object, ...]
-_Spare = dict[_Layout, list[torch.Tensor]]
 
 
 class HasState(Protocol):
@@ -43,7 +39,7 @@ class Snapshot:
 
     def __init__(
         self,
-        copies: "_Copies",
+        copies: Copies,
         trained: list[torch.nn.Parameter],
         buffers: "_BufferSlots",
         optimizer: "_OptimizerState",
@@ -88,7 +84,7 @@ class Snapshot:
         trained = [one for group in trained_groups(optimizer) for one in group]
         tensors = [*trained, *buffers.tensors(), *state.tensors()]
         spare = {} if reuse is None else reuse._copies.hand_over()  # noqa: SLF001 (its own class)
-        copies = _Copies(tensors, placement, spare)
+        copies = Copies(tensors, placement, spare)
         copies.save()
         schedules = [(one, copy.deepcopy(one.state_dict())) for one in (scheduler, scaler) if one is not None]
         return cls(copies, trained, buffers, state, schedules, others)
@@ -110,7 +106,7 @@ class Snapshot:
     @torch.no_grad()
     def renew_weights(self) -> None:
         """Keep the trained weights as they are now: the caller may have changed them since."""
-        _copy_all([self.kept(one) for one in self._trained], [*self._trained])
+        copy_all([self.kept(one) for one in self._trained], [*self._trained])
 
     def restore(self) -> None:
         """Put everything back as it was, bit for bit, but for what others changed since; can be repeated."""
@@ -152,7 +148,7 @@ class BufferGuard:
     def __init__(self, model: torch.nn.Module, beside: Sequence[torch.nn.Module] = ()) -> None:
         self._modules = model, beside
         self._slots = _BufferSlots(model, beside)
-        self._copies = _Copies([], "device", {})
+        self._copies = Copies([], "device", {})
         self._looks = 2  # at the modules anew: a first forward may register buffers, or build layers that have some
 
     @property
@@ -175,7 +171,7 @@ class BufferGuard:
             return
         tensors = self._slots.tensors()
         if not self._copies.covers(tensors):
-            self._copies = _Copies(tensors, "device", self._copies.hand_over())
+            self._copies = Copies(tensors, "device", self._copies.hand_over())
         self._copies.save()
 
     def restore(self) -> None:
@@ -252,113 +248,6 @@ def _states_of(optimizer: object) -> list[dict[Any, Any]]:
             if name != "state":
                 todo += [one for one in inner if hasattr(one, "param_groups") and id(one) not in seen]
     return list(found.values()) or [cast("torch.optim.Optimizer", optimizer).state]
-
-
-class _Copies:
-    """Copies of live tensors, shared memory once; all of a kind in one foreach call, since most are small."""
-
-    def __init__(self, live: Iterable[torch.Tensor], placement: str, spare: _Spare) -> None:
-        self._given = list(live)
-        self._shapes = [one.shape for one in self._given]
-        unique = {_memory_of(one): _distinct(one) for one in self._given}
-        self.is_whole = True
-        self._places: list[tuple[_Layout, torch.Tensor]] = []
-        self._kinds: dict[_Layout, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
-        self._sparse = [one for one in unique.values() if one.layout != torch.strided]
-        self._sparse_copies: list[torch.Tensor] = []
-        of_memory = {
-            memory: self._place_for(one, placement, spare)
-            for memory, one in unique.items()
-            if one.layout == torch.strided
-        }
-        named = ((id(one), _memory_of(one)) for one in self._given)
-        self.by_tensor = {identity: of_memory[memory] for identity, memory in named if memory in of_memory}
-
-    def _place_for(self, live: torch.Tensor, placement: str, spare: _Spare) -> torch.Tensor:
-        layout = (placement, live.device, live.dtype, live.shape, live.stride())
-        fitting = spare.get(layout)
-        place = fitting.pop() if fitting else _room_for(live, placement)
-        self._places.append((layout, place))
-        sources, places = self._kinds.setdefault((live.device, live.dtype), ([], []))
-        sources.append(live)
-        places.append(place)
-        return place
-
-    @property
-    def nbytes(self) -> int:
-        strided = sum(one.nbytes for _, one in self._places)
-        return strided + sum(_sparse_bytes(one) for one in self._sparse_copies)
-
-    def covers(self, tensors: list[torch.Tensor]) -> bool:
-        """These are copies of exactly these tensors, in their present shapes."""
-        is_same = len(tensors) == len(self._given) and all(map(is_, tensors, self._given))
-        return is_same and [one.shape for one in tensors] == self._shapes
-
-    @torch.no_grad()
-    def save(self) -> None:
-        for live, places in self._kinds.values():
-            _copy_all(places, live)
-        self._sparse_copies = [one.clone() for one in self._sparse]
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        for one, shape in zip(self._given, self._shapes, strict=True):
-            if one.shape != shape and not one.requires_grad:
-                one.resize_(shape)  # a quantisation observer gives its buffers their size when it first sees data
-        for live, places in self._kinds.values():
-            fits = [place for place, one in enumerate(live) if one.shape == places[place].shape]  # else it was replaced
-            if fits:
-                _copy_all([live[place] for place in fits], [places[place] for place in fits])
-        for one, kept in zip(self._sparse, self._sparse_copies, strict=True):
-            one.copy_(kept)
-
-    @torch.no_grad()
-    def exchange(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Swap the contents of some of the live tensors with their copies, memory that is shared once."""
-        places = ((one, self.by_tensor.get(id(one))) for one in tensors)
-        pairs = {id(place): (_distinct(one), place) for one, place in places if place is not None}
-        for live, place in pairs.values():
-            if live.shape == place.shape:  # else it was replaced
-                now = live.clone()
-                live.copy_(place)
-                place.copy_(now)
-
-    def hand_over(self) -> _Spare:
-        """Give the memory away, by layout."""
-        spare: _Spare = {}
-        for layout, place in self._places:
-            spare.setdefault(layout, []).append(place)
-        self.__init__([], "device", {})
-        self.is_whole = False
-        return spare
-
-
-def _memory_of(tensor: torch.Tensor) -> _Layout:
-    if tensor.layout != torch.strided or tensor.numel() == 0:
-        return (id(tensor),)
-    return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-
-
-def _distinct(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor without the repeats of `expand`, into which nothing can be copied."""
-    if tensor.layout != torch.strided:
-        return tensor
-    for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
-        if size > 1 and stride == 0:
-            tensor = tensor.narrow(axis, 0, 1)
-    return tensor
-
-
-def _room_for(live: torch.Tensor, placement: str) -> torch.Tensor:
-    if placement == "device":
-        return torch.empty_like(live, requires_grad=False)
-    return torch.empty_like(live, device="cpu", pin_memory=live.device.type == "cuda", requires_grad=False)
-
-
-def _sparse_bytes(tensor: torch.Tensor) -> int:
-    if tensor.layout != torch.sparse_coo:
-        return tensor.values().nbytes
-    return tensor._values().nbytes + tensor._indices().nbytes  # noqa: SLF001 (values() refuses what is not coalesced)
 
 
 def _frozen(value: Any) -> Any:
