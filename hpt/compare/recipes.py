@@ -1,6 +1,6 @@
 """Carrying out a recipe: the optimizer, its schedule, the trainer's settings, and the weights that are read out.
 
-`linear` is the workloads' own schedule (`hpt.workloads.optimizer`). `cosine` ends at the same 2 %. `wsd` (warmup,
+`linear` is the workloads' own schedule (`hpt.workloads.schedule`). `cosine` ends at the same 2 %. `wsd` (warmup,
 stable, decay; Hu et al., arXiv:2404.06395) stays at the peak and falls linearly over the last 30 %. `constant` never
 falls.
 """
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from hpt.compare.cells import WINDOW, Cell, Recipe
 from hpt.config import HybridConfig
 from hpt.errors import PrerequisiteError
-from hpt.workloads.optimizer import FINAL_FRAC, lr_frac, warmup_steps
+from hpt.workloads.schedule import FINAL_FRAC, lr_frac, warmup_steps
 from hpt.workloads.workload import Workload
 
 WSD_DECAY_FRAC = 0.3

@@ -24,6 +24,8 @@ from hpt.plugins import failures_named, load_plugin
 
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.1
+LION_SCALE = 0.2  # rate; its decay is as much larger, so that their product is AdamW's
+SGD_SCALE, SGD_DECAY = 20.0, 5e-3  # rate and decay over AdamW's; the decay is in the gradient
 PEERS = "pytorch-optimizer>=4.1"
 SCHEDULE_FREE = "schedulefree>=1.4"
 MATRICES = (Role.HIDDEN, Role.FILTER, Role.TABLE, Role.HEAD)
@@ -37,6 +39,7 @@ class Training:
         model: its trainable parameters.
         roles: of each of them.
         lr: peak learning rate, that of the optimizer itself.
+        decay: decoupled weight decay of AdamW, of parameters with two axes or more.
         total_steps: planned updates.
         warmup_steps: of them, for an optimizer that makes its own schedule.
     """
@@ -44,12 +47,13 @@ class Training:
     model: nn.Module
     roles: Roles
     lr: float
+    decay: float
     total_steps: int
     warmup_steps: int
 
-    def groups(self, decay: float, roles: Iterable[Role] = Role) -> list[dict[str, Any]]:
+    def groups(self, roles: Iterable[Role] = Role, *, decay: float | None = None) -> list[dict[str, Any]]:
         """Trainable parameters of these roles, in two groups: those with two axes or more, which decay, and others."""
-        chosen = set(roles)
+        chosen, decay = set(roles), self.decay if decay is None else decay
         trained = [one for one in self.model.parameters() if one.requires_grad and self.roles[one] in chosen]
         return [
             {"params": [one for one in trained if one.ndim >= 2], "weight_decay": decay},
@@ -83,64 +87,63 @@ class Entry:
 
 
 def _adamw(training: Training) -> list[Optimizer]:
-    return [AdamW(training.groups(WEIGHT_DECAY), lr=training.lr, betas=BETAS)]
+    return [AdamW(training.groups(), lr=training.lr, betas=BETAS)]
 
 
 def _sgd(training: Training) -> list[Optimizer]:
-    return [SGD(training.groups(5e-4), lr=training.lr, momentum=0.9, nesterov=True)]
+    return [SGD(training.groups(decay=SGD_DECAY * training.decay), lr=training.lr, momentum=0.9, nesterov=True)]
 
 
 def _muon(training: Training) -> list[Optimizer]:
     if not training.has(Role.HIDDEN):
         return _adamw(training)
-    matrices = training.groups(WEIGHT_DECAY, [Role.HIDDEN])[:1]
-    muon = Muon(matrices, lr=training.lr, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw")
-    others = training.groups(WEIGHT_DECAY, set(Role) - {Role.HIDDEN})
+    matrices = training.groups([Role.HIDDEN])[:1]
+    muon = Muon(matrices, lr=training.lr, adjust_lr_fn="match_rms_adamw")
+    others = training.groups(set(Role) - {Role.HIDDEN})
     return [muon, AdamW(others, lr=training.lr, betas=BETAS)]
 
 
 def _soap(training: Training) -> list[Optimizer]:
-    return [_peer("SOAP", training.groups(WEIGHT_DECAY), lr=training.lr)]
+    return [_peer("SOAP", training.groups(), lr=training.lr)]
 
 
 def _ademamix(training: Training) -> list[Optimizer]:
     # the slow average of a run of T updates remembers no more than T of them; alpha and its warm-up as published
     slow = 1.0 - 1.0 / max(training.total_steps, 20)
     settings = {"betas": (0.9, 0.95, slow), "alpha": 5.0, "t_alpha_beta3": float(training.total_steps)}
-    return [_peer("AdEMAMix", training.groups(WEIGHT_DECAY), lr=training.lr, weight_decouple=True, **settings)]
+    return [_peer("AdEMAMix", training.groups(), lr=training.lr, weight_decouple=True, **settings)]
 
 
 def _lion(training: Training) -> list[Optimizer]:
-    return [_peer("Lion", training.groups(WEIGHT_DECAY / LION_SCALE), lr=training.lr)]
+    return [_peer("Lion", training.groups(decay=training.decay / LION_SCALE), lr=training.lr)]
 
 
 def _shampoo(training: Training) -> list[Optimizer]:
     settings = {"betas": BETAS, "decoupled_weight_decay": True, "graft_type": 3, "nesterov": False}
     every = {"start_preconditioning_step": 10, "preconditioning_compute_steps": 10, "moving_average_for_momentum": True}
-    return [_peer("ScalableShampoo", training.groups(WEIGHT_DECAY), lr=training.lr, **settings, **every)]
+    return [_peer("ScalableShampoo", training.groups(), lr=training.lr, **settings, **every)]
 
 
 def _adopt(training: Training) -> list[Optimizer]:
-    return [_peer("ADOPT", training.groups(WEIGHT_DECAY), lr=training.lr, weight_decouple=True)]
+    return [_peer("ADOPT", training.groups(), lr=training.lr, weight_decouple=True)]
 
 
 def _mars(training: Training) -> list[Optimizer]:
-    matrices, vectors = training.groups(WEIGHT_DECAY)
+    matrices, vectors = training.groups()
     mars = _peer("MARS", [matrices], lr=training.lr)
     return [mars, AdamW([vectors], lr=training.lr, betas=BETAS)] if vectors["params"] else [mars]
 
 
 def _schedulefree(training: Training) -> list[Optimizer]:
     kind = _installed(SCHEDULE_FREE, "schedulefree", "AdamWScheduleFree")
-    found = kind(training.groups(WEIGHT_DECAY), lr=training.lr, betas=BETAS, warmup_steps=training.warmup_steps)
+    found = kind(training.groups(), lr=training.lr, betas=BETAS, warmup_steps=training.warmup_steps)
     found.train()
     return [found]
 
 
-LION_SCALE = 0.2
 CATALOGUE: dict[str, Entry] = {
     "adamw": Entry(build=_adamw, lr_scale=1.0, what="AdamW (arXiv:1711.05101)"),
-    "sgd": Entry(build=_sgd, lr_scale=20.0, what="SGD with Nesterov momentum 0.9"),
+    "sgd": Entry(build=_sgd, lr_scale=SGD_SCALE, what="SGD with Nesterov momentum 0.9"),
     "muon": Entry(build=_muon, lr_scale=1.0, what="Muon on hidden matrices, AdamW on the rest (arXiv:2502.16982)"),
     "soap": Entry(build=_soap, lr_scale=1.0, what="SOAP (arXiv:2409.11321)", package=PEERS),
     "ademamix": Entry(build=_ademamix, lr_scale=1.0, what="AdEMAMix (arXiv:2409.03137)", package=PEERS),
@@ -180,6 +183,7 @@ def build_optimizers(
     *,
     peak_lr: float,
     total_steps: int,
+    weight_decay: float = WEIGHT_DECAY,
     warmup_steps: int = 0,
     roles: Mapping[str, str] | None = None,
 ) -> list[Optimizer]:
@@ -190,7 +194,8 @@ def build_optimizers(
         model: whose parameters are trained.
         peak_lr: AdamW's peak learning rate on this problem; that of others is `lr_scale` times as much.
         total_steps: planned updates.
-        warmup_steps: of them.
+        weight_decay: AdamW's, decoupled, of parameters with two axes or more.
+        warmup_steps: of the planned updates.
         roles: beats the roles that are found, see `roles_of`.
 
     Raises:
@@ -199,7 +204,14 @@ def build_optimizers(
         HptError: the user's factory cannot be imported, fails, or returns something else.
     """
     entry = find_entry(name)
-    return entry.build(Training(model, roles_of(model, roles), peak_lr * entry.lr_scale, total_steps, warmup_steps))
+    lr, found = peak_lr * entry.lr_scale, roles_of(model, roles)
+    return entry.build(Training(model, found, lr, weight_decay, total_steps, warmup_steps))
+
+
+def adamw(model: nn.Module, peak_lr: float) -> AdamW:
+    """AdamW with two groups: tensors of two or more axes, which decay, and all others, which do not."""
+    (made,) = build_optimizers("adamw", model, peak_lr=peak_lr, total_steps=1)
+    return cast("AdamW", made)
 
 
 def _peer(kind: str, groups: Sequence[Mapping[str, Any]], **settings: Any) -> Optimizer:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from hpt.workloads.optimizer import CLIP_NORM, adamw
+from hpt.optimizers.catalogue import adamw
+from hpt.workloads.schedule import CLIP_NORM
 from hpt.workloads.workload import Workload, batch_generator, marginal_entropy, num_parameters, seeded_init
 
 NUM_CLASSES = 10
@@ -32,14 +33,12 @@ class Classification(Workload):
 
     Attributes:
         batch_size: samples per batch.
-        peak_lr: AdamW's learning rate at its peak.
         label_noise_frac: share of labels replaced by a uniformly random class.
         num_validation: samples in the validation set, a multiple of 128.
         source: how the samples are made, for the record.
     """
 
     batch_size: int
-    peak_lr: float
     label_noise_frac: float
     num_validation: int
     source: str
@@ -67,6 +66,7 @@ class Classification(Workload):
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """AdamW at the learning rate measured best."""
+        assert self.peak_lr is not None, "every one of them says its rate"
         return adamw(model, self.peak_lr)
 
     def loss(self, model: nn.Module, batch: Samples) -> Tensor:

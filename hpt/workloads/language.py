@@ -16,8 +16,9 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from hpt.errors import UsageError
+from hpt.optimizers.catalogue import adamw
 from hpt.workloads.data import HELD_OUT_EVERY, Bytes, load_text
-from hpt.workloads.optimizer import CLIP_NORM, adamw
+from hpt.workloads.schedule import CLIP_NORM
 from hpt.workloads.transformer import GPT, GPTShape
 from hpt.workloads.workload import Workload, batch_generator, num_parameters, seeded_init
 
@@ -74,6 +75,7 @@ class LanguageWorkload(Workload):
         self.text = load_text(data, min_bytes)
         self.chance_loss = self.text.unigram_entropy
         self.clip_norm = CLIP_NORM
+        self.peak_lr = setup.peak_lr
         self.default_steps = setup.default_steps
         self.description = self._describe()
 

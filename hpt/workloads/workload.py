@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hpt.workloads.optimizer import warmup_linear
+from hpt.optimizers.catalogue import WEIGHT_DECAY
+from hpt.workloads.schedule import warmup_linear
 
 
 class Workload(ABC):
@@ -28,6 +29,8 @@ class Workload(ABC):
         name: how records call it.
         chance_loss: loss, in the unit of `loss`, of knowing nothing but the targets' marginal distribution.
         clip_norm: global gradient norm to clip at, None for no clipping.
+        peak_lr: AdamW's tuned peak learning rate, from which that of other optimizers is scaled; None: not known.
+        weight_decay: AdamW's, of tensors with two axes or more.
         default_steps: length of a run when none is asked for, optimizer updates.
         description: plain facts for the run's record: sizes, data source, how the chance level was computed.
         seed: source of the initial weights and of the batches; any non-negative integer.
@@ -37,6 +40,8 @@ class Workload(ABC):
     name: str
     chance_loss: float
     clip_norm: float | None
+    peak_lr: float | None = None
+    weight_decay: float = WEIGHT_DECAY
     default_steps: int
     description: dict[str, Any]
     seed: int

@@ -6,7 +6,7 @@ from torch.optim import SGD
 
 from hpt.compare.cells import Recipe
 from hpt.compare.recipes import schedule, shaped_frac
-from hpt.workloads.optimizer import lr_frac, warmup_linear, warmup_steps
+from hpt.workloads.schedule import lr_frac, warmup_linear, warmup_steps
 
 TOTAL = 1000
 

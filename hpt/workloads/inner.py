@@ -1,0 +1,42 @@
+"""The inner optimizers of a workload: its own, or others by name at the rate that its AdamW was tuned to."""
+
+from torch import nn
+from torch.optim import Optimizer
+
+from hpt.errors import UsageError
+from hpt.optimizers.catalogue import build_optimizers
+from hpt.workloads.schedule import warmup_steps
+from hpt.workloads.workload import Workload
+
+OWN = "workload"  # the name of the workload's own optimizer
+
+
+def inner_optimizers(workload: Workload, model: nn.Module, name: str, total_steps: int) -> list[Optimizer]:
+    """One or several optimizers over the model's trainable parameters, rates at their peak.
+
+    Args:
+        workload: whose rate and weight decay they get.
+        model: built by it.
+        name: `OWN`, a name of the catalogue, or `package.module:factory`.
+        total_steps: planned updates.
+
+    Raises:
+        UsageError: the name is unknown, or the workload says no rate for others than its own.
+        PrerequisiteError: the optimizer's package is not installed.
+        HptError: a user's factory failed.
+    """
+    if name == OWN:
+        return [workload.build_optimizer(model)]
+    if workload.peak_lr is None:
+        raise UsageError(
+            f"optimizer is {name!r}, but workload {workload.name} has no peak_lr to scale its rate from; "
+            "set the attribute peak_lr to AdamW's tuned rate, or leave the optimizer out"
+        )
+    return build_optimizers(
+        name,
+        model,
+        peak_lr=workload.peak_lr,
+        weight_decay=workload.weight_decay,
+        total_steps=total_steps,
+        warmup_steps=warmup_steps(total_steps),
+    )
