@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from hpt.optimizers.catalogue import adamw
+from hpt.optimizers.build import adamw_of
 from hpt.workloads.schedule import CLIP_NORM
 from hpt.workloads.workload import Workload, batch_generator, marginal_entropy, num_parameters, seeded_init
 
@@ -67,7 +67,7 @@ class Classification(Workload):
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """AdamW at the learning rate measured best."""
         assert self.peak_lr is not None, "every one of them says its rate"
-        return adamw(model, self.peak_lr)
+        return adamw_of(model, self.peak_lr)
 
     def loss(self, model: nn.Module, batch: Samples) -> Tensor:
         """Mean cross-entropy, nats, in float32 whatever the model computes in."""

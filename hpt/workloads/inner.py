@@ -4,11 +4,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from hpt.errors import UsageError
-from hpt.optimizers.catalogue import build_optimizers
+from hpt.optimizers.build import build_optimizers
+from hpt.optimizers.catalogue import OWN
 from hpt.workloads.schedule import warmup_steps
 from hpt.workloads.workload import Workload
-
-OWN = "workload"  # the name of the workload's own optimizer
 
 
 def inner_optimizers(workload: Workload, model: nn.Module, name: str, total_steps: int) -> list[Optimizer]:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from hpt.errors import UsageError
-from hpt.optimizers.catalogue import adamw
+from hpt.optimizers.build import adamw_of
 from hpt.workloads.data import HELD_OUT_EVERY, Bytes, load_text
 from hpt.workloads.schedule import CLIP_NORM
 from hpt.workloads.transformer import GPT, GPTShape
@@ -87,7 +87,7 @@ class LanguageWorkload(Workload):
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """AdamW at the set-up's learning rate."""
-        return adamw(model, self.setup.peak_lr)
+        return adamw_of(model, self.setup.peak_lr)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """Mean cross-entropy of the next token, nats, in float32 whatever the model computes in."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hpt.optimizers.catalogue import WEIGHT_DECAY
+from hpt.optimizers.build import WEIGHT_DECAY
 from hpt.workloads.schedule import warmup_linear
 
 

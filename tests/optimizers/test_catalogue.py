@@ -9,7 +9,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from hpt.errors import HptError, PrerequisiteError, UsageError
-from hpt.optimizers.catalogue import CATALOGUE, adamw, build_optimizers, find_entry
+from hpt.optimizers.build import adamw_of, build_optimizers
+from hpt.optimizers.catalogue import CATALOGUE, find_entry
 
 INPUTS = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS[:, :3].argmax(dim=1)
@@ -48,7 +49,7 @@ MATRICES, VECTORS = ("0.weight", "2.weight", "4.weight"), ("0.bias", "2.bias", "
 def test_only_tensors_of_two_or_more_axes_decay() -> None:
     """With zero gradients an update scales a matrix by 1 - lr * decay and leaves a bias alone."""
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
-    optimizer = adamw(model, 0.5)
+    optimizer = adamw_of(model, 0.5)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -62,7 +63,7 @@ def test_frozen_parameters_are_left_out() -> None:
     """A parameter that needs no gradient is in no group."""
     model = nn.Linear(3, 3)
     model.bias.requires_grad_(False)
-    held = [parameter for group in adamw(model, 0.1).param_groups for parameter in group["params"]]
+    held = [parameter for group in adamw_of(model, 0.1).param_groups for parameter in group["params"]]
     assert held == [model.weight]
 
 
