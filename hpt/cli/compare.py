@@ -19,12 +19,14 @@ from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, Com
 from hpt.compare.suite import BUDGETS
 from hpt.compare.tuning import NUM_TRIALS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
+from hpt.optimizers.catalogue import CATALOGUE
 from hpt.run.folder import locked
 from hpt.run.settings import DTYPES
 
 EPILOG = f"""\b
 Arms: {", ".join(ARMS)};
-or the groups quick, standard, calibration, all.
+or the groups quick, standard, several, calibration, all.
+Inner optimizers: {", ".join(CATALOGUE)}, or package.module:factory.
 
 \b
 Examples:
@@ -32,6 +34,7 @@ Examples:
   hpt compare --budget standard --tune --jobs 2 --out runs/standard
   hpt compare --workloads mlp=3000,cnn --arms hybrid,nesterov,unlearned,never --seeds 5   # does learning pay?
   hpt compare --workloads byte-gpt=600 --arms hybrid,never --clock 6 --seeds 6          # whole runs, timed alone
+  hpt compare --optimizers adamw,muon,soap --tune --seeds 5 # which is the best, and does the hybrid help it?
   hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10    # is the harness right?
   hpt compare --resume --out runs/standard
 """
@@ -40,6 +43,11 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--workloads", metavar="LIST", help="Names, each with or without =STEPS. [default: the budget's]")
 @click.option("--arms", metavar="LIST", help="Names or groups; the baseline is always there. [default: the budget's]")
+@click.option(
+    "--optimizers",
+    metavar="LIST",
+    help="Inner optimizers: each by itself and under the hybrid, all other arms on the best. [default: the workload's]",
+)
 @click.option("--seeds", metavar="N", type=click.IntRange(1, 10**4), help="Paired seeds. [default: 3]")
 @click.option("--first-seed", metavar="N", type=click.IntRange(0, 10**9), help="The smallest of them. [default: 0]")
 @click.option("--budget", type=click.Choice(tuple(BUDGETS)), help=f"How much is run. [default: {DEFAULT_BUDGET}]")

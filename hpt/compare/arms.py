@@ -1,21 +1,24 @@
 """The arms of a comparison: the tuned baseline, the methods, the controls that methods must beat, and calibrations.
 
-    baseline     the workload's own optimizer (AdamW; momentum SGD on `regression`) with a decaying schedule, tuned
+    baseline     the workload's own optimizer (AdamW; momentum SGD on `regression`), or the first one that was named,
+                 with a decaying schedule, tuned
+    peer         another inner optimizer by itself, tuned with as many trials
     method       something a claim may be made for; tuned with as many trials as the baseline
     control      does less than a method, or what a method may secretly be: it must lose to the method
     calibration  an arm whose true ratio is known; the harness is right when it finds that ratio
 
-Recipes are relative: a method starts from its own tuned settings, a control from those of the arm it shadows.
+Recipes are relative: a method starts from its own tuned settings, a control from those of the arm it shadows. Every arm
+exists on every inner optimizer (`Arm.on`); what is on another one than the baseline's has that in its name.
 """
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 from hpt.compare.cells import Recipe
 from hpt.errors import UsageError
+from hpt.optimizers.catalogue import OWN
 
 BASELINE = "baseline"
 DISJOINT_SEEDS = 10_000  # added to a seed, it gives one that no other arm uses
@@ -39,7 +42,7 @@ class Arm:
 
     Attributes:
         name: as users call it.
-        role: baseline, method, control or calibration.
+        role: baseline, peer, method, control or calibration.
         what: one line for tables and help.
         config: trainer settings, the predictor first.
         changes: fields of the recipe that differ from the tuned ones.
@@ -49,6 +52,7 @@ class Arm:
         disjoint: trains on seeds of its own.
         like: arm whose tuned settings it uses; itself for baseline and methods.
         known_ratio: the true ratio of a calibration.
+        optimizer: inner optimizer by name.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Arm:
     disjoint: bool = False
     like: str = BASELINE
     known_ratio: float | None = None
+    optimizer: str = OWN
 
     @property
     def is_tuned(self) -> bool:
@@ -70,8 +75,23 @@ class Arm:
 
     def recipe(self, tuned: Recipe) -> Recipe:
         """How it trains, given the tuned settings of `like`."""
-        changed = replace(tuned, lr_factor=tuned.lr_factor * self.lr_factor, config=dict(self.config))
-        return replace(changed, **self.changes)
+        own = {"config": dict(self.config), "optimizer": self.optimizer}
+        return replace(tuned, lr_factor=tuned.lr_factor * self.lr_factor, **{**own, **self.changes})
+
+    def on(self, optimizer: str, reference: str) -> Self:
+        """The same on an inner optimizer; `reference` is the baseline's, whose arms have no optimizer in their name."""
+        if optimizer == reference:
+            return replace(self, optimizer=optimizer)
+        named = {one: optimizer if one == BASELINE else f"{one}-{optimizer}" for one in (self.name, self.like)}
+        is_alone = self.name == BASELINE
+        return replace(
+            self,
+            name=named[self.name],
+            like=named[self.like],
+            role="peer" if is_alone else self.role,
+            what=f"{optimizer} by itself" if is_alone else f"{self.what}, on {optimizer}",
+            optimizer=optimizer,
+        )
 
     def claimed_work(self, work: float) -> float:
         """Full-step equivalents, gradient evaluations or seconds it is charged for, given those it took."""
@@ -110,8 +130,7 @@ def _methods() -> list[Arm]:
     arms += [
         Arm(name=name, role="method", what=what, config=config, like=name) for name, (what, config) in fixed.items()
     ]
-    what, changes = "Schedule-Free AdamW, where installed", {"optimizer": "schedulefree"}
-    return [*arms, Arm(name="schedulefree", role="method", what=what, changes=changes, like="schedulefree")]
+    return arms
 
 
 def _controls() -> list[Arm]:
@@ -168,40 +187,32 @@ SIMPLER = ("nesterov", "unlearned", "never")
 """What a learned method must beat for learning to pay: the fixed rule, the same without its models, no jump at all."""
 STANDARD = ("hybrid", *SIMPLER, "nesterov-short", "fewer-steps", "frozen", "random", "lr-x1.25", "lr-boost")
 QUICK = ("hybrid", "frozen", "lr-boost")
+SEVERAL = ("hybrid", "never", "fewer-steps", "lr-boost")
+"""Where inner optimizers are compared: `ON_EACH` on each of them, the others on the best."""
+ON_EACH = (BASELINE, "hybrid")
 
 
-def arms_of(names: str | None, default: tuple[str, ...], *, has_schedulefree: bool) -> list[Arm]:
+def arms_of(names: str | None, default: tuple[str, ...]) -> list[Arm]:
     """Arms from a comma-separated list, the baseline first and always there.
 
-    "all" stands for every method and control, "standard" and "quick" for theirs, "calibration" for those.
+    "all" stands for every method and control; "standard", "quick", "several" and "calibration" for theirs.
 
     Raises:
-        UsageError: an arm is unknown, or needs a package that is not installed.
+        UsageError: an arm is unknown.
     """
     groups: dict[str, tuple[str, ...]] = {
         "all": tuple(name for name, arm in ARMS.items() if arm.role != "calibration"),
         "standard": STANDARD,
         "quick": QUICK,
+        "several": SEVERAL,
         "calibration": CALIBRATIONS,
     }
     wanted: dict[str, None] = {BASELINE: None}
     for part in default if names is None else [one.strip() for one in names.split(",") if one.strip()]:
-        members = groups.get(part, (part,))
-        wanted.update(dict.fromkeys(name for name in members if part != "all" or _can_run(name, has_schedulefree)))
+        wanted.update(dict.fromkeys(groups.get(part, (part,))))
     for name in wanted:
         if name not in ARMS:
             near = difflib.get_close_matches(name, ARMS, n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(ARMS)}"
             raise UsageError(f"--arms names {name!r}, which is no arm; {hint}")
-        if not _can_run(name, has_schedulefree):
-            raise UsageError(f"--arms names {name}, but the package schedulefree is not installed; install it")
     return [ARMS[name] for name in wanted]
-
-
-def has_schedulefree() -> bool:
-    """The optional package is installed."""
-    return find_spec("schedulefree") is not None
-
-
-def _can_run(name: str, has_schedulefree: bool) -> bool:  # noqa: FBT001 (a fact, not a switch)
-    return has_schedulefree or name != "schedulefree"

@@ -22,6 +22,7 @@ from typing_extensions import TypedDict
 from hpt.documents import Count, Finite, Like, NotNegative, Positive, Version1, open_ended, read_document
 from hpt.errors import UsageError
 from hpt.jsonfiles import write_json
+from hpt.optimizers.catalogue import OWN
 
 CELL_SCHEMA_VERSION = 1
 REMEDY = "delete it and run with --resume, or use another --out"
@@ -40,7 +41,7 @@ class Recipe:
         memory: decay of the optimizer's longest average: beta2 of Adam's kin, momentum of SGD; None: the workload's.
         boost: factor on the learning rate while progress lies in `WINDOW`.
         ema_decay: the weights are read out as a moving average over updates with this decay; None: as they are.
-        optimizer: "workload", or "schedulefree" (the package of that name).
+        optimizer: inner optimizer by name, `OWN` for the workload's own.
         config: trainer settings over the defaults, nested, the predictor included.
     """
 
@@ -49,7 +50,7 @@ class Recipe:
     memory: float | None = None
     boost: float = 1.0
     ema_decay: float | None = None
-    optimizer: str = "workload"
+    optimizer: str = OWN
     config: dict[str, Any] = field(default_factory=lambda: {"predictor": "none"})
 
     def __post_init__(self) -> None:

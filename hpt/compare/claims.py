@@ -1,9 +1,8 @@
-"""What may be claimed of an arm: accelerates, no difference, hurts, with its grounds, and the sentence to quote.
+"""What may be claimed of an arm: accelerates, no difference, hurts, with its grounds.
 
 Accelerates: the work ratio's wider interval lies above 1, the p-value corrected for the number of workloads (Holm) is
 below 5 %, and the ratio over the best control, seed by seed, has its interval above 1 as well. Hurts: the interval
-lies below 1, or a run diverged. Everything else is no difference: not proof of none, but none shown. A sentence holds
-the number, its interval, against what, on how many seeds, and what it lacks.
+lies below 1, or a run diverged. Everything else is no difference: not proof of none, but none shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,20 +10,10 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from hpt.compare.arms import Arm
-from hpt.compare.measures import Measures
 from hpt.compare.ratios import Ratio, log_of
-from hpt.compare.suite import Task
 from hpt.statistics import ROUNDING, holm, mean_over_groups
 
 SIGNIFICANCE = 0.05
-LACKS = {
-    True: "",
-    False: " The baseline's learning-rate bracket is open, so a better baseline may exist.",
-    None: " The baseline was not tuned here, so no claim follows.",
-}
-"""By whether the baseline's learning rate was bracketed; None: it was not tuned."""
-OPEN_SOMEWHERE = "Not every baseline and arm was tuned with a closed bracket, so no claim follows."
 
 
 class Effect(StrEnum):
@@ -66,6 +55,7 @@ def judge(
     over: Mapping[str, Ratio],
     *,
     num_diverged_controls: int = 0,
+    needs_control: bool = True,
 ) -> Judgement:
     """The verdict on one work ratio.
 
@@ -75,11 +65,12 @@ def judge(
         controls: work ratios of the controls without a diverged run.
         over: the arm's ratio over each of them.
         num_diverged_controls: controls with one; they have lost already.
+        needs_control: of another optimizer by itself nothing is said that a control could explain.
     """
     best = max(controls, key=lambda name: controls[name].estimate.value) if controls else None
     over_best = None if best is None else over[best]
     verdict, reason = _against_baseline(ratio, p_holm)
-    if verdict is Effect.ACCELERATES:
+    if verdict is Effect.ACCELERATES and needs_control:
         verdict, reason = _against_control(over_best, has_control=best is not None or num_diverged_controls > 0)
     return Judgement(verdict=verdict, reason=reason, p_holm=p_holm, best_control=best, over_control=over_best)
 
@@ -106,9 +97,9 @@ def _against_control(over: Ratio | None, *, has_control: bool) -> tuple[Effect, 
     return Effect.ACCELERATES, "the interval lies above 1 and above the best control"
 
 
-def corrected(by_workload: Mapping[str, Measures]) -> dict[str, float | None]:
-    """P-values of the work ratio, corrected over the workloads that have one; None for the others."""
-    values = {name: measures.work_ratio.estimate.p for name, measures in by_workload.items()}
+def corrected(by_workload: Mapping[str, Ratio]) -> dict[str, float | None]:
+    """P-values of a work ratio, corrected over the workloads that have one; None for the others."""
+    values = {name: ratio.estimate.p for name, ratio in by_workload.items()}
     known = {name: p for name, p in values.items() if p is not None}
     adjusted = dict(zip(known, holm(list(known.values())), strict=True))
     return {name: adjusted.get(name) for name in values}
@@ -119,30 +110,3 @@ def overall(ratios: Sequence[Ratio]) -> Ratio:
     found = mean_over_groups([[log_of(one) for one in ratio.by_seed] for ratio in ratios])
     sides = sorted({ratio.side for ratio in ratios} - {""})
     return Ratio(found, tuple(ratio.value for ratio in ratios), sides[0] if sides else "")
-
-
-def workload_sentence(
-    arm: Arm, task: Task, measures: Measures, judgement: Judgement, *, bracket_closed: bool | None
-) -> str:
-    """One arm on one workload."""
-    seeds = f"{len(measures.seeds)} seed{'s' if len(measures.seeds) != 1 else ''}"
-    return (
-        f"On {task.workload} ({task.steps} updates, {seeds}) the baseline needs {measures.work_ratio.words} "
-        f"the full-step equivalents of {arm.name} to reach its loss{_against(judgement)}: {judgement.verdict} "
-        f"({judgement.reason}).{LACKS[bracket_closed]}"
-    )
-
-
-def overall_sentence(arm: Arm, workloads: Sequence[str], ratio: Ratio, judgement: Judgement, *, is_tuned: bool) -> str:
-    """One arm over all workloads."""
-    text = (
-        f"Over {', '.join(workloads)} (geometric mean) the baseline needs {ratio.words} the full-step equivalents of "
-        f"{arm.name}{_against(judgement)}: {judgement.verdict} ({judgement.reason})."
-    )
-    return text if is_tuned else f"{text} {OPEN_SOMEWHERE}"
-
-
-def _against(judgement: Judgement) -> str:
-    if judgement.best_control is None or judgement.over_control is None:
-        return ""
-    return f"; over its best control, {judgement.best_control}, {judgement.over_control.words}"

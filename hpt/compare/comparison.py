@@ -1,6 +1,7 @@
 """A comparison from plan to results: settings, cells, measures by workload and arm, and the files written from them.
 
     settings   trials of this comparison, or of an earlier one, or the workload's own
+    best       the optimizer on which the other arms run, once all are tuned by themselves, or have run
     cells      run where they are missing
     readings   measures of every arm whose cells are there
 
@@ -10,11 +11,14 @@ The folder holds `comparison.json` (what was asked), `recipes/` (how each arm tr
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hpt.compare.cells import Cell
-from hpt.compare.readings import read
+from hpt.compare.peers import Best
+from hpt.compare.plan import Recipes
+from hpt.compare.readings import find_bests, read
 from hpt.compare.request import DEFAULT_BUDGET, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.runner import PRELOADED, Watcher, run_cells
 from hpt.compare.summary import Circumstances, summarize
@@ -41,7 +45,8 @@ class ComparisonRun:
         failed: why cells have no result, by key.
 
     Raises:
-        UsageError: a workload or an arm is unknown.
+        UsageError: a workload, an arm or an optimizer is unknown.
+        PrerequisiteError: the package of an optimizer is not installed.
     """
 
     def __init__(self, request: ComparisonRequest, folder: ComparisonFolder, *, jobs: int, show: Show) -> None:
@@ -51,8 +56,8 @@ class ComparisonRun:
             TuningCache(folder.path / "recipes"),
             TuningCache(Path(request.tuning_cache or TUNING_FOLDER)),
         )
-        self._settings = settings_of(self.plan, self._own, self._shared, tunes=bool(request.tune))
         self.failed: dict[str, str] = {}
+        self._know()
 
     def check(self, *, figures: bool) -> None:
         """Refuse what would fail cell by cell, or after all cells.
@@ -77,13 +82,12 @@ class ComparisonRun:
         """Tune if that was asked, then run all cells; True if it was interrupted."""
         cells = self._folder.cells
         try:
-            if self._request.tune:
-                self._settings = tune(
-                    self.plan, self._settings, cells, lambda trials: self._run("tuning trials", trials), self._shared
-                )
-            keep_settings(self.plan, self._settings, self._own)
-            self._run("cells", self._cells())
-            wanted = self.plan.clocked_cells(recipes_of(self.plan, self._settings), self._request.clock or 0)
+            for _ in range(2):  # where nothing is tuned, the best optimizers are known after the cells
+                for _ in range(2):  # optimizers by themselves and the hybrid, then what runs on the best of them
+                    self._settle()
+                self._run("cells", self._cells())
+                self._know()
+            wanted = self.plan.clocked_cells(self._recipes(), self._bests, self._request.clock or 0)
             results = [(cell, cells.load(cell)) for cell in wanted]
             untimed = [cell for cell, result in results if result is not None and not result.is_timed]
             if untimed:
@@ -92,10 +96,33 @@ class ComparisonRun:
             return True
         return False
 
+    def _settle(self) -> None:
+        """Tune, if that was asked, what is known to run, and keep the settings."""
+        if self._request.tune:
+            run = partial(self._run, "tuning trials")
+            self._settings = tune(self.plan, self._bests, self._settings, self._folder.cells, run, self._shared)
+        keep_settings(self.plan, self._bests, self._settings, self._own)
+        self._know()
+
+    def _know(self) -> None:
+        """Settings and best optimizers, as far as they are stored; each needs the other, a step at a time."""
+        self._bests: dict[str, Best] = {}
+        for _ in range(2):
+            self._settings = settings_of(
+                self.plan, self._bests, self._own, self._shared, tunes=bool(self._request.tune)
+            )
+            self._bests = find_bests(self.plan, self._settings, self._folder.cells)
+        self._settings = settings_of(self.plan, self._bests, self._own, self._shared, tunes=bool(self._request.tune))
+
+    def _recipes(self) -> Recipes:
+        return recipes_of(self.plan, self._bests, self._settings)
+
     def _cells(self) -> list[Cell]:
-        return self.plan.cells(recipes_of(self.plan, self._settings))
+        return self.plan.cells(self._recipes(), self._bests)
 
     def _run(self, what: str, cells: Sequence[Cell], *, jobs: int | None = None, again: bool = False) -> dict[str, str]:
+        if all(map(self._folder.cells.has, cells)) and not again:
+            return {}
         with self._show(what, len(cells)) as watcher:
             failed = run_cells(cells, self._folder.cells, jobs=jobs or self._jobs, watcher=watcher, again=again)
         self.failed |= failed
@@ -103,7 +130,7 @@ class ComparisonRun:
 
     def conclude(self, command: list[str], *, figures: bool) -> dict[str, Any]:
         """Measure what is there, write summary, tables and figures, and return the summary."""
-        readings = read(self.plan, self._settings, self._folder.cells)
+        readings = read(self.plan, self._bests, self._settings, self._folder.cells)
         about = Circumstances(
             command=command,
             finished_at=utc_now(),
@@ -115,7 +142,7 @@ class ComparisonRun:
         summary = summarize(self.plan, self._settings, readings, about)
         tables = [*tables_of(summary), trials_table(summary)]
         self._folder.write(summary, to_markdown(tables, sentences_of(summary)), to_csv(summary))
-        if figures and any(reading.arms for reading in readings):
+        if figures and any(reading.measures for reading in readings):
             from hpt.compare.figures import draw_all  # noqa: PLC0415 - matplotlib takes a second to import
 
             draw_all(summary, self._folder.path / "figures")

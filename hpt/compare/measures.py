@@ -3,7 +3,8 @@
 With N_k the baseline length that seed k of the arm stands for (see `placement`):
 
     steps ratio        N_k / T
-    work ratio         N_k / (full-step equivalents that the arm made): probes, forks, rollbacks included
+    work ratio         N_k x (baseline's work an update) / (arm's work), in full-step equivalents: the optimizers'
+                       operations, probes, forks, rollbacks included
     wall-clock ratio   N_k x (baseline's seconds an update) / (arm's seconds), from cells that ran alone and undisturbed
 
 Ratios are averaged as logarithms. A diverged run has ratio 0.
@@ -87,7 +88,8 @@ def measure(arm: Arm, baseline: Baseline, results: Sequence[CellResult]) -> Meas
     """
     placement = Placement(baseline, results)
     num = len(results)
-    work = [arm.claimed_work(result.full_step_equivalents) for result in results]
+    # in updates of the baseline, each with what its optimizer costs
+    work = [arm.claimed_work(result.full_step_equivalents) / baseline.work_per_update for result in results]
     backwards = [arm.claimed_work(result.backwards) for result in results]
     work_ratio = placement.ratio(work)
     equal_work, equal_gradients = placement.change_at(work), placement.change_at(backwards)

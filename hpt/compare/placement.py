@@ -118,6 +118,12 @@ class Baseline:
         return {length: losses for length, losses in every.items() if all(map(math.isfinite, losses))}
 
     @property
+    def work_per_update(self) -> float:
+        """Full-step equivalents of one of its updates: 1, and the share of a step that its optimizer takes."""
+        results = self.at[self.steps]
+        return sum(result.full_step_equivalents for result in results) / (self.steps * len(results))
+
+    @property
     def is_usable(self) -> bool:
         """At T itself every seed has a loss."""
         return self.steps in self.losses

@@ -1,18 +1,20 @@
-"""What is known of a workload from its cells: the baseline, measures of every arm, and what its seeds show together."""
+"""What is known of a workload from its cells: the optimizers by themselves, measures of every arm, what seeds show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from hpt.compare.arms import BASELINE, Arm
-from hpt.compare.cells import CellFolder, CellResult, Recipe
+from hpt.compare.arms import Arm
+from hpt.compare.cells import Cell, CellFolder, CellResult
 from hpt.compare.measures import Measures, measure
+from hpt.compare.peers import ONLY, Best, best_by_losses
 from hpt.compare.placement import Baseline
-from hpt.compare.suite import ComparisonPlan, Task
-from hpt.compare.tuning import TunedSettings, recipes_of
+from hpt.compare.plan import Bests, ComparisonPlan, Recipes
+from hpt.compare.suite import Task
+from hpt.compare.tuning import TunedSettings, bests_by_trials, recipes_of
 
 Results = Mapping[int, CellResult]
 """Of one arm, by the pair's seed."""
@@ -24,42 +26,93 @@ class TaskReading:
 
     Attributes:
         task: workload and T.
-        baseline: its cells, None if T itself is not complete for any seed.
-        arms: measures by name; arms without any complete pair are missing.
+        best: its best optimizer by itself, None if that is not known yet.
+        arms: all that run on it, the reference by itself first.
+        alone: each optimizer by itself; one without a complete seed at T is missing.
+        measures: of every arm but the first against the reference by itself; arms without a complete pair are missing.
+        own: the same against the arm's own optimizer by itself.
         results: the arms' cells by name and the pair's seed.
     """
 
     task: Task
-    baseline: Baseline | None
-    arms: dict[str, Measures]
+    best: Best | None
+    arms: list[Arm]
+    alone: dict[str, Baseline]
+    measures: dict[str, Measures]
+    own: dict[str, Measures]
     results: dict[str, dict[int, CellResult]]
 
+    @property
+    def baseline(self) -> Baseline | None:
+        """The reference by itself."""
+        return self.alone.get(self.arms[0].optimizer)
 
-def read(plan: ComparisonPlan, settings: TunedSettings, folder: CellFolder) -> list[TaskReading]:
+
+def find_bests(plan: ComparisonPlan, settings: TunedSettings, folder: CellFolder) -> dict[str, Best]:
+    """The best optimizer of every workload by itself: by trials, else by the seeds once all of them are there."""
+    if len(plan.optimizers) == 1:
+        return {task.workload: Best(plan.reference, ONLY) for task in plan.tasks}
+    found = bests_by_trials(plan, settings)
+    recipes = recipes_of(plan, found, settings)
+    for task in plan.tasks:
+        if task.workload not in found:
+            losses = {one: _losses_at_full(plan, task, one, recipes, folder) for one in plan.optimizers}
+            best = best_by_losses(losses)
+            found |= {} if best is None else {task.workload: best}
+    return found
+
+
+def _losses_at_full(
+    plan: ComparisonPlan, task: Task, optimizer: str, recipes: Recipes, folder: CellFolder
+) -> list[float]:
+    """One a seed, or none at all while a seed is missing."""
+    cells = plan.alone_cells(task, optimizer, recipes)
+    results = [folder.load(cells[task.steps, seed]) for seed in plan.seeds]
+    return [result.loss for result in results if result is not None] if None not in results else []
+
+
+def read(plan: ComparisonPlan, bests: Bests, settings: TunedSettings, folder: CellFolder) -> list[TaskReading]:
     """Measure everything whose cells are there."""
-    recipes = recipes_of(plan, settings)
-    return [_read_task(plan, task, recipes, folder) for task in plan.tasks]
+    recipes = recipes_of(plan, bests, settings)
+    return [_read_task(plan, task, bests.get(task.workload), recipes, folder) for task in plan.tasks]
 
 
 def _read_task(
-    plan: ComparisonPlan, task: Task, recipes: Mapping[tuple[str, str], Recipe], folder: CellFolder
+    plan: ComparisonPlan, task: Task, best: Best | None, recipes: Recipes, folder: CellFolder
 ) -> TaskReading:
-    cells = plan.baseline_cells(task, recipes[task.workload, BASELINE])
-    loaded = {place: folder.load(cell) for place, cell in cells.items()}
-    base = {place: result for place, result in loaded.items() if result is not None}
-    results: dict[str, dict[int, CellResult]] = {}
-    measured: dict[str, Measures] = {}
-    for arm in plan.arms:
-        if arm.name == BASELINE:
-            continue
-        wanted = plan.arm_cells(task, arm, recipes[task.workload, arm.like])
-        found = {seed: folder.load(cell) for seed, cell in wanted.items()}
-        results[arm.name] = {seed: result for seed, result in found.items() if result is not None}
-        measures = _measure(arm, task, base, results[arm.name])
-        if measures is not None:
-            measured[arm.name] = measures
-    results[BASELINE] = {seed: result for (steps, seed), result in base.items() if steps == task.steps}
-    return TaskReading(task=task, baseline=baseline_of(task, base, plan.seeds), arms=measured, results=results)
+    arms = plan.arms_on(best)
+    bases = {one: _loaded(plan.alone_cells(task, one, recipes), folder) for one in plan.optimizers}
+    results = {arm.name: _loaded(plan.arm_cells(task, arm, recipes), folder) for arm in arms}
+    measures: dict[str, Measures] = {}
+    own: dict[str, Measures] = {}
+    for arm in arms[1:]:
+        found = {one: _measure(arm, task, bases[one], results[arm.name]) for one in {plan.reference, arm.optimizer}}
+        measures |= _known(arm.name, found[plan.reference])
+        if arm.role != "peer":
+            own |= _known(arm.name, found[arm.optimizer])
+    alone = {one: baseline_of(task, base, plan.seeds) for one, base in bases.items()}
+    return TaskReading(
+        task=task,
+        best=best,
+        arms=arms,
+        alone={one: baseline for one, baseline in alone.items() if baseline is not None},
+        measures=measures,
+        own=own,
+        results=results,
+    )
+
+
+def _known(name: str, measures: Measures | None) -> dict[str, Measures]:
+    return {} if measures is None else {name: measures}
+
+
+_Place = TypeVar("_Place")
+
+
+def _loaded(cells: Mapping[_Place, Cell], folder: CellFolder) -> dict[_Place, CellResult]:
+    """The results that are there."""
+    found = {place: folder.load(cell) for place, cell in cells.items()}
+    return {place: result for place, result in found.items() if result is not None}
 
 
 def baseline_of(task: Task, base: Mapping[tuple[int, int], CellResult], seeds: Sequence[int]) -> Baseline | None:

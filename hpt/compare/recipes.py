@@ -1,4 +1,4 @@
-"""Carrying out a recipe: the optimizer, its schedule, the trainer's settings, and the weights that are read out.
+"""Carrying out a recipe: the optimizers, their schedules, the trainer's settings, and the weights that are read out.
 
 `linear` is the workloads' own schedule (`hpt.workloads.schedule`). `cosine` ends at the same 2 %. `wsd` (warmup,
 stable, decay; Hu et al., arXiv:2404.06395) stays at the peak and falls linearly over the last 30 %. `constant` never
@@ -6,6 +6,7 @@ falls.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hpt.compare.cells import WINDOW, Cell, Recipe
 from hpt.config import HybridConfig
-from hpt.errors import PrerequisiteError
+from hpt.errors import UsageError
+from hpt.optimizers.catalogue import OWN, find_entry
+from hpt.workloads.inner import inner_optimizers
 from hpt.workloads.schedule import FINAL_FRAC, lr_frac, warmup_steps
 from hpt.workloads.workload import Workload
 
@@ -59,33 +62,32 @@ def trainer_config(cell: Cell, clip_norm: float | None) -> HybridConfig:
     return HybridConfig.from_dict({**values, **fixed})
 
 
-def make_optimizer(recipe: Recipe, workload: Workload, model: nn.Module, steps: int) -> Optimizer:
-    """The workload's optimizer with the recipe's learning rate and memory, or Schedule-Free AdamW in its place.
+def make_optimizers(recipe: Recipe, workload: Workload, model: nn.Module, steps: int) -> list[Optimizer]:
+    """The recipe's inner optimizers with its learning rate and memory.
 
     Raises:
-        PrerequisiteError: schedulefree is not installed.
+        UsageError: the optimizer is unknown, or jumps make no sense on it and the recipe makes some.
+        PrerequisiteError: its package is not installed.
     """
-    optimizer = workload.build_optimizer(model)
-    for group in optimizer.param_groups:
+    reason = "" if recipe.optimizer == OWN else find_entry(recipe.optimizer).no_jumps
+    if reason and recipe.config.get("predictor", "rssm") != "none":
+        raise UsageError(f"jumps make no sense on {recipe.optimizer}: {reason}; leave it to itself")
+    optimizers = inner_optimizers(workload, model, recipe.optimizer, steps)
+    for group in (group for one in optimizers for group in one.param_groups):
         group["lr"] *= recipe.lr_factor
         if recipe.memory is not None and "betas" in group:
-            group["betas"] = (group["betas"][0], recipe.memory)
+            first, _, *further = group["betas"]
+            group["betas"] = (first, recipe.memory, *further)
         elif recipe.memory is not None and "momentum" in group:
             group["momentum"] = recipe.memory
-    return optimizer if recipe.optimizer == "workload" else _schedule_free(optimizer, steps)
+    return optimizers
 
 
-def _schedule_free(optimizer: Optimizer, steps: int) -> Optimizer:
-    """Schedule-Free AdamW (Defazio et al., arXiv:2405.15682) over the same groups; it needs no schedule."""
-    try:
-        import schedulefree  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise PrerequisiteError("the schedulefree arm needs the package schedulefree; install it") from error
-    names = ("params", "lr", "betas", "weight_decay")
-    groups = [{name: group[name] for name in names if name in group} for group in optimizer.param_groups]
-    other = schedulefree.AdamWScheduleFree(groups, lr=groups[0]["lr"], warmup_steps=warmup_steps(steps))
-    other.train()
-    return other
+def schedules(optimizers: Sequence[Optimizer], recipe: Recipe, total_steps: int) -> list[LambdaLR]:
+    """One for each optimizer; none where they make their own."""
+    if recipe.optimizer != OWN and find_entry(recipe.optimizer).has_schedule:
+        return []
+    return [schedule(one, recipe, total_steps) for one in optimizers]
 
 
 class WeightAverage:

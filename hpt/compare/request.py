@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from hpt.compare.arms import DISJOINT_SEEDS, arms_of, has_schedulefree
+from hpt.compare.arms import DISJOINT_SEEDS, SEVERAL, arms_of
 from hpt.compare.cells import CellFolder
-from hpt.compare.suite import BUDGETS, ComparisonPlan, tasks_of
+from hpt.compare.peers import optimizers_of
+from hpt.compare.plan import ComparisonPlan
+from hpt.compare.suite import BUDGETS, tasks_of
 from hpt.documents import Count, Size, Version1, read_document
 from hpt.errors import UsageError
 from hpt.jsonfiles import disk_errors, write_json
@@ -35,6 +37,7 @@ class ComparisonRequest:
         budget: name of a budget, from which everything else that is None follows.
         workloads: comma-separated names, each with or without =STEPS.
         arms: comma-separated names.
+        optimizers: comma-separated names of inner optimizers.
         seeds: number of paired seeds.
         first_seed: the smallest of them.
         tune: run tuning trials for settings that no earlier trials gave.
@@ -49,6 +52,7 @@ class ComparisonRequest:
     budget: Literal["quick", "standard", "full"] | None = None
     workloads: str | None = None
     arms: str | None = None
+    optimizers: str | None = None
     seeds: Annotated[int, Field(ge=1, le=DISJOINT_SEEDS)] | None = None
     first_seed: Count | None = None
     tune: bool | None = None
@@ -68,13 +72,17 @@ class ComparisonRequest:
         """Everything that is to be run.
 
         Raises:
-            UsageError: a workload or an arm is unknown.
+            UsageError: a workload, an arm or an optimizer is unknown.
+            PrerequisiteError: the package of an optimizer is not installed.
         """
         budget = BUDGETS[self.budget or DEFAULT_BUDGET]
+        optimizers = optimizers_of(self.optimizers)
+        arms = budget.arms if len(optimizers) == 1 else SEVERAL
         first, count = self.first_seed or 0, self.seeds or budget.num_seeds
         return ComparisonPlan(
             tasks=tuple(tasks_of(self.workloads, budget)),
-            arms=tuple(arms_of(self.arms, budget.arms, has_schedulefree=has_schedulefree())),
+            arms=tuple(arms_of(self.arms, arms)),
+            optimizers=optimizers,
             seeds=tuple(range(first, first + count)),
             length_fracs=budget.length_fracs,
             data=self.data,

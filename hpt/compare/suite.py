@@ -1,4 +1,4 @@
-"""What is compared: workloads and their lengths by budget, and the cells that a comparison consists of.
+"""How much is compared by default: workloads, their lengths, arms and seeds of each budget.
 
 Lengths are chosen so that a cell of `standard` at T stays below 35 s on one thread of a 3 GHz core; the longest
 baseline takes 1.6 T. Measured there, seconds an update, plain and hybrid: byte-gpt-b16 .0088 and .0098, byte-gpt .0299
@@ -7,11 +7,10 @@ GPU and were not measured.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hpt.compare.arms import BASELINE, QUICK, STANDARD, Arm
-from hpt.compare.cells import Cell, Recipe
+from hpt.compare.arms import QUICK, STANDARD
 from hpt.errors import UsageError
 
 
@@ -42,6 +41,10 @@ class Budget:
     device: str = "cpu"
 
 
+PEER_FRACS = (0.85, 1.0, 1.15, 1.3)
+"""Lengths of an inner optimizer that is not the reference: what the hybrid on it gains or loses is read from them."""
+FURTHER_FRACS = (2.0, 2.5)
+"""Lengths of the reference besides, where others are compared with it that may be twice as fast."""
 ALL_LENGTHS = (0.7, 0.85, 1.0, 1.15, 1.3, 1.6)
 BUDGETS: dict[str, Budget] = {
     "quick": Budget(
@@ -108,80 +111,3 @@ def _task(part: str, lengths: Mapping[str, int]) -> Task:
     if not text.isdecimal() or int(text) < 2:
         raise UsageError(f"--workloads says {part!r}, but a length is a number of updates of at least 2; change it")
     return Task(name, int(text))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonPlan:
-    """Everything that a comparison runs.
-
-    Attributes:
-        tasks: workloads and lengths.
-        arms: the baseline first.
-        seeds: of the pairs.
-        length_fracs: shares of T at which baselines run.
-        data: for the text workloads.
-        device: of every cell; dtype: of its forward pass; threads: of torch.
-    """
-
-    tasks: tuple[Task, ...]
-    arms: tuple[Arm, ...]
-    seeds: tuple[int, ...]
-    length_fracs: tuple[float, ...]
-    data: str | None = None
-    device: str = "cpu"
-    dtype: str = "none"
-    threads: int = 1
-
-    def cell(self, task: Task, arm: Arm, seed: int, steps: int, recipe: Recipe) -> Cell:
-        """The cell of an arm on a pair's seed."""
-        return Cell(
-            workload=task.workload,
-            arm=arm.name,
-            seed=arm.trained_seed(seed),
-            steps=steps,
-            recipe=recipe,
-            data=self.data,
-            device=self.device,
-            dtype=self.dtype,
-            threads=self.threads,
-        )
-
-    def baseline_cells(self, task: Task, tuned: Recipe) -> dict[tuple[int, int], Cell]:
-        """By length in updates and seed; lengths that round to the same number are run once."""
-        arm = next(arm for arm in self.arms if arm.name == BASELINE)
-        lengths = sorted({max(1, round(frac * task.steps)) for frac in self.length_fracs} | {task.steps})
-        recipe = arm.recipe(tuned)
-        return {(steps, seed): self.cell(task, arm, seed, steps, recipe) for steps in lengths for seed in self.seeds}
-
-    def arm_cells(self, task: Task, arm: Arm, tuned: Recipe) -> dict[int, Cell]:
-        """By the pair's seed."""
-        recipe, steps = arm.recipe(tuned), arm.trained_steps(task.steps)
-        return {seed: self.cell(task, arm, seed, steps, recipe) for seed in self.seeds}
-
-    def cells(self, settings: Mapping[tuple[str, str], Recipe]) -> list[Cell]:
-        """All cells; `settings` holds tuned recipes by (workload, arm).
-
-        The order is the one of interest: baselines at T and methods first, so that an early stop can be read.
-        """
-        found: list[Cell] = []
-        for task in self.tasks:
-            found += self.baseline_cells(task, settings[task.workload, BASELINE]).values()
-            for arm in self.arms:
-                if arm.name != BASELINE:
-                    found += self.arm_cells(task, arm, settings[task.workload, arm.like]).values()
-        return found
-
-    def clocked_cells(self, settings: Mapping[tuple[str, str], Recipe], num_seeds: int) -> list[Cell]:
-        """The cells that wall-clock ratios need, of the first seeds: baseline at T, methods, and what shadows one."""
-        found: list[Cell] = []
-        for task in self.tasks:
-            base = self.baseline_cells(task, settings[task.workload, BASELINE])
-            arms = [arm for arm in self.arms if arm.like != BASELINE]
-            pairs = [self.arm_cells(task, arm, settings[task.workload, arm.like]) for arm in arms]
-            for seed in self.seeds[:num_seeds]:
-                found += [base[task.steps, seed], *(cells[seed] for cells in pairs)]
-        return found
-
-    def tuned_arms(self) -> Sequence[Arm]:
-        """The arms that get tuning trials; the controls follow them."""
-        return [arm for arm in self.arms if arm.is_tuned]

@@ -35,7 +35,33 @@ class TextTable:
 def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
     """All tables, the overall one last."""
     found = [_workload_table(name, values) for name, values in summary["workloads"].items()]
-    return [*found, _learning_table(summary), _settings_table(summary), _overall_table(summary)]
+    headline = [_headline_table(summary)] if _has_peers(summary) else []
+    return [*found, _learning_table(summary), _settings_table(summary), *headline, _overall_table(summary)]
+
+
+def _headline_table(summary: Mapping[str, Any]) -> TextTable:
+    """The hybrid on each workload's best optimizer: over that optimizer by itself, and over the reference."""
+    reference = summary["settings"]["optimizers"][0]
+    rows = [(name, *_headline_cells(values, values["best"])) for name, values in summary["workloads"].items()]
+    rows.append(("all", *_headline_cells(summary, None)))
+    head = ("workload", "best by itself", "chosen by", "a step's work")
+    sides = [f"over {name}, {kind}" for name in ("it", reference) for kind in ("steps", "work", "verdict")]
+    return TextTable("hybrid on the best optimizer", (*head, *sides), tuple(rows))
+
+
+def _headline_cells(values: Mapping[str, Any], best: Mapping[str, Any] | None) -> list[str]:
+    found, about = values["headline"], ["-", "-", "-"]
+    if best is not None:
+        alone = values["optimizers"][best["optimizer"]]
+        about = [best["optimizer"], best["chosen_by"], "-" if alone is None else f"{alone['work_per_update']:.3f}"]
+    if found is None:
+        return [*about, *[NOT_MEASURED] * 6]
+    sides = [found[side] for side in ("over_own", "over_reference")]
+    cells = [
+        [ratio_cell(side["steps_ratio"]), ratio_cell(side["work_ratio"]), side["judgement"]["verdict"]]
+        for side in sides
+    ]
+    return [*about, *cells[0], *cells[1]]
 
 
 def _workload_table(name: str, values: Mapping[str, Any]) -> TextTable:
@@ -211,4 +237,10 @@ def sentences_of(summary: Mapping[str, Any]) -> list[str]:
         for arm in values["arms"].values()
         if arm["role"] != "control"
     ]
-    return found + [values["sentence"] for values in summary["overall"].values() if values["role"] != "control"]
+    found += [values["sentence"] for values in summary["overall"].values() if values["role"] != "control"]
+    headlines = [*(values.get("headline") for values in summary["workloads"].values()), summary.get("headline")]
+    return found + [one["sentence"] for one in headlines if one is not None and _has_peers(summary)]
+
+
+def _has_peers(summary: Mapping[str, Any]) -> bool:
+    return len(summary["settings"].get("optimizers", ())) > 1

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpt.compare.cells import Cell, CellResult
 from hpt.compare.held_out import SealedWorkload, ValidationSealed
-from hpt.compare.recipes import WeightAverage, make_optimizer, schedule, trainer_config
+from hpt.compare.recipes import WeightAverage, make_optimizers, schedules, trainer_config
 from hpt.errors import TrainingDiverged
 from hpt.machine import describe_machine
 from hpt.memory.peak import peak_device_bytes, peak_host_bytes
@@ -60,10 +60,10 @@ class CellRun:
         self._cell = cell
         self._workload = workload
         self._model = workload.build_model()
-        self._optimizer = make_optimizer(cell.recipe, workload, self._model, cell.steps)
-        rates = None if cell.recipe.optimizer != "workload" else schedule(self._optimizer, cell.recipe, cell.steps)
+        self._optimizers = make_optimizers(cell.recipe, workload, self._model, cell.steps)
+        rates = schedules(self._optimizers, cell.recipe, cell.steps)
         config = trainer_config(cell, workload.clip_norm)
-        self._trainer = HybridTrainer(self._model, self._optimizer, workload.loss, config, rates, self._note)
+        self._trainer = HybridTrainer(self._model, self._optimizers, workload.loss, config, rates, self._note)
         self._average = None if cell.recipe.ema_decay is None else WeightAverage(self._model, cell.recipe.ema_decay)
         self._jump_ratios: list[float] = []
         self._forks: list[dict[str, Any]] = []
@@ -124,8 +124,9 @@ class CellRun:
             return None
         if self._average is not None:
             self._average.install()
-        if self._cell.recipe.optimizer == "schedulefree":
-            self._optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
+        for one in self._optimizers:
+            if hasattr(one, "eval"):  # its weights while training are not those to be read out
+                one.eval()  # pyright: ignore[reportAttributeAccessIssue]
         with self._workload.opened():
             loss = self._workload.validation_loss(self._model)
         if loss <= DIVERGED_FACTOR * self._workload.chance_loss:

@@ -1,4 +1,4 @@
-"""Tuning: the same number of trials for the baseline and for every arm that a claim is made for.
+"""Tuning: the same number of trials for every optimizer by itself and for every arm that a claim is made for.
 
 Learning rate first, at factors of sqrt(2) around the workload's own, extended until the best lies between two worse
 ones (a closed bracket); then schedule shape and the optimizer's longest average at that rate; trials left over halve
@@ -17,9 +17,11 @@ from typing import Annotated, Any
 
 from typing_extensions import TypedDict
 
-from hpt.compare.arms import BASELINE, DISJOINT_SEEDS, Arm
+from hpt.compare.arms import DISJOINT_SEEDS, Arm
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
-from hpt.compare.suite import ComparisonPlan, Task
+from hpt.compare.peers import Best, best_by_trials
+from hpt.compare.plan import Bests, ComparisonPlan
+from hpt.compare.suite import Task
 from hpt.documents import Finite, Like, Positive, Version1, read_document
 from hpt.jsonfiles import disk_errors, write_json
 
@@ -199,17 +201,20 @@ class TuningCache:
         write_json(path, {"schema_version": TUNING_SCHEMA_VERSION, "tuned": tuned.to_document()})
 
 
-def settings_of(plan: ComparisonPlan, own: TuningCache, shared: TuningCache, *, tunes: bool) -> TunedSettings:
+def settings_of(
+    plan: ComparisonPlan, bests: Bests, own: TuningCache, shared: TuningCache, *, tunes: bool
+) -> TunedSettings:
     """Settings known before any trial: the comparison's own, those of other comparisons, or the workload's.
 
     Args:
         plan: of the comparison.
+        bests: the best optimizers as far as they are known.
         own: kept in its folder.
         shared: with other comparisons.
         tunes: it is to be tuned, so that its own settings do not hold where they were not.
     """
     found: TunedSettings = {}
-    for task, arm in _places(plan):
+    for task, arm in tuned_places(plan, bests):
         kept = own.load(plan, task, arm)
         if kept is None or (tunes and kept.source == "workload"):
             elsewhere = shared.load(plan, task, arm)
@@ -218,24 +223,41 @@ def settings_of(plan: ComparisonPlan, own: TuningCache, shared: TuningCache, *, 
     return found
 
 
-def keep_settings(plan: ComparisonPlan, settings: TunedSettings, own: TuningCache) -> None:
+def keep_settings(plan: ComparisonPlan, bests: Bests, settings: TunedSettings, own: TuningCache) -> None:
     """Store the recipes that the cells are about to be run by.
 
     Raises:
         DiskError: the disk is full, or the place cannot be written.
     """
-    for task, arm in _places(plan):
+    for task, arm in tuned_places(plan, bests):
         own.store(plan, task, arm, settings[task.workload, arm.name])
 
 
-def _places(plan: ComparisonPlan) -> list[tuple[Task, Arm]]:
-    """Where there are settings: each workload's baseline and tuned arms."""
-    arms = [arm for arm in plan.arms if arm.is_tuned or arm.name == BASELINE]
-    return [(task, arm) for task in plan.tasks for arm in arms]
+def tuned_places(plan: ComparisonPlan, bests: Bests) -> list[tuple[Task, Arm]]:
+    """Where there are settings: each workload's optimizers by themselves, and the arms that are tuned."""
+    places = [(task, arm) for task in plan.tasks for arm in plan.arms_on(bests.get(task.workload))]
+    return [(task, arm) for task, arm in places if arm.is_tuned]
+
+
+def bests_by_trials(plan: ComparisonPlan, settings: TunedSettings) -> dict[str, Best]:
+    """The best optimizer by itself of every workload on which all were tuned."""
+    found: dict[str, Best] = {}
+    for task in plan.tasks:
+        places = {one: (task.workload, plan.alone(one).name) for one in plan.optimizers}
+        trials = {one: settings[place].trials if place in settings else () for one, place in places.items()}
+        best = best_by_trials(trials)
+        if best is not None:
+            found[task.workload] = best
+    return found
 
 
 def tune(
-    plan: ComparisonPlan, known: TunedSettings, folder: CellFolder, run_cells: RunCells, shared: TuningCache
+    plan: ComparisonPlan,
+    bests: Bests,
+    known: TunedSettings,
+    folder: CellFolder,
+    run_cells: RunCells,
+    shared: TuningCache,
 ) -> TunedSettings:
     """Settings after trials: all arms and workloads in step, so that rounds fill all jobs.
 
@@ -245,8 +267,7 @@ def tune(
     found = dict(known)
     open_searches = {
         (task, arm.name): (arm, Search())
-        for task in plan.tasks
-        for arm in plan.tuned_arms()
+        for task, arm in tuned_places(plan, bests)
         if found[task.workload, arm.name].source == "workload"
     }
     while open_searches:
@@ -266,11 +287,12 @@ def tune(
     return found
 
 
-def recipes_of(plan: ComparisonPlan, settings: TunedSettings) -> dict[tuple[str, str], Recipe]:
-    """Tuned recipes by (workload, arm they are used `like`)."""
-    likes = {arm.like for arm in plan.arms}
-    names = [(task.workload, like) for task in plan.tasks for like in likes]
+def recipes_of(plan: ComparisonPlan, bests: Bests, settings: TunedSettings) -> dict[tuple[str, str], Recipe]:
+    """Tuned recipes by (workload, arm they are used `like`); an arm without settings has those of its optimizer."""
     return {
-        (workload, like): settings.get((workload, like), settings[workload, BASELINE]).recipe
-        for workload, like in names
+        (task.workload, arm.like): settings.get(
+            (task.workload, arm.like), settings[task.workload, plan.alone(arm.optimizer).name]
+        ).recipe
+        for task in plan.tasks
+        for arm in plan.arms_on(bests.get(task.workload))
     }

@@ -14,11 +14,14 @@ from references.known_results import LENGTHS, SEEDS, T, loss_of, make_result
 from hpt.compare.arms import ARMS, BASELINE
 from hpt.compare.cells import CellFolder, Recipe
 from hpt.compare.figures import draw_all
+from hpt.compare.peers import ONLY, Best
+from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import read
-from hpt.compare.suite import ComparisonPlan, Task
+from hpt.compare.suite import Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown
 from hpt.compare.tuning import UNTUNED, Tuned, TunedSettings, recipes_of
+from hpt.optimizers.catalogue import OWN
 
 TRUE = {"hybrid": 1.3, "unlearned": 1.25, "lr-boost": 1.1, "frozen": 0.99, "self": 1.0}
 TASKS = (Task("mlp", T), Task("cnn", T))
@@ -36,6 +39,7 @@ PLAN = ComparisonPlan(
     seeds=SEEDS,
     length_fracs=tuple(steps / T for steps in LENGTHS),
 )
+BESTS = {task.workload: Best(OWN, ONLY) for task in TASKS}
 CLOSED = Tuned(recipe=Recipe(), source="tuned", bracket_closed=True)
 SCORES = {"rssm": {"nll_mean": 0.5, "count": 3}, "constant": {"nll_mean": 0.4, "count": 3}}
 FORK = {
@@ -56,13 +60,13 @@ def settings(tuned: Tuned = CLOSED) -> TunedSettings:
 
 def fill(folder: CellFolder, arms: dict[str, float]) -> None:
     """Store cells whose arms have these ratios."""
-    recipes = recipes_of(PLAN, settings())
+    recipes = recipes_of(PLAN, BESTS, settings())
     noise = dict(zip(SEEDS, (0.001, -0.001, 0.0005, 0.0), strict=True))
     for task in TASKS:
-        for (steps, seed), cell in PLAN.baseline_cells(task, recipes[task.workload, BASELINE]).items():
+        for (steps, seed), cell in PLAN.alone_cells(task, OWN, recipes).items():
             folder.store(cell, make_result(loss_of(steps, seed), steps))
         for name, ratio in arms.items():
-            for seed, cell in PLAN.arm_cells(task, ARMS[name], recipes[task.workload, ARMS[name].like]).items():
+            for seed, cell in PLAN.arm_cells(task, ARMS[name], recipes).items():
                 learned = {"scores": SCORES, "forks": [FORK]} if name == "hybrid" else {}
                 result = make_result(loss_of(ratio * T, seed) + noise[seed], T, confidence={"table": TABLE}, **learned)
                 folder.store(cell, result)
@@ -70,7 +74,7 @@ def fill(folder: CellFolder, arms: dict[str, float]) -> None:
 
 def summary_of(folder: CellFolder, tuned: Tuned = CLOSED) -> dict[str, Any]:
     found = settings(tuned)
-    return summarize(PLAN, found, read(PLAN, found, folder), ABOUT)
+    return summarize(PLAN, found, read(PLAN, BESTS, found, folder), ABOUT)
 
 
 @pytest.fixture(scope="module")

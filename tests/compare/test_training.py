@@ -64,13 +64,13 @@ def test_a_loss_far_above_chance_is_divergence_even_if_finite() -> None:
 def test_learning_rate_and_memory_of_the_recipe_reach_the_optimizer() -> None:
     """Momentum of SGD, beta2 of Adam; the peak is multiplied."""
     from hpt.compare.held_out import SealedWorkload
-    from hpt.compare.recipes import make_optimizer
+    from hpt.compare.recipes import make_optimizers
 
     for workload in (Regression(seed=0, device=CPU), TemplateCNN(seed=0, device=CPU)):
         sealed = SealedWorkload(workload)
         model = sealed.build_model()
         before = sealed.build_optimizer(model).param_groups[0]
-        after = make_optimizer(Recipe(lr_factor=2.0, memory=0.9), sealed, model, STEPS).param_groups[0]
+        after = make_optimizers(Recipe(lr_factor=2.0, memory=0.9), sealed, model, STEPS)[0].param_groups[0]
         assert after["lr"] == 2.0 * before["lr"]
         assert after["betas"] == (before["betas"][0], 0.9) if "betas" in after else after["momentum"] == 0.9
 

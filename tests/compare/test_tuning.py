@@ -9,7 +9,8 @@ import pytest
 
 from hpt.compare.arms import ARMS
 from hpt.compare.cells import Recipe
-from hpt.compare.suite import ComparisonPlan, Task
+from hpt.compare.plan import ComparisonPlan
+from hpt.compare.suite import Task
 from hpt.compare.tuning import NUM_TRIALS, Search, Tuned, TuningCache, trial_cell
 
 Loss = Callable[[Recipe], float]

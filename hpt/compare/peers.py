@@ -1,0 +1,80 @@
+"""Inner optimizers beside each other: which are compared, and which of them is the best by itself.
+
+The best is chosen per workload by the tuning trials, which ran on a seed that is never reported, so that the choice
+does not flatter what is measured afterwards. Where nothing was tuned it is chosen by the final losses of the very seeds
+that are compared, and the result says so.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from hpt.errors import UsageError
+from hpt.optimizers.catalogue import OWN, find_entry
+
+ADAMW = "adamw"
+ONLY = "no other was compared"
+BY_TRIALS = "tuning trials"
+BY_SEEDS = "final losses of the seeds compared"
+
+
+def optimizers_of(names: str | None) -> tuple[str, ...]:
+    """Inner optimizers from a comma-separated list, AdamW first; the first one is the reference.
+
+    Raises:
+        UsageError: one is unknown, or given twice.
+        PrerequisiteError: the package of one is not installed.
+    """
+    if names is None:
+        return (OWN,)
+    wanted = [one.strip() for one in names.split(",") if one.strip()]
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UsageError(f"--optimizers is {names!r}; it must name each optimizer once, and at least one")
+    for one in wanted:
+        try:
+            takes_jumps(one)
+        except UsageError as error:
+            raise UsageError(f"--optimizers names {one!r}: {error}") from error
+    return tuple(sorted(wanted, key=lambda one: one != ADAMW))
+
+
+def takes_jumps(optimizer: str) -> bool:
+    """Jumps make sense on it."""
+    return optimizer == OWN or not find_entry(optimizer).no_jumps
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best inner optimizer of a workload by itself.
+
+    Attributes:
+        optimizer: its name.
+        chosen_by: `BY_TRIALS`, `BY_SEEDS` or `ONLY`.
+    """
+
+    optimizer: str
+    chosen_by: str
+
+
+def best_by_trials(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> Best | None:
+    """By the lowest loss of any trial; None if one of the optimizers has none.
+
+    Args:
+        trials: by optimizer, as `tuning.Tuned` keeps them.
+    """
+    if not all(trials.values()):
+        return None
+    lowest = {
+        name: min(math.inf if one["loss"] is None else one["loss"] for one in each) for name, each in trials.items()
+    }
+    return Best(min(lowest, key=lowest.__getitem__), BY_TRIALS)
+
+
+def best_by_losses(losses: Mapping[str, Sequence[float]]) -> Best | None:
+    """By the mean final loss over the seeds that all optimizers have; None if one of them has no seed yet."""
+    if not all(losses.values()):
+        return None
+    means = {name: fmean(each) for name, each in losses.items()}
+    return Best(min(means, key=means.__getitem__), BY_SEEDS)
