@@ -29,6 +29,7 @@ PREDICTORS = (
     *("ema_nesterov", "lookahead"),
     *("none", "frozen", "random"),
 )
+ROLES = ("hidden", "filter", "table", "head", "vector")  # those of `hpt.optimizers.roles`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +231,9 @@ class HybridConfig(Settings):
         None, "planned optimizer updates; sets windows and K", unit="steps", low=1, high=10**9
     )
     seed: int = setting(0, "seed of the trainer's own random streams", low=0)
+    roles: dict[str, str] = setting(
+        {}, "roles of weights, by name or pattern of names, that beat what is found", choices=ROLES
+    )
     predict: PredictConfig = setting(PredictConfig(), "group")
     trajectory: TrajectoryConfig = setting(TrajectoryConfig(), "group")
     learner: LearnerConfig = setting(LearnerConfig(), "group")
@@ -244,6 +248,7 @@ class HybridConfig(Settings):
     def __post_init__(self) -> None:
         """Check every field and the rules between fields."""
         super().__post_init__()
+        object.__setattr__(self, "roles", dict(self.roles))  # the caller's own may change
         if self.full_steps is not None and self.correct_steps >= self.full_steps:
             raise ConfigError(
                 f"correct_steps is {self.correct_steps}, not below full_steps {self.full_steps}; "

@@ -22,7 +22,10 @@ def setting(
     choices: tuple[str, ...] | None = None,
     source: str = "",
 ) -> Any:
-    """Declare a setting with its meaning, unit, inclusive range or choices, and the origin of its default."""
+    """Declare a setting with its meaning, unit, inclusive range or choices, and the origin of its default.
+
+    Range and choices are those of every member of a list and of every value of a table.
+    """
     facts = {
         "meaning": meaning,
         "unit": unit,
@@ -31,6 +34,8 @@ def setting(
         "choices": choices,
         "source": source,
     }
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=cast("dict[str, str]", default).copy, metadata=facts)
     if dataclasses.is_dataclass(default):
         return dataclasses.field(default_factory=type(default), metadata=facts)  # pyright: ignore[reportUnknownArgumentType]
     return dataclasses.field(default=default, metadata=facts)
@@ -86,15 +91,26 @@ def _check(name: str, value: object, kind: object, facts: Mapping[str, Any]) -> 
     wanted = " or ".join(_type_name(one) for one in allowed)
     if not any(_is_of(value, one) for one in allowed):
         raise ConfigError(f"{name} is {value!r} of type {type(value).__name__}, it must be {wanted}; change it")
-    for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
-        _check_range(name, one, facts)
+    for place, one in _members(name, value):
+        _check_range(place, one, facts)
+
+
+def _members(name: str, value: object) -> list[tuple[str, object]]:
+    """Name and value of what the range is of."""
+    if isinstance(value, dict):
+        return [(f"{name}.{key}", one) for key, one in cast("dict[str, object]", value).items()]
+    return [(name, one) for one in (cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,))]
 
 
 def _is_of(value: object, kind: object) -> bool:
-    """A value of that type: an int is a float, too, a bool is neither, and of a tuple every member counts."""
+    """A value of that type: an int is a float, too, a bool is neither, and of a tuple or dict all members count."""
     if get_origin(kind) is tuple:
         member = get_args(kind)[0]
         return isinstance(value, tuple) and all(_is_of(one, member) for one in cast("tuple[object, ...]", value))
+    if get_origin(kind) is dict:
+        of_key, of_value = get_args(kind)
+        entries = cast("dict[object, object]", value).items() if isinstance(value, dict) else None
+        return entries is not None and all(_is_of(key, of_key) and _is_of(one, of_value) for key, one in entries)
     accepted = (int, float) if kind is float else kind
     return isinstance(value, cast("Any", accepted)) and (kind is bool or not isinstance(value, bool))
 
@@ -102,6 +118,8 @@ def _is_of(value: object, kind: object) -> bool:
 def _type_name(kind: object) -> str:
     if get_origin(kind) is tuple:
         return f"a list of {_type_name(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"a table from names in quotes to {_type_name(get_args(kind)[1])}"
     return getattr(kind, "__name__", str(kind))
 
 

@@ -13,8 +13,12 @@ from typing import Any
 
 import torch
 
+from hpt.optimizers.inner import InnerOptimizer
+
 _Slots = MutableMapping[str, Any]
-_Place = tuple[int, str]
+_Place = tuple[int, int]
+"""Of slots: _BUFFERS and a registry's number, or an optimizer's number and its group's in it."""
+_BUFFERS = -1
 _values = methodcaller("values")
 
 
@@ -31,11 +35,11 @@ class OthersChanges:
         num_calls: calls begun so far.
     """
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, model: torch.nn.Module, optimizer: InnerOptimizer) -> None:
         self._optimizer = optimizer
         registries = (one._buffers for one in model.modules())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._registries: list[_Slots] = [registry for registry in registries if registry]
-        self._changed: dict[_Place, int] = {}  # the call before which it changed last
+        self._changed: dict[tuple[_Place, str], int] = {}  # the call before which it changed last
         self.num_calls = 0
         self._look()
 
@@ -52,21 +56,34 @@ class OthersChanges:
 
     def _look(self) -> None:
         slots = self._slots()
+        self._group_counts = self._count_groups()
         self._keys, self._values = list(map(tuple, slots)), list(chain.from_iterable(map(_values, slots)))
         self._tensors = [value for value in self._values if isinstance(value, torch.Tensor)]
         self._versions = list(map(_version, self._tensors))
 
     def _note(self, slots: Sequence[_Slots]) -> None:
         values, versions = iter(self._values), dict(zip(map(id, self._tensors), self._versions, strict=True))
-        for index, (keys, now) in enumerate(zip(self._keys, slots, strict=False)):
-            seen = dict(zip(keys, values, strict=False))
+        present = self._placed(slots)
+        for place, keys in zip(self._places(self._group_counts), self._keys, strict=True):
+            seen, now = dict(zip(keys, values, strict=False)), present.get(place, {})
             changed = now.keys() - seen.keys()
             for name, value in seen.items():
                 if name != "params" and name in now and _differs(now[name], value, versions.get(id(value), 0)):
                     changed.add(name)
-            if changed and index < len(self._registries):
+            if changed and place[0] == _BUFFERS:
                 changed = set(now)  # batch norm counts its batches in the open, and writes its averages unnoticed
-            self._changed |= dict.fromkeys(((index, name) for name in changed), self.num_calls)
+            self._changed |= dict.fromkeys(((place, name) for name in changed), self.num_calls)
+
+    def _count_groups(self) -> list[int]:
+        return [len(one.param_groups) for one in self._optimizer.each]
+
+    def _places(self, group_counts: Sequence[int]) -> list[_Place]:
+        """Of all slots in their order; a group's does not change when another optimizer gets one more."""
+        sizes = enumerate((len(self._registries), *group_counts), start=_BUFFERS)
+        return [(part, number) for part, size in sizes for number in range(size)]
+
+    def _placed(self, slots: Sequence[_Slots]) -> dict[_Place, _Slots]:
+        return dict(zip(self._places(self._count_groups()), slots, strict=True))
 
     def _holds_the_same(self, slots: Sequence[_Slots]) -> bool:
         """The very same objects under the same names."""
@@ -75,9 +92,9 @@ class OthersChanges:
 
     def keeper(self, since_call: int) -> Callable[[], None]:
         """Puts what others changed after that call back to what it is now."""
-        slots = self._slots()
-        places = [place for place, call in self._changed.items() if call > since_call and place[0] < len(slots)]
-        present = [(slots[index], name, slots[index][name]) for index, name in places if name in slots[index]]
+        slots = self._placed(self._slots())
+        changed = [(slots.get(place, {}), name) for (place, name), call in self._changed.items() if call > since_call]
+        present = [(where, name, where[name]) for where, name in changed if name in where]
         values = [value.clone() if isinstance(value, torch.Tensor) else None for _, _, value in present]
 
         def put_back() -> None:

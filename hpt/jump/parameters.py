@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from hpt.memory.manager import CopyCounter
+from hpt.optimizers.inner import InnerOptimizer
+from hpt.optimizers.roles import FOLLOWED_AS_THEY_ARE, Roles, role_by_shape, roles_of
 
 _values = methodcaller("values")
 _switch = attrgetter("requires_grad")
@@ -27,6 +29,10 @@ class ParameterSet:
     Args:
         model: its parameters are clipped together, and names are its.
         optimizer: what it holds and requires a gradient is trained.
+        told_roles: see `roles_of`.
+
+    Raises:
+        ConfigError: a role is unknown, or was told to no parameter.
 
     Attributes:
         every: parameters of the model, then those that only the optimizer knows.
@@ -35,8 +41,11 @@ class ParameterSet:
         change: what became different in `groups` since `settle`, "" if nothing did.
     """
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._model, self._optimizer = model, optimizer
+    def __init__(
+        self, model: torch.nn.Module, optimizer: InnerOptimizer, told_roles: Mapping[str, str] | None = None
+    ) -> None:
+        self._model, self._optimizer, self._told_roles = model, optimizer, told_roles
+        roles_of(model, told_roles)
         self.change = ""
         self._settled: dict[str, list[int]] = {}
         self._followed: list[torch.nn.Parameter] = []
@@ -48,7 +57,7 @@ class ParameterSet:
         # Through these dictionaries a parameter or module put in later is seen.
         found = (one for m in modules for one in (m._parameters, m._modules))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._registries = [one for one in found if one]
-        self._in_model, self._in_groups = self._held_by_model(), self._held_by_groups()
+        self._in_model, self._in_groups = self._held_by_model(), self._optimizer.parameters
         self._sizes = [len(group["params"]) for group in self._optimizer.param_groups]
         self.groups = trained_groups(self._optimizer)
         self.every = list({id(one): one for one in (*self._model.parameters(), *self._in_groups)}.values())
@@ -59,13 +68,10 @@ class ParameterSet:
     def _held_by_model(self) -> list[Any]:
         return list(chain.from_iterable(map(_values, self._registries)))
 
-    def _held_by_groups(self) -> list[torch.nn.Parameter]:
-        return list(chain.from_iterable(group["params"] for group in self._optimizer.param_groups))
-
     def refresh(self) -> bool:
         """Derive the set again if model or optimizer hold others, or train others, by now; whether they do."""
         sizes = [len(group["params"]) for group in self._optimizer.param_groups]
-        is_same = sizes == self._sizes and _are_same(self._held_by_groups(), self._in_groups)
+        is_same = sizes == self._sizes and _are_same(self._optimizer.parameters, self._in_groups)
         is_same = is_same and _are_same(self._held_by_model(), self._in_model)
         if is_same and list(map(_switch, self.every)) == self._switches:
             return False
@@ -78,7 +84,7 @@ class ParameterSet:
 
     def refresh_for_update(self, *, clips: bool) -> bool:
         """The same as far as this update goes: a parameter frozen since has no gradient, so the cycle's end will do."""
-        is_same = _are_same(self._held_by_groups(), self._in_groups) and not any(map(_switch, self._frozen))
+        is_same = _are_same(self._optimizer.parameters, self._in_groups) and not any(map(_switch, self._frozen))
         if is_same and (not clips or _are_same(self._held_by_model(), self._in_model)):
             return False
         return self.refresh()
@@ -119,9 +125,15 @@ class ParameterSet:
         return [one for one in self.every if id(one) not in held]
 
     @property
-    def tables(self) -> list[torch.Tensor]:
-        """Parameters that are tables of rows."""
-        return [one.weight for one in self._model.modules() if isinstance(one, torch.nn.Embedding)]
+    def roles(self) -> Roles:
+        """What each parameter is for; of one that only the optimizer holds, by its shape."""
+        by_shape = {one: role_by_shape(one) for one in self.every}
+        return by_shape | roles_of(self._model, self._told_roles, has_changed=True)
+
+    @property
+    def followed_as_they_are(self) -> list[torch.nn.Parameter]:
+        """Parameters whose orthogonal factor no jump follows, by their roles."""
+        return [one for one, role in self.roles.items() if role in FOLLOWED_AS_THEY_ARE]
 
     def described(self) -> dict[str, list[int]]:
         """Names of the trained parameters in the order of the groups, with their shapes."""
@@ -149,7 +161,7 @@ class ParameterSet:
         self.settle()
 
 
-def trained_groups(optimizer: torch.optim.Optimizer) -> Groups:
+def trained_groups(optimizer: InnerOptimizer) -> Groups:
     """Parameters of each parameter group that require a gradient."""
     return [[one for one in group["params"] if one.requires_grad] for group in optimizer.param_groups]
 

@@ -20,6 +20,8 @@ import torch
 from hpt.jump.copies import Copies, copy_all
 from hpt.jump.others import OthersChanges
 from hpt.jump.parameters import trained_groups
+from hpt.optimizers.inner import InnerOptimizer
+from hpt.optimizers.stored import tensors_in
 
 
 class HasState(Protocol):
@@ -42,52 +44,50 @@ class Snapshot:
         copies: Copies,
         trained: list[torch.nn.Parameter],
         buffers: "_BufferSlots",
-        optimizer: "_OptimizerState",
+        optimizers: "list[_OptimizerState]",
         schedules: list[tuple[HasState, dict[str, Any]]],
         others: OthersChanges | None,
     ) -> None:
         self._copies = copies
         self._trained = trained
         self._buffers = buffers
-        self._optimizer = optimizer
+        self._optimizers = optimizers
         self._schedules = schedules
         self._others, self._taken_in = others, 0 if others is None else others.num_calls
 
     @classmethod
-    def take(  # noqa: PLR0913 (each is a kind of state, or where to put it)
+    def take(
         cls,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        scheduler: HasState | None = None,
-        scaler: HasState | None = None,
+        optimizer: InnerOptimizer,
+        schedules: Iterable[HasState] = (),
         *,
         beside: Sequence[torch.nn.Module] = (),
         reuse: "Snapshot | None" = None,
         placement: str = "device",
         others: OthersChanges | None = None,
     ) -> "Snapshot":
-        """Copy everything that this optimizer's training changes: tied weights once, frozen parameters not at all.
+        """Copy everything that training with these optimizers changes: tied weights once, frozen parameters not at all.
 
         Args:
             model: all its buffers are kept.
             beside: modules outside the model whose buffers a forward pass changes, a criterion with a batch norm.
             optimizer: its parameters with requires_grad, its state and the values of its groups are kept, attributes
                 outside them are not.
-            scheduler: kept through its state dictionary.
-            scaler: kept through its state dictionary.
+            schedules: of the learning rates and of the loss scale, kept through their state dictionaries.
             reuse: an earlier snapshot whose memory this one takes over; it cannot be restored afterwards.
             placement: "device" (beside each tensor) or "cpu" (host memory, pinned for tensors on CUDA).
             others: says what is not to be restored, because others changed it meanwhile.
         """
         buffers = _BufferSlots(model, beside)
-        state = _OptimizerState(optimizer)
+        states = [_OptimizerState(one) for one in optimizer.each]
         trained = [one for group in trained_groups(optimizer) for one in group]
-        tensors = [*trained, *buffers.tensors(), *state.tensors()]
+        tensors = [*trained, *buffers.tensors(), *(one for state in states for one in state.tensors())]
         spare = {} if reuse is None else reuse._copies.hand_over()  # noqa: SLF001 (its own class)
         copies = Copies(tensors, placement, spare)
         copies.save()
-        schedules = [(one, copy.deepcopy(one.state_dict())) for one in (scheduler, scaler) if one is not None]
-        return cls(copies, trained, buffers, state, schedules, others)
+        kept = [(one, copy.deepcopy(one.state_dict())) for one in schedules]
+        return cls(copies, trained, buffers, states, kept, others)
 
     @property
     def nbytes(self) -> int:
@@ -113,9 +113,10 @@ class Snapshot:
         assert self._copies.is_whole, "the memory of this snapshot was handed to a later one"
         keep = None if self._others is None else self._others.keeper(self._taken_in)
         self._buffers.put_back()
-        for one, state in self._schedules:
-            one.load_state_dict(copy.deepcopy(state))
-        self._optimizer.put_back()  # after the scheduler: the groups say what the learning rate was
+        for one, kept in self._schedules:
+            one.load_state_dict(copy.deepcopy(kept))
+        for state in self._optimizers:
+            state.put_back()  # after the schedules: the groups say what the learning rate was
         self._copies.restore()
         if keep is not None:
             keep()
@@ -223,7 +224,7 @@ class _OptimizerState:
 
     def tensors(self) -> list[torch.Tensor]:
         frozen = (one for entries in self._states for _, _, one in entries)
-        return list(_tensors_in([*frozen, *self._groups]))
+        return list(tensors_in([*frozen, *self._groups]))
 
     def put_back(self) -> None:
         # By position: Optimizer.load_state_dict replaces these dictionaries. Groups added since stay as they are.
@@ -271,13 +272,3 @@ def _refilled(entry: Any, contents: Any) -> Any:
     kept.clear()
     kept.update(contents)
     return kept
-
-
-def _tensors_in(value: Any) -> Iterable[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors_in(list(cast("dict[Any, Any]", value).values()))
-    elif isinstance(value, (list, tuple)):
-        for part in cast("Iterable[Any]", value):
-            yield from _tensors_in(part)

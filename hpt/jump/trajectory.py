@@ -35,7 +35,7 @@ class Trajectory:
         device: where the copies live: "device", "host" (pinned when the parameters are on CUDA) or "auto" (host for
             parameters on CUDA, else device).
         number_format: "same" as the parameters, or "bf16", half the bytes.
-        tables: parameters that are tables of rows; they have no orthogonal factor of interest.
+        as_they_are: parameters whose orthogonal factor is not followed, tables of rows for one.
 
     Attributes:
         parameters: all of them, group by group.
@@ -50,18 +50,18 @@ class Trajectory:
         scale: float,
         device: str = "auto",
         number_format: str = "same",
-        tables: Iterable[torch.Tensor] = (),
+        as_they_are: Iterable[torch.Tensor] = (),
     ) -> None:
         self.scale, self.device, self.number_format = scale, device, number_format
-        self.follow(groups, tables)
+        self.follow(groups, as_they_are)
 
     @torch.no_grad()
-    def follow(self, groups: Sequence[Sequence[torch.nn.Parameter]], tables: Iterable[torch.Tensor] = ()) -> None:
+    def follow(self, groups: Sequence[Sequence[torch.nn.Parameter]], as_they_are: Iterable[torch.Tensor] = ()) -> None:
         """Begin anew with these parameters at their present weights; the trend of those before is forgotten."""
         self.num_cycles = 0
         self.parameters = [parameter for group in groups for parameter in group]
-        rows = {id(parameter) for parameter in tables}
-        self.matrices = [i for i, one in enumerate(self.parameters) if has_factor(one) and id(one) not in rows]
+        excepted = {id(parameter) for parameter in as_they_are}
+        self.matrices = [i for i, one in enumerate(self.parameters) if has_factor(one) and id(one) not in excepted]
         self.factor_flops = sum(factor_flops(self.parameters[index].shape) for index in self.matrices)
         self._others = sorted({*range(len(self.parameters))} - {*self.matrices})
         self._group_of = [index for index, group in enumerate(groups) for _ in group]

@@ -24,6 +24,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools import mem_tracker as _mem_tracker  # no public name for it exists
 
+from hpt.optimizers.inner import InnerOptimizer
+
 CONTEXT_BYTES = 600 * 1024**2  # assumed, not measured: CUDA context and library workspaces
 FRAGMENTATION_FRAC = 0.05  # assumed, not measured: reserved over allocated
 PLACEMENTS = ("device", "host")
@@ -43,13 +45,13 @@ class Prepared:
 
     Attributes:
         model: its parameters are followed.
-        optimizer: its state is followed.
+        optimizer: the state of each is followed.
         others: tensors that exist besides (batches, copies kept on the device).
         phases: step functions by phase, in order; the first is run twice. One forward pass each.
     """
 
     model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: InnerOptimizer
     others: list[torch.Tensor]
     phases: Mapping[str, Callable[[], None]]
 
@@ -187,7 +189,7 @@ def plan_for(
 
 def _peak_of(prepared: Prepared, step: Callable[[], None]) -> PhasePeak:
     tracker = _tracker.MemTracker()
-    tracker.track_external(prepared.model, prepared.optimizer, *prepared.others)
+    tracker.track_external(prepared.model, *prepared.optimizer.each, *prepared.others)
     with tracker:
         step()
     (snapshot,) = tracker.get_tracker_snapshot("peak").values()

@@ -29,17 +29,21 @@ class Role(StrEnum):
     VECTOR = "vector"
 
 
+FOLLOWED_AS_THEY_ARE = frozenset({Role.TABLE, Role.VECTOR})
+"""No jump follows the orthogonal factor of these."""
+
 _TABLES = (nn.Embedding, nn.EmbeddingBag)
 Roles = dict[nn.Parameter, Role]
 
 
-def roles_of(model: nn.Module, told: Mapping[str, str] | None = None) -> Roles:
+def roles_of(model: nn.Module, told: Mapping[str, str] | None = None, *, has_changed: bool = False) -> Roles:
     """The role of every parameter of a model, tied ones once.
 
     Args:
         model: the head is its last module with a matrix, unless that matrix is a table's.
         told: roles by name, or by a pattern of names (`blocks.*.gate.weight`), that beat what is found; the last one
             that fits holds.
+        has_changed: since the patterns were first held against the model, so that one may fit nothing by now.
 
     Raises:
         ConfigError: a pattern fits no parameter, or a role is unknown.
@@ -48,18 +52,26 @@ def roles_of(model: nn.Module, told: Mapping[str, str] | None = None) -> Roles:
     heads = list(_matrices(model))[-1:]
     found = {one: _found(one, tables, heads) for one in model.parameters()}
     for pattern, role in (told or {}).items():
-        found |= dict.fromkeys(_named(model, pattern), _role(pattern, role))
+        fitting = [one for name, one in model.named_parameters() if fnmatchcase(name, pattern)]
+        if not fitting and not has_changed:
+            raise ConfigError(f"roles names {pattern!r}, which fits no parameter; see model.named_parameters()")
+        found |= dict.fromkeys(fitting, _role(pattern, role))
     return found
+
+
+def role_by_shape(one: nn.Parameter) -> Role:
+    """The role of a parameter that no module says more about."""
+    if not is_matrix(one):
+        return Role.VECTOR
+    return Role.HIDDEN if one.ndim == 2 else Role.FILTER
 
 
 def _found(one: nn.Parameter, tables: Iterable[Tensor], heads: Iterable[Tensor]) -> Role:
     if any(one is table for table in tables):
         return Role.TABLE
-    if not is_matrix(one):
-        return Role.VECTOR
-    if any(one is head for head in heads):
+    if is_matrix(one) and any(one is head for head in heads):
         return Role.HEAD
-    return Role.HIDDEN if one.ndim == 2 else Role.FILTER
+    return role_by_shape(one)
 
 
 def is_matrix(tensor: Tensor) -> bool:
@@ -71,13 +83,6 @@ def _matrices(model: nn.Module) -> Iterable[nn.Parameter]:
     """Parameters with two axes or more, module by module: a tied one each time it is there."""
     for module in model.modules():
         yield from (one for one in module.parameters(recurse=False) if one.ndim >= 2)
-
-
-def _named(model: nn.Module, pattern: str) -> list[nn.Parameter]:
-    fitting = [one for name, one in model.named_parameters() if fnmatchcase(name, pattern)]
-    if not fitting:
-        raise ConfigError(f"roles names {pattern!r}, which fits no parameter; see model.named_parameters()")
-    return fitting
 
 
 def _role(pattern: str, role: str) -> Role:

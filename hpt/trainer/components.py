@@ -1,9 +1,9 @@
 """The collaborators of one trainer, wired once, and the little state that moves between them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler
@@ -25,6 +25,8 @@ from hpt.jump.trajectory import Trajectory
 from hpt.learned.loss_trend import LossForecast, LossTrend
 from hpt.learned.residual_model import ResidualModel
 from hpt.memory.manager import MemoryManager
+from hpt.optimizers.inner import InnerOptimizer
+from hpt.optimizers.memory import memory_steps
 from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import Predictor, Proposal
 from hpt.predictors.registry import build_predictor
@@ -92,34 +94,34 @@ class Components:
     def __init__(
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
         loss_fn: LossFunction,
         config: HybridConfig,
-        scheduler: LRScheduler | None,
+        scheduler: LRScheduler | Sequence[LRScheduler] | None,
         sink: Sink,
         predictor: Predictor | None,
     ) -> None:
         self.is_baseline = config.predictor == "none" and predictor is None
-        check_trainable(model, optimizer, scheduler)
-        if not self.is_baseline:
-            check_predictable(model, optimizer)
-        self.config = config = with_cycle(config, optimizer)
         self.model = model
-        self.optimizer = optimizer
-        self.scheduler = scheduler
+        self.optimizer = InnerOptimizer(optimizer, model)
+        self.schedulers = _listed(scheduler)
+        check_trainable(model, self.optimizer, self.schedulers)
+        if not self.is_baseline:
+            check_predictable(model, self.optimizer)
+        self.config = config = with_cycle(config, self.optimizer)
         self.sink = sink
         self.state = TrainerState()
         self.ledger = Ledger()
-        self.device = next(p.device for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
+        self.device = next(p.device for p in self.optimizer.parameters if p.requires_grad)
         asked = config.update.observe
         self.reads_at_once = asked == "step" or (asked == "auto" and self.device.type == "cpu")
         self.precision = Precision(config.precision, self.device)
-        self.parameters = ParameterSet(model, optimizer)
+        self.parameters = ParameterSet(model, self.optimizer, config.roles)
         self.full = FullStep(
             model,
-            optimizer,
+            self.optimizer,
             loss_fn,
-            scheduler,
+            self.schedulers,
             self.precision,
             config.update,
             self.ledger,
@@ -139,18 +141,18 @@ class Components:
         config, where = self.config, self.config.trajectory
         self.parameters.settle()
         self.others = OthersChanges(self.model, self.optimizer)
-        distinct, tables = self.parameters.distinct(), self.parameters.tables
+        distinct = self.parameters.distinct()
         inner = build_predictor(config) if predictor is None else predictor
         self.predictor = GuardedPredictor(inner, self._retired)
         self.history = RunHistory(len(distinct), config.total_steps)
         self.readings = self._rows()
-        trajectory = Trajectory(distinct, inner.scale, where.device, where.format, tables)
+        trajectory = Trajectory(distinct, inner.scale, where.device, where.format, self.parameters.followed_as_they_are)
         self.outer = OuterStep(
             trajectory,
             self._take,
             max_ratio=config.predict.max_jump_ratio,
             max_rise_frac=config.probe.max_rise_frac,
-            optimizer_state=self._optimizer_tensors if config.memory.offload_optimizer else None,
+            optimizer_state=self.optimizer.state_tensors if config.memory.offload_optimizer else None,
         )
         self.memory = MemoryManager(config.memory, self.device, trajectory.parameters)
         self.degradation = Degradation(trajectory)
@@ -175,7 +177,7 @@ class Components:
     def follow_parameters(self) -> None:
         """Prediction follows the trained parameters as they are now, from now on."""
         self.parameters.settle()
-        self.outer.trajectory.follow(self.parameters.distinct(), self.parameters.tables)
+        self.outer.trajectory.follow(self.parameters.distinct(), self.parameters.followed_as_they_are)
         self.memory.copies.follow(self.outer.trajectory.parameters)
 
     @property
@@ -210,11 +212,11 @@ class Components:
 
     def present(self, reuse: Snapshot | None = None) -> Snapshot:
         """A snapshot of the whole training state as it is now."""
+        scaler = self.precision.scaler
         return Snapshot.take(
             self.model,
             self.optimizer,
-            self.scheduler,
-            self.precision.scaler,
+            self.schedulers if scaler is None else [*self.schedulers, scaler],
             beside=self.full.reach.modules,
             reuse=reuse,
             placement="cpu" if self.device.type == "cuda" else "device",
@@ -232,10 +234,6 @@ class Components:
         self.history.fix()
         self.ledger.lap("snapshot")
         return snapshot
-
-    def _optimizer_tensors(self) -> list[torch.Tensor]:
-        entries = self.optimizer.state.values()
-        return [one for entry in entries for one in entry.values() if isinstance(one, torch.Tensor)]
 
     def event(self, name: str, message: str, **data: float | str | None) -> None:
         """Record something out of the ordinary."""
@@ -261,19 +259,20 @@ class Components:
                 yield name, getattr(self, name)
 
 
-def with_cycle(config: HybridConfig, optimizer: torch.optim.Optimizer) -> HybridConfig:
-    """The settings with K in place, no shorter than the memory of the optimizer.
+def with_cycle(config: HybridConfig, optimizer: InnerOptimizer) -> HybridConfig:
+    """The settings with K in place, no shorter than the memory of any optimizer.
 
     A shorter displacement is mostly momentum, which goes on by itself: to follow it counts it twice. Measured on
     `regression` (momentum 0.99), 600 updates: K = 15 costs 0.5, K = 100 nothing.
     """
     if config.full_steps is not None:
         return config
-    least = round(max(_memory_steps(group) for group in optimizer.param_groups))
+    least = round(max(map(memory_steps, optimizer.each)))
     return replace(config, full_steps=max(config.cycle_steps, least))
 
 
-def _memory_steps(group: Mapping[str, Any]) -> float:
-    """Steps over which a parameter group's momentum averages, 1 / (1 - beta); 1 without momentum."""
-    beta = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
-    return 1.0 / (1.0 - float(beta)) if 0.0 <= beta < 1.0 else 1.0
+def _listed(scheduler: LRScheduler | Sequence[LRScheduler] | None) -> list[LRScheduler]:
+    """None, one, or a list of them, as a list."""
+    if scheduler is None:
+        return []
+    return list(scheduler) if isinstance(scheduler, (list, tuple)) else [cast("LRScheduler", scheduler)]

@@ -22,6 +22,7 @@ from hpt.jump.reach import reach
 from hpt.jump.snapshot import BufferGuard
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
 from hpt.numerics.tensors import norms_of
+from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import DeferredNumber
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
@@ -31,7 +32,7 @@ LossFunction = Callable[[torch.nn.Module, Any], torch.Tensor]
 
 
 class SchedulerError(HptError):
-    """The scheduler raised after an update; the update itself is complete."""
+    """A scheduler raised after an update; the update itself is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ class FullStep:
 
     Args:
         model: trained in place.
-        optimizer: any torch optimizer over its parameters.
+        optimizer: over its parameters.
         loss_fn: (model, batch) -> scalar tensor, the mean over the batch.
-        scheduler: stepped once per update, or None.
+        schedulers: each stepped once per update, in order.
         precision: autocast and loss scaling.
         config: accumulation and clipping.
         ledger: counts and laps.
@@ -83,9 +84,9 @@ class FullStep:
     def __init__(  # noqa: PLR0913 (each a collaborator named in the docstring)
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: InnerOptimizer,
         loss_fn: LossFunction,
-        scheduler: LRScheduler | None,
+        schedulers: Sequence[LRScheduler],
         precision: Precision,
         config: UpdateConfig,
         ledger: Ledger,
@@ -98,7 +99,7 @@ class FullStep:
         self.model = model
         self.optimizer = optimizer
         self.loss_fn = loss_fn
-        self.scheduler = scheduler
+        self.schedulers = schedulers
         self.precision = precision
         self.lr_factor = 1.0
         self.stepping = False
@@ -118,8 +119,8 @@ class FullStep:
 
     @property
     def lr(self) -> float:
-        """Learning rate of the first group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """Learning rate of the first group of the first optimizer."""
+        return float(self.optimizer.each[0].param_groups[0]["lr"])
 
     @property
     def accumulating(self) -> bool:
@@ -133,7 +134,7 @@ class FullStep:
             ModelError: the loss is not a scalar tensor.
         """
         if not self.pending:
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             self._losses = []
             self._rng = torch_rng_state() if self._guarded else {}
         self.pending.append(KeptBatch(batch) if self._guarded else None)
@@ -227,7 +228,7 @@ class FullStep:
 
     def _skip(self, read_loss: Callable[[], float], read_norm: Callable[[], float], what: str) -> FullOutcome:
         self.buffers.restore()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self._ledger.counters.updates_skipped += 1
         return FullOutcome(read_loss, read_norm, updated=False, fault=f"{what} is not finite", batches=self._kept())
 
@@ -254,10 +255,10 @@ class FullStep:
         return torch.cat([losses.to(norms.device), norms, total.reshape(1)])
 
     def _step_optimizer(self) -> bool:
-        """Update the weights at lr x lr_factor, then advance the scheduler.
+        """Update the weights at lr x lr_factor, then advance the schedulers.
 
         Raises:
-            SchedulerError: the scheduler raised; the update itself is complete.
+            SchedulerError: one of them raised; the update itself is complete.
         """
         rates: list[Any] = []
         if self.lr_factor != 1.0:
@@ -272,16 +273,20 @@ class FullStep:
         self.stepping = False
         self._ledger.counters.optimizer_updates += int(updated)
         self._ledger.lap("optimizer")
-        if self.scheduler is not None and updated:
-            try:
-                self.scheduler.step()
-            except Exception as error:
-                self.forget()
-                raise SchedulerError(
-                    f"scheduler.step() raised {type(error).__name__}: {error}; the update before it is complete, "
-                    "give the scheduler as many steps as the run has, or none"
-                ) from error
+        if updated:
+            self._step_schedulers()
         return updated
+
+    def _step_schedulers(self) -> None:
+        try:
+            for one in self.schedulers:
+                one.step()
+        except Exception as error:
+            self.forget()
+            raise SchedulerError(
+                f"scheduler.step() raised {type(error).__name__}: {error}; the update before it is complete, "
+                "give the scheduler as many steps as the run has, or none"
+            ) from error
 
     def _set_lr(self, rates: Sequence[Any]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -289,7 +294,7 @@ class FullStep:
 
     def state_dict(self) -> dict[str, Any]:
         """Gradients of an update in progress or that no update clears, and what the micro-batches so far gave."""
-        cleared = {id(p) for group in self.optimizer.param_groups for p in group["params"]} if not self.pending else ()
+        cleared = {id(p) for p in self.optimizer.parameters} if not self.pending else ()
         grads = [None if id(p) in cleared else p.grad for p in self._parameters.every]
         return {
             "losses": list(self._losses),

@@ -7,7 +7,7 @@
 With `predictor="none"` it is the plain loop, bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,26 +41,27 @@ class HybridTrainer:
 
     Args:
         model: any module; trained in place.
-        optimizer: any torch optimizer over its parameters.
+        optimizer: any torch optimizer over its parameters, or a list of them, stepped in order, that share none.
         loss_fn: (model, batch) -> scalar tensor.
         config: all settings; None for the defaults.
-        scheduler: stepped by the trainer once per optimizer update, never by the caller; one that steps on a metric
-            (ReduceLROnPlateau) is not given here but stepped by the caller.
+        scheduler: one, or a list of any length in order, each stepped by the trainer once per update, never by the
+            caller; one that steps on a metric (ReduceLROnPlateau) is not given here but stepped by the caller.
         sink: receives every record; None discards them.
         predictor: your own, instead of the one config.predictor names.
 
     Raises:
         ModelError: it cannot be trained so; the message names the remedy.
+        ConfigError: `roles` names no parameter of the model.
         CheckpointError: checkpoint.dir is set and the model's state cannot be stored.
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
         loss_fn: LossFunction,
         config: HybridConfig | None = None,
-        scheduler: LRScheduler | None = None,
+        scheduler: LRScheduler | Sequence[LRScheduler] | None = None,
         sink: Sink | None = None,
         predictor: Predictor | None = None,
     ) -> None:

@@ -69,7 +69,7 @@ def _free(c: Components, error: BaseException) -> None:
     c.event("out_of_memory", f"{first_line(error)}; freed, trying again")
     if c.full.stepping:
         roll_back(c, "memory ran out inside the optimizer's update")
-    c.optimizer.zero_grad(set_to_none=True)
+    c.optimizer.zero_grad()
     c.memory.recover(error)
 
 
@@ -194,7 +194,7 @@ def _restore(c: Components, event: str, reason: str) -> int:
     c.outer.undo()
     c.state.fork = None
     c.state.proposal = c.state.stats = None
-    c.optimizer.zero_grad(set_to_none=True)
+    c.optimizer.zero_grad()
     c.ledger.counters.updates_rolled_back += num_steps
     c.controller.rolled_back(num_steps)
     c.controller.forced_full()

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
@@ -11,15 +11,16 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from hpt.errors import ModelError
+from hpt.optimizers.inner import InnerOptimizer
 
 REACH = 3  # from a bound method: its object, a table of that, an optimizer in it
 
 
-def check_trainable(model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: object | None) -> None:
+def check_trainable(model: torch.nn.Module, optimizer: InnerOptimizer, schedulers: Sequence[object]) -> None:
     """What every trainer needs, the plain loop included.
 
     Raises:
-        ModelError: a weight is not there yet, or the optimizer or scheduler cannot be stepped without an argument.
+        ModelError: a weight is not there yet, or an optimizer or scheduler cannot be stepped without an argument.
     """
     for name, one in _named_tensors(model, optimizer):
         if is_lazy(one):
@@ -29,21 +30,34 @@ def check_trainable(model: torch.nn.Module, optimizer: torch.optim.Optimizer, sc
             )
         if one.is_meta:
             raise ModelError(f"{name} is on the meta device, it must hold numbers; load the weights or call to_empty()")
-    if not [p for p in _owned(optimizer) if p.requires_grad]:
+    if not [p for p in optimizer.parameters if p.requires_grad]:
         raise ModelError("the optimizer holds no parameter that requires a gradient; unfreeze some or pass others")
-    if _required_arguments(optimizer) or (hasattr(optimizer, "first_step") and hasattr(optimizer, "second_step")):
+    for one in optimizer.each:
+        if _required_arguments(one) or (hasattr(one, "first_step") and hasattr(one, "second_step")):
+            raise ModelError(
+                f"optimizer {_name(one)} evaluates the loss inside step(closure), hpt evaluates it once before; "
+                "use one whose step() needs no closure (AdamW, SGD, Muon), or this one in a loop of your own"
+            )
+    for place, scheduler in enumerate(schedulers):
+        _check_scheduler(scheduler, is_again=any(scheduler is one for one in schedulers[:place]))
+
+
+def _check_scheduler(scheduler: object, *, is_again: bool) -> None:
+    if not callable(getattr(scheduler, "step", None)):
         raise ModelError(
-            f"optimizer {_name(optimizer)} evaluates the loss inside step(closure), hpt evaluates it once before; "
-            "use one whose step() needs no closure (AdamW, SGD, Muon), or this one in a loop of your own"
+            f"scheduler is a {_name(scheduler)}, it must be a learning-rate scheduler, a list of them, or None; "
+            "leave out what is none"
         )
-    if scheduler is not None and (needed := _required_arguments(scheduler)):
+    if is_again:
+        raise ModelError(f"scheduler {_name(scheduler)} is in the list twice, it would be stepped twice; pass it once")
+    if needed := _required_arguments(scheduler):
         raise ModelError(
             f"scheduler {_name(scheduler)} needs {', '.join(needed)} to step, hpt steps it without; "
-            f"leave scheduler=None and call scheduler.step({needed[0]}) yourself, between two calls of the trainer"
+            f"leave it out and call scheduler.step({needed[0]}) yourself, between two calls of the trainer"
         )
 
 
-def check_predictable(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer) -> None:
     """What a trainer that makes jumps needs besides.
 
     Raises:
@@ -70,19 +84,21 @@ def check_predictable(model: torch.nn.Module, optimizer: torch.optim.Optimizer) 
             "before hpt has checked its gradient; "
             f"remove the hooks and pass one optimizer over all parameters, or {remedy}"
         )
-    if type(optimizer).__module__.partition(".")[0] == "torchao":
-        raise ModelError(_hidden_state(optimizer))
+    for one in optimizer.each:
+        if type(one).__module__.partition(".")[0] == "torchao":
+            raise ModelError(_hidden_state(one))
 
 
-def check_state(optimizer: torch.optim.Optimizer) -> None:
-    """What an optimizer has made of its state by now can be copied and put back.
+def check_state(optimizer: InnerOptimizer) -> None:
+    """What the optimizers have made of their state by now can be copied and put back.
 
     Raises:
         ModelError: a tensor in it hides others.
     """
-    for entry in cast("dict[Any, Any]", optimizer.state).values():
-        if isinstance(entry, dict) and any(map(_is_wrapper, cast("dict[Any, Any]", entry).values())):
-            raise ModelError(_hidden_state(optimizer))
+    for one in optimizer.each:
+        for entry in cast("dict[Any, Any]", one.state).values():
+            if isinstance(entry, dict) and any(map(_is_wrapper, cast("dict[Any, Any]", entry).values())):
+                raise ModelError(_hidden_state(one))
 
 
 def _hidden_state(optimizer: torch.optim.Optimizer) -> str:
@@ -92,14 +108,10 @@ def _hidden_state(optimizer: torch.optim.Optimizer) -> str:
     )
 
 
-def _named_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+def _named_tensors(model: torch.nn.Module, optimizer: InnerOptimizer) -> Iterator[tuple[str, torch.Tensor]]:
     yield from ((f"parameter {name}", one) for name, one in model.named_parameters())
     yield from ((f"buffer {name}", one) for name, one in model.named_buffers())
-    yield from ((f"parameter {place} of the optimizer", one) for place, one in enumerate(_owned(optimizer)))
-
-
-def _owned(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [one for group in optimizer.param_groups for one in group["params"]]
+    yield from ((f"parameter {place} of the optimizer", one) for place, one in enumerate(optimizer.parameters))
 
 
 def _name(value: object) -> str:

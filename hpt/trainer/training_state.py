@@ -1,8 +1,8 @@
 """Model, optimizer, scheduler and loss scale as one tree, and putting them back exactly.
 
 Their own methods do the work, so that hooks and overrides of a user's classes hold. What these methods lose is kept
-beside: versions of modules, buffers that no state dictionary has, weights that only the optimizer knows, formats and
-places of the optimizer's tensors.
+beside: versions of modules, buffers that no state dictionary has, weights that only the optimizers know, places of
+their tensors. One optimizer or scheduler is stored as its own dictionary, several as a list.
 """
 
 from collections import OrderedDict
@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 
+from hpt.optimizers.inner import states_of
 from hpt.trainer.components import Components
 
 MAX_NAMES = 8  # of keys in a message
@@ -26,8 +27,8 @@ def training_state(c: Components) -> dict[str, Any]:
         "buffers": {name: registry[key] for name, registry, key in _buffers(_modules(c))},
         "others": [one.detach() for one in c.parameters.beyond_model],
         "optimizer": c.optimizer.state_dict(),
-        "elsewhere": _elsewhere(c.optimizer),
-        "scheduler": None if c.scheduler is None else _plain_state(c.scheduler.state_dict()),
+        "elsewhere": c.optimizer.kept_on_host(),
+        "scheduler": _packed([_plain_state(one.state_dict()) for one in c.schedulers]),
         "precision": c.precision.state_dict(),
     }
 
@@ -41,9 +42,9 @@ def load_training(c: Components, state: Mapping[str, Any]) -> None:
     c.model.load_state_dict(model)
     for mine, theirs in zip(c.parameters.beyond_model, state["others"], strict=True):
         mine.copy_(theirs)
-    _load_optimizer(c.optimizer, state["optimizer"], state["elsewhere"])
-    if c.scheduler is not None:
-        c.scheduler.load_state_dict({**c.scheduler.state_dict(), **state["scheduler"]})
+    c.optimizer.load_state_dict(state["optimizer"], state["elsewhere"])
+    for one, saved in zip(c.schedulers, _unpacked(state["scheduler"]), strict=True):
+        one.load_state_dict({**one.state_dict(), **saved})
     c.precision.load_state_dict(state["precision"])
 
 
@@ -55,14 +56,18 @@ def misfits(c: Components, state: Mapping[str, Any]) -> list[str]:
         if mine != theirs
     ]
     found += _model_misfits(c, state)
-    sizes = [len(group["params"]) for group in c.optimizer.param_groups]
-    stored = [len(group["params"]) for group in state["optimizer"].get("param_groups", c.optimizer.param_groups)]
-    if sizes != stored:
-        found.append(f"parameters by optimizer group {stored} in the file, {sizes} here")
+    for one, saved in zip(c.optimizer.each, states_of(state["optimizer"]), strict=False):  # else their kinds differ
+        sizes, stored = _sizes(one.param_groups), _sizes(saved.get("param_groups", one.param_groups))
+        if sizes != stored:
+            found.append(f"parameters by optimizer group {stored} in the file, {sizes} here")
     shapes, stored = ([tuple(one.shape) for one in tensors] for tensors in (c.parameters.beyond_model, state["others"]))
     if shapes != stored:
         found.append(f"weights outside the model {stored} in the file, {shapes} here")
     return found
+
+
+def _sizes(groups: list[dict[str, Any]]) -> list[int]:
+    return [len(group["params"]) for group in groups]
 
 
 def _model_misfits(c: Components, state: Mapping[str, Any]) -> list[str]:
@@ -93,8 +98,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _kinds(c: Components) -> dict[str, str]:
-    parts = (("optimizer", c.optimizer), ("scheduler", c.scheduler))
-    return {name: "none" if one is None else type(one).__qualname__ for name, one in parts}
+    parts = (("optimizer", c.optimizer.each), ("scheduler", c.schedulers))
+    return {name: ", ".join(type(one).__qualname__ for one in each) or "none" for name, each in parts}
 
 
 def _modules(c: Components) -> dict[str, torch.nn.Module]:
@@ -139,48 +144,14 @@ def _load_buffers(c: Components, state: Mapping[str, Any]) -> None:
             live.copy_(saved)
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [one for group in optimizer.param_groups for one in group["params"]]
+def _packed(each: list[Any]) -> Any:
+    """None for none, one for itself, several as a list."""
+    return each if len(each) > 1 else each[0] if each else None
 
 
-def _elsewhere(optimizer: torch.optim.Optimizer) -> list[tuple[int, str]]:
-    """Place of a parameter and name of its state, where that is on the host and the parameter is not."""
-    state = cast("Mapping[Any, Any]", optimizer.state)
-    return [
-        (place, key)
-        for place, parameter in enumerate(_parameters(optimizer))
-        for key, one in state.get(parameter, {}).items()
-        if isinstance(one, torch.Tensor) and one.device.type == "cpu" != parameter.device.type
-    ]
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any], elsewhere: list[tuple[int, str]]) -> None:
-    """As the optimizer does it; then the tensors that it brought into its parameters' format, exactly."""
-    groups = [{**group} for group in optimizer.param_groups]
-    optimizer.load_state_dict(saved)
-    for before, group in zip(groups, optimizer.param_groups, strict=True):
-        for key, one in group.items():
-            if isinstance(one, torch.Tensor) and isinstance(before.get(key), torch.Tensor):
-                group[key] = one.to(before[key].device)
-    if not {"state", "param_groups"} <= saved.keys():
-        return
-    numbers = [number for group in saved["param_groups"] for number in group["params"]]
-    state, stay = cast("Mapping[Any, Any]", optimizer.state), set(elsewhere)
-    for place, (number, parameter) in enumerate(zip(numbers, _parameters(optimizer), strict=True)):
-        live, exact = state.get(parameter, {}), saved["state"].get(number, {})
-        for key in live.keys() & exact.keys():
-            live[key] = exact[key] if (place, key) in stay else _as_saved(live[key], exact[key])
-
-
-def _as_saved(live: Any, exact: Any) -> Any:
-    """The stored value in the place of the loaded one."""
-    if isinstance(live, torch.Tensor) and isinstance(exact, torch.Tensor):
-        return exact.to(live.device) if live.shape == exact.shape else live
-    if isinstance(live, dict) and isinstance(exact, dict):
-        return {key: _as_saved(one, exact[key]) if key in exact else one for key, one in live.items()}
-    if type(live) in (list, tuple) and type(live) is type(exact) and len(live) == len(exact):
-        return type(live)(_as_saved(*pair) for pair in zip(live, exact, strict=True))
-    return live
+def _unpacked(packed: Any) -> list[Any]:
+    """Inverse of `_packed`, of what is itself no list."""
+    return [] if packed is None else cast("list[Any]", packed) if isinstance(packed, list) else [packed]
 
 
 def _plain_state(state: Mapping[str, Any]) -> dict[str, Any]:

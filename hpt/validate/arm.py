@@ -20,6 +20,7 @@ from hpt.memory.probe import (
     read_memory,
     used_host_bytes,
 )
+from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import EventRecord, JumpRecord, MemoryRecord, Phase, jsonable
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import Forced, config_of, held_bytes, model_of, plain_values, workload_of
@@ -114,7 +115,7 @@ class _PlainArm:
 
     def account(self) -> dict[str, Any]:
         """Bytes of what the arm holds."""
-        return {"items": _items(self._model, self._optimizer)}
+        return {"items": _items(self._model, InnerOptimizer(self._optimizer))}
 
 
 class _HybridArm:
@@ -160,7 +161,7 @@ class _HybridArm:
         num_records = sum(isinstance(one, MemoryRecord) for one in forced.records)
         held = {"trajectory": trainer.outer.trajectory.nbytes, "snapshot": 0 if snapshot is None else snapshot.nbytes}
         return {
-            "items": _items(forced.model, forced.optimizer) | held,
+            "items": _items(forced.model, InnerOptimizer(forced.optimizer)) | held,
             "placement": dict.fromkeys(held, "host" if is_gpu(self._device) else str(self._device)),
             "jump_extra_bytes": max(self._jump_extra_bytes, default=None),
             "num_copies": memory.copies.num_copies,
@@ -192,13 +193,12 @@ def new_tensors(parameters: Sequence[torch.nn.Parameter]) -> Generator[None]:
     del old
 
 
-def _items(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
+def _items(model: torch.nn.Module, optimizer: InnerOptimizer) -> dict[str, int]:
     """Bytes of parameters, gradients and optimizer state, shared ones once."""
     parameters = list(model.parameters())
     grads = [one.grad for one in parameters if one.grad is not None]
-    states = [value for entry in optimizer.state.values() for value in entry.values()]
     return {
         "parameters": sum(one.nbytes for one in parameters),
         "gradients": sum(one.nbytes for one in grads),
-        "optimizer_state": sum(one.nbytes for one in states if isinstance(one, torch.Tensor)),
+        "optimizer_state": sum(one.nbytes for one in optimizer.state_tensors()),
     }

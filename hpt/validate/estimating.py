@@ -26,6 +26,7 @@ from hpt.memory.estimate import (
     least_budget,
     plan_for,
 )
+from hpt.optimizers.inner import InnerOptimizer
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import config_of, model_of, results_of, workload_of
 from hpt.validate.plan import DTYPES, GIB, ValidationJob, gib_text
@@ -175,7 +176,7 @@ def _prepare(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Prepared
     cycle: Callable[[], None] = partial(_end_of_cycle, model, is_here=on_device)
     phases = {"FULL": full, "CYCLE": cycle, "PREDICT": partial(_predict, workload, model, precision, batch, on_device)}
     others = [one for one in (*tree_leaves(batch), *kept) if isinstance(one, torch.Tensor)]
-    return Prepared(model, optimizer, others, phases)
+    return Prepared(model, InnerOptimizer(optimizer), others, phases)
 
 
 def _kept(model: torch.nn.Module) -> list[torch.Tensor]:

@@ -8,6 +8,7 @@ from references.same import assert_same
 from torch import nn
 
 from hpt.jump.snapshot import BufferGuard, Snapshot
+from hpt.optimizers.inner import InnerOptimizer
 
 
 class Drifting(nn.Module):
@@ -40,7 +41,7 @@ def test_replaced_and_odd_buffers_are_put_back(by: str) -> None:
         keeper = BufferGuard(model)
         keeper.save()
     else:
-        keeper = Snapshot.take(model, torch.optim.SGD([weight], 0.1), None, None)
+        keeper = Snapshot.take(model, InnerOptimizer(torch.optim.SGD([weight], 0.1)))
     before, average = {name: one.clone() for name, one in model.named_buffers()}, model.average
     for _ in range(3):
         model(torch.full((3,), 2.0))
@@ -127,7 +128,9 @@ def test_a_buffer_that_got_its_size_since_has_none_again(by: str) -> None:
     """An observer that has seen its first data is as it was before; two empty buffers are two."""
     model = Growing("resized")
     keeper = (
-        BufferGuard(model) if by == "guard" else Snapshot.take(model, torch.optim.SGD([nn.Parameter(torch.ones(1))]))
+        BufferGuard(model)
+        if by == "guard"
+        else Snapshot.take(model, InnerOptimizer(torch.optim.SGD([nn.Parameter(torch.ones(1))])))
     )
     if isinstance(keeper, BufferGuard):
         keeper.save()

@@ -13,6 +13,7 @@ from hpt.jump.outer import OuterStep
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.jump.trajectory import Trajectory
+from hpt.optimizers.inner import InnerOptimizer
 
 DELTA = WeightDelta(pull_back=0.5, gain=2.0, scale=0.8)
 
@@ -31,7 +32,7 @@ class Walk:
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator, dtype=dtype))
         self.outer = OuterStep(
             Trajectory([parameters], 0.8),
-            lambda reuse: Snapshot.take(self.model, self.optimizer, reuse=reuse),
+            lambda reuse: Snapshot.take(self.model, InnerOptimizer(self.optimizer), reuse=reuse),
             max_ratio=max_ratio,
             max_rise_frac=max_rise_frac,
         )

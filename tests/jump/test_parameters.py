@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from hpt.jump.parameters import ParameterSet
+from hpt.optimizers.inner import InnerOptimizer
 
 
 def parameter(*shape: int) -> nn.Parameter:
@@ -34,7 +35,9 @@ def test_one_memory_behind_two_parameters_counts_once(other: Callable[[nn.Parame
     """Whatever the second one's shape, the larger, or else the first, stands for both."""
     one = nn.Parameter(torch.zeros(4, 6, dtype=torch.complex64)) if other is as_real else parameter(4, 6)
     two = other(one)
-    parameters = ParameterSet(nn.ParameterList([two, one]), torch.optim.SGD([{"params": [two]}, {"params": [one]}]))
+    parameters = ParameterSet(
+        nn.ParameterList([two, one]), InnerOptimizer(torch.optim.SGD([{"params": [two]}, {"params": [one]}]))
+    )
     kept = [[p is two for p in group] for group in parameters.distinct()]
     assert kept == ([[True], []] if two.numel() >= one.numel() else [[], [False]])
     assert [len(group) for group in parameters.groups] == [1, 1]
@@ -45,14 +48,14 @@ def test_neighbours_in_one_buffer_are_parameters_of_their_own() -> None:
     flat, wide = torch.zeros(20), torch.zeros(4, 6)
     pieces = [flat[:12].view(3, 4), flat[12:], wide[:, :2], wide[:, 2:]]
     every = [nn.Parameter(piece) for piece in pieces]
-    parameters = ParameterSet(nn.ParameterList(every), torch.optim.SGD(every))
+    parameters = ParameterSet(nn.ParameterList(every), InnerOptimizer(torch.optim.SGD(every)))
     assert [len(group) for group in parameters.distinct()] == [4]
 
 
 def test_what_is_trained_elsewhere_is_clipped_and_no_change() -> None:
     """Freezing a parameter that this optimizer does not hold changes what is clipped and nothing that is followed."""
     model = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
-    parameters = ParameterSet(model, torch.optim.SGD(model[0].parameters()))
+    parameters = ParameterSet(model, InnerOptimizer(torch.optim.SGD(model[0].parameters())))
     parameters.settle()
     model[1].requires_grad_(False)
     assert parameters.refresh()
@@ -63,7 +66,7 @@ def test_what_is_trained_elsewhere_is_clipped_and_no_change() -> None:
 def test_a_change_is_named() -> None:
     """What came, what went, what has another shape."""
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    parameters = ParameterSet(model, torch.optim.SGD(model.parameters()))
+    parameters = ParameterSet(model, InnerOptimizer(torch.optim.SGD(model.parameters())))
     parameters.settle()
     model[0].requires_grad_(False)
     parameters.refresh()
@@ -77,7 +80,7 @@ def test_a_change_is_named() -> None:
 def test_new_memory_in_every_cycle_is_how_a_loop_updates_and_once_is_a_change() -> None:
     """Out-of-place updates are a change at the first look only; a swap in a loop that writes in place is one."""
     one = parameter(3)
-    parameters = ParameterSet(nn.ParameterList([one]), torch.optim.SGD([one]))
+    parameters = ParameterSet(nn.ParameterList([one]), InnerOptimizer(torch.optim.SGD([one])))
     parameters.settle()
     told: list[bool] = []
     for moves in (True, True, True, False, True):
@@ -93,8 +96,8 @@ def test_new_memory_in_every_cycle_is_how_a_loop_updates_and_once_is_a_change() 
 def test_another_set_than_the_saved_one_is_refused_by_name() -> None:
     """The message names the parameters."""
     model = nn.Linear(2, 2)
-    saved = ParameterSet(model, torch.optim.SGD(model.parameters())).state_dict()
+    saved = ParameterSet(model, InnerOptimizer(torch.optim.SGD(model.parameters()))).state_dict()
     model.bias.requires_grad_(False)
-    other = ParameterSet(model, torch.optim.SGD(model.parameters()))
+    other = ParameterSet(model, InnerOptimizer(torch.optim.SGD(model.parameters())))
     with pytest.raises(ValueError, match="no longer trained: bias"):
         other.load_state_dict(saved)

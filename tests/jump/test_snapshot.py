@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from hpt.jump.snapshot import Snapshot
+from hpt.optimizers.inner import InnerOptimizer
 
 
 class Net(nn.Module):
@@ -122,7 +123,7 @@ def test_restore_brings_back_every_value_in_place(name: str, steps_before: int, 
     scheduler = _one_cycle(optimizer)
     _train(model, optimizer, scheduler, steps_before, seed=1)
     expected, where = _state(model, optimizer, scheduler), _pointers(model, optimizer)
-    snapshot = Snapshot.take(model, optimizer, scheduler, None, placement=placement)
+    snapshot = Snapshot.take(model, InnerOptimizer(optimizer), [scheduler], placement=placement)
     _train(model, optimizer, scheduler, 4, seed=2)
     assert not torch.equal(model.head.weight, expected[0]["head.weight"])
     snapshot.restore()
@@ -139,7 +140,7 @@ def test_a_restored_run_goes_on_as_if_nothing_had_happened(name: str) -> None:
     for triple in zip(twins, optimizers, schedulers, strict=True):
         _train(*triple, steps=3, seed=1)
     expected = _train(twins[0], optimizers[0], schedulers[0], 5, seed=3)
-    snapshot = Snapshot.take(twins[1], optimizers[1], schedulers[1], None)
+    snapshot = Snapshot.take(twins[1], InnerOptimizer(optimizers[1]), [schedulers[1]])
     for detour in (2, 6):
         _train(twins[1], optimizers[1], schedulers[1], detour, seed=2)
         snapshot.restore()
@@ -156,7 +157,7 @@ def test_sparse_gradients_and_sparse_momentum(momentum: float | str) -> None:
     optimizer = torch.optim.SparseAdam(rows) if momentum == "adam" else torch.optim.SGD(rows, 0.1, float(momentum))
     _train(model, optimizer, None, 1, seed=1)
     expected = copy.deepcopy(optimizer.state_dict()), model.embedding.weight.detach().clone()
-    snapshot = Snapshot.take(model, optimizer, None, None)
+    snapshot = Snapshot.take(model, InnerOptimizer(optimizer))
     _train(model, optimizer, None, 3, seed=2)
     snapshot.restore()
     assert_same((optimizer.state_dict(), model.embedding.weight.detach()), expected)
@@ -177,7 +178,7 @@ def test_lbfgs_keeps_its_history_in_lists() -> None:
 
     optimizer.step(closure)  # pyright: ignore[reportArgumentType]
     expected = copy.deepcopy(optimizer.state_dict())
-    snapshot = Snapshot.take(model, optimizer, None, None)
+    snapshot = Snapshot.take(model, InnerOptimizer(optimizer))
     optimizer.step(closure)  # pyright: ignore[reportArgumentType]
     assert optimizer.state_dict()["state"][0]["n_iter"] != expected["state"][0]["n_iter"]
     snapshot.restore()
@@ -192,7 +193,7 @@ def test_removed_state_is_put_back_and_groups_keep_their_lists() -> None:
     group = optimizer.param_groups[0]
     weight, parameters = model.hidden.weight, group["params"]
     average, expected = optimizer.state[weight]["exp_avg"], optimizer.state[weight]["exp_avg"].clone()
-    snapshot = Snapshot.take(model, optimizer, None, None)
+    snapshot = Snapshot.take(model, InnerOptimizer(optimizer))
     del optimizer.state[weight]["exp_avg"]
     average.zero_()
     group["lr"], group["initial_lr"] = 5.0, 1.0
@@ -207,7 +208,7 @@ def test_groups_are_found_again_after_the_optimizer_loaded_a_state() -> None:
     """load_state_dict replaces the groups' dictionaries; a group added since keeps its own settings."""
     model = _net()
     optimizer = torch.optim.SGD(model.hidden.parameters(), lr=0.1)
-    snapshot = Snapshot.take(model, optimizer, None, None)
+    snapshot = Snapshot.take(model, InnerOptimizer(optimizer))
     optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     optimizer.add_param_group({"params": [model.head.weight], "lr": 0.3})
     optimizer.param_groups[0]["lr"] = 5.0
@@ -220,7 +221,7 @@ def test_the_kept_copy_of_a_weight_can_be_read() -> None:
     model = _net()
     optimizer = OPTIMIZERS["sgd"](model)
     head, tied = model.get_parameter("head.weight"), model.get_parameter("embedding.weight")
-    snapshot, before = Snapshot.take(model, optimizer, None, None), head.detach().clone()
+    snapshot, before = Snapshot.take(model, InnerOptimizer(optimizer)), head.detach().clone()
     _train(model, optimizer, None, 1, seed=1)
     assert torch.equal(snapshot.kept(head), before)
     assert snapshot.kept(tied) is snapshot.kept(head)
@@ -231,11 +232,11 @@ def test_reuse_copies_into_the_memory_of_the_snapshot_before() -> None:
     model = _net()
     optimizer = OPTIMIZERS["adamw"](model)
     _train(model, optimizer, None, 2, seed=1)
-    first = Snapshot.take(model, optimizer, None, None)
+    first = Snapshot.take(model, InnerOptimizer(optimizer))
     places = {one.data_ptr() for _, one in first._copies._places}
     _train(model, optimizer, None, 2, seed=2)
     expected = copy.deepcopy(model.state_dict())
-    second = Snapshot.take(model, optimizer, None, None, reuse=first)
+    second = Snapshot.take(model, InnerOptimizer(optimizer), reuse=first)
     assert {one.data_ptr() for _, one in second._copies._places} == places
     assert first.nbytes == 0
     _train(model, optimizer, None, 2, seed=3)
@@ -248,7 +249,7 @@ def test_reuse_copies_into_the_memory_of_the_snapshot_before() -> None:
 def test_size_counts_tied_weights_once_and_frozen_ones_never() -> None:
     """Without optimizer state the size is that of the trained parameters and buffers."""
     model = _net()
-    snapshot = Snapshot.take(model, OPTIMIZERS["sgd"](model), None, None)
+    snapshot = Snapshot.take(model, InnerOptimizer(OPTIMIZERS["sgd"](model)))
     floats = 11 * 6 + (6 * 6 + 6) + (6 + 6) + (6 + 6)  # embedding = head, hidden, norm, its running statistics
     assert snapshot.nbytes == 4 * floats + 8  # and the count of batches, a whole number of 8 bytes
 
@@ -258,7 +259,7 @@ def test_gradient_scaler_comes_back() -> None:
     model = _net()
     optimizer = OPTIMIZERS["sgd"](model)
     scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=2)
-    snapshot = Snapshot.take(model, optimizer, None, scaler)
+    snapshot = Snapshot.take(model, InnerOptimizer(optimizer), [scaler])
     for tokens, targets in (next(_batches(seed)) for seed in range(4)):
         scaler.scale(nn.functional.cross_entropy(model(tokens), targets)).backward()
         scaler.step(optimizer)
@@ -284,7 +285,7 @@ class Remembering:
 def test_a_scheduler_that_shows_its_own_lists_cannot_change_the_snapshot() -> None:
     """What such a scheduler appends after the snapshot, or after a restore, is gone after the next restore."""
     model, scheduler = _net(), Remembering()
-    snapshot = Snapshot.take(model, OPTIMIZERS["sgd"](model), scheduler, None)
+    snapshot = Snapshot.take(model, InnerOptimizer(OPTIMIZERS["sgd"](model)), [scheduler])
     for _ in range(2):
         scheduler.seen.append(2)
         snapshot.restore()
@@ -306,7 +307,7 @@ def test_restore_on_a_gpu(placement: str) -> None:
 
     step()
     expected, where = copy.deepcopy((model.state_dict(), optimizer.state_dict())), _pointers(model, optimizer)
-    snapshot = Snapshot.take(model, optimizer, None, None, placement=placement)
+    snapshot = Snapshot.take(model, InnerOptimizer(optimizer), placement=placement)
     assert all(
         one.is_pinned() == (placement == "cpu") for _, one in snapshot._copies._places if one.device.type == "cpu"
     )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hpt.jump.snapshot import Snapshot
+from hpt.optimizers.inner import InnerOptimizer
 
 
 def _train(model: nn.Module, optimizer: Any, steps: int, seed: int) -> list[float]:
@@ -105,7 +106,7 @@ def test_state_of_wrapped_optimizers_comes_back(name: str, steps_before: int) ->
         inner = [torch.optim.Adam(layer.parameters(), 0.1) for layer in model]
         optimizer = WRAPPERS[name](*inner)
         _train(model, optimizer, steps_before, seed=1)
-        snapshot = Snapshot.take(model, optimizer, None, None)
+        snapshot = Snapshot.take(model, InnerOptimizer(optimizer))
         _train(model, optimizer, detour, seed=2)
         snapshot.restore()
         assert [len(one.state) for one in inner] == [steps_before and 1, steps_before and 2]

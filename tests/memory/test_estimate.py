@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from hpt.memory.estimate import Prepared, as_fakes, estimate_peaks, fake_like
+from hpt.optimizers.inner import InnerOptimizer
 
 WIDTH, ROWS = 256, 8
 
@@ -26,7 +27,7 @@ def _prepare(*, foreach: bool, layers: int = 1) -> Prepared:
         with torch.no_grad():
             model(batch)
 
-    return Prepared(model, optimizer, [batch], {"FULL": step, "PREDICT": forward})
+    return Prepared(model, InnerOptimizer(optimizer), [batch], {"FULL": step, "PREDICT": forward})
 
 
 def test_steady_memory_is_weights_gradients_and_two_moments() -> None:

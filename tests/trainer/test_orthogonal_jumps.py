@@ -31,7 +31,7 @@ class Path:
         }
         names = list(SHAPES)
         groups = [[self.weights[name] for name in names[:3]], [self.weights[name] for name in names[3:]]]
-        self.trajectory = Trajectory(groups, 0.8, "device", number_format, tables=[self.weights["table"]])
+        self.trajectory = Trajectory(groups, 0.8, "device", number_format, as_they_are=[self.weights["table"]])
         cycles: list[dict[str, Tensor]] = []
         for number in range(4):
             before = self.copy()

@@ -10,6 +10,7 @@ from references.problems import teacher
 from torch import nn
 
 from hpt.config import PrecisionConfig
+from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import EventRecord, Record
 from hpt.trainer.precision import Precision
 
@@ -35,8 +36,8 @@ def _run(precision: Precision, steps: int, peaks: tuple[float, ...] = ()) -> tup
         with precision.forward_context():
             loss = model(inputs).float().square().mean() * (peaks[step] if peaks else 1.0)
         precision.scale(loss).backward()
-        precision.unscale(optimizer)
-        said.append(precision.step(optimizer))
+        precision.unscale(InnerOptimizer(optimizer))
+        said.append(precision.step(InnerOptimizer(optimizer)))
         weights.append(model.weight.detach().clone())
     return said, weights
 
@@ -103,7 +104,7 @@ def test_unscaled_gradients_are_the_true_ones() -> None:
     optimizer.zero_grad(set_to_none=True)
     precision = Precision(PrecisionConfig(grad_scaler=True, initial_scale=1024.0), CPU)
     precision.scale(model(inputs).square().mean()).backward()
-    precision.unscale(optimizer)
+    precision.unscale(InnerOptimizer(optimizer))
     grads = [p.grad for p in model.parameters()]
     torch.testing.assert_close(grads, expected, rtol=0, atol=0)
 
@@ -126,7 +127,7 @@ def test_fused_optimizers_report_their_skips_too() -> None:
     precision = Precision(PrecisionConfig(grad_scaler=True, initial_scale=2.0**10), CPU)
     before = model.weight.detach().clone()
     precision.scale(model(inputs).square().mean() * 1e37).backward()
-    assert not precision.step(optimizer)
+    assert not precision.step(InnerOptimizer(optimizer))
     assert torch.equal(model.weight, before)
 
 
@@ -138,9 +139,9 @@ def test_an_update_given_up_after_unscale_leaves_no_trace() -> None:
     for is_given_up in (True, False):
         optimizer.zero_grad()
         precision.scale(model(inputs).square().mean()).backward()
-        precision.unscale(optimizer)
+        precision.unscale(InnerOptimizer(optimizer))
         if not is_given_up:
-            assert precision.step(optimizer)
+            assert precision.step(InnerOptimizer(optimizer))
     assert torch.equal(model.weight, expected[0])
     assert precision.scaler is not None
     assert precision.scaler.get_scale() == 1024.0
