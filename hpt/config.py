@@ -41,7 +41,7 @@ class PredictConfig(Settings):
     preset: str = setting(
         "orthogonal",
         "direction and gain schedule of the base predictor",
-        choices=("orthogonal", "ramp", "short", "long"),
+        choices=("orthogonal", "ramp", "short", "long", "no-pull-back", "no-ramp", "not-orthogonal"),
         source="lab 5 and 8; orthogonal: measured here",
     )
     window_start_frac: float | None = setting(

@@ -13,9 +13,9 @@ from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
 from hpt.cli.options import THREADS
-from hpt.compare.arms import ARMS
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
+from hpt.compare.roster import ARMS
 from hpt.compare.suite import BUDGETS
 from hpt.compare.tuning import NUM_TRIALS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
@@ -35,6 +35,7 @@ Examples:
   hpt compare --workloads mlp=3000,cnn --arms hybrid,nesterov,unlearned,never --seeds 5   # does learning pay?
   hpt compare --workloads byte-gpt=600 --arms hybrid,never --clock 6 --seeds 6          # whole runs, timed alone
   hpt compare --optimizers adamw,muon,soap --tune --seeds 5 # which is the best, and does the hybrid help it?
+  hpt compare --workloads mlp,cnn --leave-one-out --seeds 5 # what of the default could go?
   hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10    # is the harness right?
   hpt compare --resume --out runs/standard
 """
@@ -47,6 +48,12 @@ Examples:
     "--optimizers",
     metavar="LIST",
     help="Inner optimizers: each by itself and under the hybrid, all other arms on the best. [default: the workload's]",
+)
+@click.option(
+    "--leave-one-out",
+    is_flag=True,
+    default=None,
+    help="Run the default without each of its parts, at its own tuned settings: which are worth their place?",
 )
 @click.option("--seeds", metavar="N", type=click.IntRange(1, 10**4), help="Paired seeds. [default: 3]")
 @click.option("--first-seed", metavar="N", type=click.IntRange(0, 10**9), help="The smallest of them. [default: 0]")

@@ -10,11 +10,12 @@ P-values are corrected over the workloads (Holm). A control speaks for the arms 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hpt.compare.arms import ARMS, Arm
+from hpt.compare.arms import Arm
 from hpt.compare.claims import Judgement, corrected, judge, overall
 from hpt.compare.measures import Measures
 from hpt.compare.ratios import Ratio, excess
 from hpt.compare.readings import TaskReading
+from hpt.compare.roster import ARMS
 
 Side = Callable[[TaskReading], Mapping[str, Measures]]
 """What arms are measured against: `over_reference` or `over_own`."""

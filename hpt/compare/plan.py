@@ -8,9 +8,10 @@ reference: its arms are named without it, and everything is measured against it 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hpt.compare.arms import ARMS, BASELINE, ON_EACH, Arm
+from hpt.compare.arms import BASELINE, ON_EACH, Arm
 from hpt.compare.cells import Cell, Recipe
 from hpt.compare.peers import Best, takes_jumps
+from hpt.compare.roster import ARMS
 from hpt.compare.suite import FURTHER_FRACS, PEER_FRACS, Task
 from hpt.optimizers.catalogue import OWN
 

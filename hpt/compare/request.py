@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from hpt.compare.arms import DISJOINT_SEEDS, SEVERAL, arms_of
+from hpt.compare.arms import DISJOINT_SEEDS
 from hpt.compare.cells import CellFolder
 from hpt.compare.peers import optimizers_of
 from hpt.compare.plan import ComparisonPlan
+from hpt.compare.roster import ALONE_AND_ABLATED, LEAVE_ONE_OUT, SEVERAL, arms_of
 from hpt.compare.suite import BUDGETS, tasks_of
 from hpt.documents import Count, Size, Version1, read_document
 from hpt.errors import UsageError
@@ -38,6 +39,7 @@ class ComparisonRequest:
         workloads: comma-separated names, each with or without =STEPS.
         arms: comma-separated names.
         optimizers: comma-separated names of inner optimizers.
+        leave_one_out: run the default without each of its parts, too.
         seeds: number of paired seeds.
         first_seed: the smallest of them.
         tune: run tuning trials for settings that no earlier trials gave.
@@ -53,6 +55,7 @@ class ComparisonRequest:
     workloads: str | None = None
     arms: str | None = None
     optimizers: str | None = None
+    leave_one_out: bool | None = None
     seeds: Annotated[int, Field(ge=1, le=DISJOINT_SEEDS)] | None = None
     first_seed: Count | None = None
     tune: bool | None = None
@@ -77,11 +80,13 @@ class ComparisonRequest:
         """
         budget = BUDGETS[self.budget or DEFAULT_BUDGET]
         optimizers = optimizers_of(self.optimizers)
-        arms = budget.arms if len(optimizers) == 1 else SEVERAL
+        names, default = self.arms, budget.arms if len(optimizers) == 1 else SEVERAL
+        if self.leave_one_out:
+            names, default = None if names is None else f"{names},{LEAVE_ONE_OUT}", ALONE_AND_ABLATED
         first, count = self.first_seed or 0, self.seeds or budget.num_seeds
         return ComparisonPlan(
             tasks=tuple(tasks_of(self.workloads, budget)),
-            arms=tuple(arms_of(self.arms, arms)),
+            arms=tuple(arms_of(names, default)),
             optimizers=optimizers,
             seeds=tuple(range(first, first + count)),
             length_fracs=budget.length_fracs,

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hpt.compare.arms import QUICK, STANDARD
+from hpt.compare.roster import QUICK, STANDARD
 from hpt.errors import UsageError
 
 

@@ -45,9 +45,10 @@ Values that are not known are null, never 0. Losses are in the workload's own un
             reliability      bins of the confidence, summed over seeds, null if the arm has none
             forecasts        {forecaster: {nll_mean, by_seed, count}}: scores of the loss at the horizon, or null
             jump_values      {value_mean, forks: [{seed, step, value, value_se, kept_jump, ...}]}: loss saved, or null
-            over             a method's work ratio over each simpler arm, {arm: ratio}: what learning adds; else null
-    overall          by arm that was measured on every workload: {role, work_ratio, steps_ratio, judgement, sentence};
-                     geometric means over workloads
+            over             a method's work ratio over each simpler arm, {arm: ratio}: what learning adds; over each
+                             ablation: what the part that it lacks adds; else null
+    overall          by arm that was measured on every workload: {role, work_ratio, steps_ratio, over, judgement,
+                     sentence}; geometric means over workloads
     headline         the same of the hybrid on the best optimizer of each: {over_own, over_reference, sentence}, or null
 """
 
@@ -55,13 +56,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hpt.compare.arms import Arm
 from hpt.compare.claims import overall
 from hpt.compare.judging import over_own, over_reference, overall_headline, overall_judgement
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import TaskReading
 from hpt.compare.sentences import named, of_headline, over_workloads, peer_words
 from hpt.compare.tuning import TunedSettings
-from hpt.compare.workload_summary import WorkloadSummary, headline_side, is_peer
+from hpt.compare.workload_summary import WorkloadSummary, headline_side, is_peer, over_lesser
 from hpt.records import jsonable
 
 SUMMARY_SCHEMA_VERSION = 1
@@ -151,10 +153,18 @@ def _overall(settings: TunedSettings, readings: Sequence[TaskReading]) -> dict[s
             "role": arm.role,
             "work_ratio": work.to_document(),
             "steps_ratio": steps.to_document(),
+            "over": _over_lesser(readings, arm) if arm.role == "method" else None,
             "judgement": judgement.to_document(),
             "sentence": over_workloads(arm, workloads, work, judgement, peer=_peer_of(readings), is_tuned=tuned),
         }
     return found
+
+
+def _over_lesser(readings: Sequence[TaskReading], arm: Arm) -> dict[str, Any] | None:
+    """Of the arms that it was measured over on every workload."""
+    each = [over_lesser(reading, arm) for reading in readings]
+    names = [name for name in each[0] if all(name in one for one in each)]
+    return {name: overall([one[name] for one in each]).to_document() for name in names} or None
 
 
 def _peer_of(readings: Sequence[TaskReading]) -> str:

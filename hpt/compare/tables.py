@@ -12,8 +12,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from hpt.compare.arms import SIMPLER
+from hpt.compare.arms import SIMPLER, WITHOUT
 from hpt.compare.ratios import ratio_words
+from hpt.statistics import ROUNDING
 
 HEAD = (
     *("arm", "role", "steps ratio", "work ratio", "wall ratio", "loss change", "at equal gradients"),
@@ -35,6 +36,7 @@ class TextTable:
 def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
     """All tables, the overall one last."""
     found = [_workload_table(name, values) for name, values in summary["workloads"].items()]
+    found += [_ablation_table(summary)]
     headline = [_headline_table(summary)] if _has_peers(summary) else []
     return [*found, _learning_table(summary), _settings_table(summary), *headline, _overall_table(summary)]
 
@@ -154,6 +156,29 @@ def _best_forecast(forecasts: Mapping[str, Any]) -> str:
     # models that never learned tie with the constant, and then it is the constant that forecast
     best = min(known, key=lambda name: (known[name], name != "constant")) if known else None
     return NOT_MEASURED if best is None else f"{best}, {known[best]:.3f} nats"
+
+
+def _ablation_table(summary: Mapping[str, Any]) -> TextTable:
+    """The default over itself without each of its parts: what of it is worth its place."""
+    rows: list[tuple[str, ...]] = []
+    for where, arms in (
+        *((name, one["arms"]) for name, one in summary["workloads"].items()),
+        ("all", summary["overall"]),
+    ):
+        for name, arm in arms.items():
+            parts = {one: ratio for one, ratio in (arm.get("over") or {}).items() if one.startswith(WITHOUT)}
+            rows += [(where, name, one.removeprefix(WITHOUT), ratio_cell(r), _worth(r)) for one, r in parts.items()]
+    return TextTable(
+        "what is worth its place", ("workload", "arm", "part", "with it over without", "worth"), tuple(rows)
+    )
+
+
+def _worth(ratio: Mapping[str, Any]) -> str:
+    """What the interval says of a part."""
+    if ratio["low"] is not None and ratio["low"] > 1.0 + ROUNDING:
+        return "worth its place"
+    is_harmful = ratio["high"] is not None and ratio["high"] < 1.0 - ROUNDING
+    return "in the way" if is_harmful else "not shown"
 
 
 def _tuned_arms(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -1,6 +1,6 @@
 """The part of `summary.json` that speaks of one workload; see `summary` for its fields."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -109,7 +109,7 @@ class WorkloadSummary:
             "judgement": judgement.to_document(),
             "claim": arm.role == "method" and self._may_claim(judgement, arm, self._plan.reference),
             "finds_known_ratio": _finds(arm, measures.work_ratio),
-            "over": _over_simpler(reading, arm) if arm.role == "method" else None,
+            "over": _documents(over_lesser(reading, arm)) if arm.role == "method" else None,
             "sentence": of_workload(
                 arm,
                 reading.task,
@@ -208,13 +208,18 @@ def _baseline(baseline: Baseline, tuned: Tuned, chance: float | None) -> dict[st
     }
 
 
-def _over_simpler(reading: TaskReading, arm: Arm) -> dict[str, Any] | None:
-    """An arm's work ratio over that of each simpler arm without a diverged run, seed by seed."""
+def over_lesser(reading: TaskReading, arm: Arm) -> dict[str, Ratio]:
+    """An arm's work ratio over that of each simpler arm or ablation without a diverged run, seed by seed."""
     ratio = reading.measures[arm.name].work_ratio
-    simpler = {one.name for one in reading.arms if one.optimizer == arm.optimizer and _plain(one) in SIMPLER}
-    others = others_of(reading, arm.name, sorted(simpler), over_reference)
+    beside = [one for one in reading.arms if one.optimizer == arm.optimizer]
+    lesser = [one.name for one in beside if one.role == "ablation" or _plain(one) in SIMPLER]
+    others = others_of(reading, arm.name, lesser, over_reference)
     finished = {_plain_name(name, arm): one for name, one in others.items() if 0.0 not in one.by_seed}
-    return {other: excess(ratio, one).to_document() for other, one in finished.items()} or None
+    return {other: excess(ratio, one) for other, one in finished.items()}
+
+
+def _documents(ratios: Mapping[str, Ratio]) -> dict[str, Any] | None:
+    return {name: one.to_document() for name, one in ratios.items()} or None
 
 
 def _plain(arm: Arm) -> str:

@@ -52,6 +52,10 @@ PRESETS: dict[str, JumpPreset] = {
     "short": JumpPreset(start=(0.5, 2.0), end=(0.5, 2.0)),
     "ramp": JumpPreset(start=(0.5, 2.4), end=(0.4, 1.2)),
     "long": JumpPreset(start=(0.25, 2.0), end=(0.25, 2.0), window=(0.10, 0.60), scale=0.95),
+    # the default without one of its parts, for `hpt compare --leave-one-out`; a drift is amplified as before
+    "no-pull-back": JumpPreset(start=(0.0, 1.8), end=(0.0, 1.15), orthogonal=True),
+    "no-ramp": JumpPreset(start=(0.475, 1.95), end=(0.475, 1.95), orthogonal=True),
+    "not-orthogonal": JumpPreset(start=(0.5, 2.3), end=(0.45, 1.6)),
 }
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from hpt.cli.main import run
-from hpt.compare.arms import ARMS
 from hpt.compare.cells import Recipe
 from hpt.compare.request import ComparisonRequest
+from hpt.compare.roster import ARMS
 from hpt.compare.tuning import Tuned, TuningCache
 
 REGRESSION = ["--workloads", "regression=200", "--arms", "self,planted,frozen", "--budget", "quick"]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references.known_results import OFFSETS, SEEDS, SLOPE, T, baseline, loss_of, make_result, worth
 
-from hpt.compare.arms import ARMS
 from hpt.compare.measures import measure
 from hpt.compare.ratios import excess
+from hpt.compare.roster import ARMS
 from hpt.statistics import estimate
 
 HYBRID = ARMS["hybrid"]

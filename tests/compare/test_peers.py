@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from references.known_results import SEEDS, T, loss_of, make_result
 
-from hpt.compare.arms import ARMS, BASELINE
+from hpt.compare.arms import BASELINE
 from hpt.compare.cells import CellFolder, Recipe
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import find_bests, read
+from hpt.compare.roster import ARMS
 from hpt.compare.suite import Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import ratio_cell, sentences_of, tables_of

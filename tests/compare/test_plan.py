@@ -2,10 +2,11 @@
 
 import pytest
 
-from hpt.compare.arms import ARMS, BASELINE, SEVERAL
+from hpt.compare.arms import BASELINE
 from hpt.compare.cells import Recipe
 from hpt.compare.peers import BY_TRIALS, ONLY, Best, best_by_losses, best_by_trials, optimizers_of
 from hpt.compare.plan import ComparisonPlan
+from hpt.compare.roster import ARMS, SEVERAL
 from hpt.compare.suite import Task
 from hpt.errors import UsageError
 from hpt.optimizers.catalogue import OWN

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hpt.compare.arms import ARMS
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
+from hpt.compare.roster import ARMS
 from hpt.compare.runner import Progress, run_cells
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hpt.compare.arms import ARMS, BASELINE, STANDARD, arms_of
+from hpt.compare.arms import BASELINE
+from hpt.compare.roster import ARMS, STANDARD, arms_of
 from hpt.compare.suite import BUDGETS, Task, tasks_of
 from hpt.errors import UsageError
 from hpt.predictors.registry import PREDICTORS

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from references.known_results import LENGTHS, SEEDS, T, loss_of, make_result
 
-from hpt.compare.arms import ARMS, BASELINE
+from hpt.compare.arms import BASELINE
 from hpt.compare.cells import CellFolder, Recipe
 from hpt.compare.figures import draw_all
 from hpt.compare.peers import ONLY, Best
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import read
+from hpt.compare.roster import ARMS
 from hpt.compare.suite import Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown

@@ -5,9 +5,9 @@ import math
 
 import torch
 
-from hpt.compare.arms import ARMS
 from hpt.compare.cells import Cell, CellResult, Recipe
 from hpt.compare.recipes import WeightAverage
+from hpt.compare.roster import ARMS
 from hpt.compare.training import train_cell
 from hpt.workloads.cnn import TemplateCNN
 from hpt.workloads.plain_loop import PlainLoop

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hpt.compare.arms import ARMS
 from hpt.compare.cells import Recipe
 from hpt.compare.plan import ComparisonPlan
+from hpt.compare.roster import ARMS
 from hpt.compare.suite import Task
 from hpt.compare.tuning import NUM_TRIALS, Search, Tuned, TuningCache, trial_cell
 
