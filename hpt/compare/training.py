@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from hpt.compare.cells import Cell, CellResult
 from hpt.compare.held_out import SealedWorkload, ValidationSealed
@@ -21,6 +20,8 @@ from hpt.compare.recipes import WeightAverage, make_optimizers, schedules, train
 from hpt.errors import TrainingDiverged
 from hpt.machine import describe_machine
 from hpt.memory.peak import peak_device_bytes, peak_host_bytes
+from hpt.numerics.flops import count_flops
+from hpt.optimizers.operations import update_flops
 from hpt.records import ForkRecord, JumpRecord, Record
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
@@ -134,6 +135,13 @@ class CellRun:
         self._message = f"the validation loss is {loss}, that of knowing nothing {self._workload.chance_loss:.4g}"
         return None
 
+    def _update_flops(self) -> float:
+        for one in self._optimizers:
+            one.zero_grad(set_to_none=True)
+        with kept_rng(self._workload.device):
+            self._workload.loss(self._model, self._workload.batch(0)).backward()
+        return update_flops(self._optimizers)
+
     def result(self) -> CellResult:
         """Evaluate and sum up.
 
@@ -149,12 +157,14 @@ class CellRun:
         summary = self._trainer.summary()
         ratios, device = self._jump_ratios, self._workload.device
         peaks = peak_host_bytes(), peak_device_bytes(device)
-        flops = step_flops(self._workload, self._model, self._workload.batch(0))
+        # on a model of its own: what an optimizer hangs on this one is no work of the workload
+        step = step_flops(self._workload, self._workload.build_model(), self._workload.batch(0))
+        update = self._update_flops()
         return CellResult(
             final_loss=final_loss,
             diverged=final_loss is None,
-            counters=charged(summary["counters"], flops),
-            curve=[[charged(counters, flops)["full_step_equivalents"], loss] for counters, loss in self._curve],
+            counters=charged(summary["counters"], step, update),
+            curve=[[charged(counters, step, update)["full_step_equivalents"], loss] for counters, loss in self._curve],
             train_s=self._train_s,
             cpu_s=self._cpu_s,
             peak_host_bytes=peaks[0],
@@ -169,23 +179,30 @@ class CellRun:
         )
 
 
-def charged(counters: dict[str, float], flops: int) -> dict[str, float]:
-    """The trainer's counters, orthogonal factors in their full-step equivalents at `flops` operations a step."""
-    work = counters["full_step_equivalents"] + counters["factor_flops"] / flops
-    return counters | {"step_flops": flops, "full_step_equivalents": work}
+def charged(counters: dict[str, float], step_flops: int, update_flops: float) -> dict[str, float]:
+    """The trainer's counters, with what optimizers and orthogonal factors did in their full-step equivalents.
+
+    Args:
+        counters: of the trainer.
+        step_flops: floating-point operations of forward and backward.
+        update_flops: of one update of the optimizers.
+    """
+    others = counters["factor_flops"] + counters["optimizer_updates"] * update_flops
+    work = counters["full_step_equivalents"] + others / step_flops
+    return counters | {"step_flops": step_flops, "update_flops": update_flops, "full_step_equivalents": work}
 
 
 def step_flops(workload: Workload, model: nn.Module, batch: Any) -> int:
-    """Floating-point operations of one full step on a batch: what orthogonal factors are charged against.
+    """Floating-point operations of forward and backward on a batch: what all other work is charged against.
 
-    Counted by torch while forward and backward run once: matrix products, convolutions and attention, two operations a
-    multiply-add. What is done number by number is not in it, so a factor's share is rather over- than understated. The
-    model's gradients are added to, its weights and torch's generators stay as they were.
+    Counted while both run once, see `hpt.numerics.flops`. The model's gradients are added to, its weights and torch's
+    generators stay as they were.
 
     Returns:
-        The count, and at least six for every trained weight: not all operations of a user's model are known to torch.
+        The count, and at least six for every trained weight: not all operations of a user's model are known.
     """
-    with kept_rng(workload.device), FlopCounterMode(display=False) as counter:
+    with kept_rng(workload.device), count_flops() as count:
         workload.loss(model, batch).backward()
+        found = count()
     least = PASSES * sum(one.numel() for one in model.parameters() if one.requires_grad)
-    return max(counter.get_total_flops(), least)
+    return max(found, least)
