@@ -163,6 +163,7 @@ class CellResult:
         scores: of every loss forecaster, {nll_mean, nll_rolling, count}, nats of the loss at the horizon.
         forks: what jumps were worth, see `hpt.records.ForkRecord`.
         chance_loss: loss of knowing nothing but the targets' frequencies.
+        num_weights: trainable weights of the model.
         alone: no other cell ran at any moment of this one.
         environment: machine and versions.
         message: why it diverged.
@@ -181,6 +182,7 @@ class CellResult:
     chance_loss: Finite
     scores: Annotated[dict[str, Any], Like(dict[str, _Score])] | None = None
     forks: Annotated[list[dict[str, Any]], Like(list[_Fork])] = field(default_factory=list[dict[str, Any]])
+    num_weights: Count | None = None
     alone: bool = False
     environment: dict[str, Any] = field(default_factory=dict[str, Any])
     message: str | None = None

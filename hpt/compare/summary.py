@@ -14,6 +14,7 @@ Values that are not known are null, never 0. Losses are in the workload's own un
     workloads        by name:
         steps            T
         chance_loss      loss of knowing nothing but the targets' frequencies
+        num_weights      trainable weights of the model
         problem          why the baseline is not measured, null if it is
         best             {optimizer, chosen_by}: the best optimizer by itself, null while it is not known
         optimizers       by name: each by itself, the fields of baseline, and work_per_update: full-step equivalents of

@@ -25,7 +25,7 @@ from hpt.optimizers.operations import update_flops
 from hpt.records import ForkRecord, JumpRecord, Record
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
-from hpt.workloads.workload import Workload, kept_rng
+from hpt.workloads.workload import Workload, kept_rng, num_parameters
 
 CURVE_POINTS = 50
 DIVERGED_FACTOR = 10.0  # a final loss this many times that of knowing nothing is a diverged run's, finite or not
@@ -174,6 +174,7 @@ class CellRun:
             scores=summary["predictor"].get("scores"),
             forks=self._forks,
             chance_loss=self._workload.chance_loss,
+            num_weights=num_parameters(self._model),
             environment=describe_machine(device=str(device), threads=torch.get_num_threads()),
             message=self._message,
         )

@@ -45,7 +45,9 @@ class WorkloadSummary:
         self._plan, self._settings, self._readings, self._reading = plan, settings, readings, reading
         self._judged = {side: judgements(readings, reading, side) for side in (over_reference, over_own)}
         reference = reading.results[reading.arms[0].name]
-        self._chance = next(iter(reference.values())).chance_loss if reference else None
+        first = next(iter(reference.values()), None)
+        self._chance = None if first is None else first.chance_loss
+        self._num_weights = None if first is None else first.num_weights
         self._tuned = settings[reading.task.workload, reading.arms[0].name]
 
     def document(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class WorkloadSummary:
         return {
             "steps": reading.task.steps,
             "chance_loss": self._chance,
+            "num_weights": self._num_weights,
             "problem": self._problem(),
             "best": None if reading.best is None else asdict(reading.best),
             "optimizers": {one: self._alone(one) for one in plan.optimizers},
