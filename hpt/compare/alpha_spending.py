@@ -7,7 +7,7 @@ interval at look n of mean +- factor(n) x standard error is a repeated confidenc
 all looks at once hold the truth with 95 %, so that one may stop at any of them for any reason.
 
 Chosen over the mixture e-value of the t-test (Lai 1976; Perez-Ortiz, Lardy, de Heide, Gruenwald 2022; Wang & Ramdas
-2023), which needs no plan: for the width that 7 seeds give when nobody looks before, this takes 13 seeds and that 17,
+2023), which needs no plan: for the width that 7 seeds give when nobody looks before, this takes 13 seeds and that 16,
 and where 10 suffice 18 against more than 20 (`scripts/measure_stopping.py`). An O'Brien-Fleming-like function saves two
 seeds late, and is of no use below 8.
 
