@@ -14,7 +14,8 @@ question, and all looks together: so it holds at a stop that other questions dec
 questions at once, so it is held to Holm's levels (1979): with k questions at alpha / k, with each one that is found so
 the rest at alpha / (k - 1) and so on; the probability of any false one, at any look, is at most 5 %.
 
-The intervals are exact for normal logarithms. What skew and heavy tails do to them is measured and in the reports.
+The intervals are exact for normal logarithms, and take the baseline's curve as given (`placement`), which every further
+seed moves a little. What skew, heavy tails and the curve's bend do to them is measured and in the reports.
 """
 
 import math
