@@ -63,6 +63,20 @@ def student_quantile(probability: float, degrees: float) -> float:
     return float(stdtrit(degrees, probability))
 
 
+def student_below(t: Floats, degrees: float) -> Floats:
+    """P(T < t), for every element."""
+    from scipy.special import stdtr  # noqa: PLC0415 - as above
+
+    return np.asarray(stdtr(degrees, t), dtype=np.float64)
+
+
+def chi_square_quantile(probability: float, degrees: float) -> float:
+    """The x below which chi-square lies with that probability."""
+    from scipy.special import chdtri  # noqa: PLC0415 - as above
+
+    return float(chdtri(degrees, 1.0 - probability))
+
+
 def p_value(mean: float, error: float, degrees: float) -> float:
     """Two-sided p-value of a mean of zero; without any spread 1 at zero and 0 elsewhere."""
     if error <= ROUNDING:

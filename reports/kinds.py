@@ -12,7 +12,7 @@ import pyperf
 
 from hpt.bench.measurement import measurements_in, parse_suite
 from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
-from hpt_reports.contents import comparison, memory, single
+from hpt_reports.contents import comparison, memory, single, stopping
 from hpt_reports.contents.origin import Session
 from hpt_reports.provenance import Provenance
 
@@ -254,6 +254,15 @@ SURVIVAL = Kind(
     calls_itself="survival",
     schema=single.Survival,
 )
+STOPPING = Kind(
+    name="stopping",
+    title="looking after every seed",
+    command="python scripts/measure_stopping.py --result reports/evidence/stopping.json",
+    fields=frozenset({"rules", "simulated", "real", "num_series"}),
+    calls_itself="stopping",
+    schema=stopping.Stopping,
+    parts=("compare", "statistics.py"),
+)
 RELEASE = Kind(
     name="release",
     title="release check",
@@ -265,7 +274,7 @@ RELEASE = Kind(
     lacks=_release_lacks,
 )
 KINDS: Sequence[Kind] = (
-    *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, RELEASE),
+    *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, STOPPING, RELEASE),
 )
 
 

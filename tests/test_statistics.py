@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt.statistics import (
+    chi_square_quantile,
     estimate,
     holm,
     mean_over_groups,
     median_estimate,
     p_value,
+    student_below,
     student_quantile,
     student_tail,
 )
@@ -37,6 +39,19 @@ def test_distribution_is_the_integral_of_its_density(t: float, degrees: float) -
     density = np.exp(log_front - (degrees + 1) / 2 * np.log1p(grid**2 / degrees))
     above = 0.5 - math.copysign(float(np.trapezoid(density, grid)), t)
     assert student_tail(t, degrees) == pytest.approx(above, abs=1e-6)
+
+
+def test_many_are_below_as_one_is_not_above() -> None:
+    """Element by element the complement of the tail."""
+    values = np.array([-3.0, 0.0, 0.4, 50.0])
+    assert student_below(values, 4).tolist() == pytest.approx([1.0 - student_tail(t, 4) for t in values.tolist()])
+
+
+@pytest.mark.parametrize(("degrees", "low", "high"), [(1, 0.0158, 2.7055), (4, 1.0636, 7.7794), (10, 4.8652, 15.9872)])
+def test_chi_squares_quantiles_are_those_of_the_tables(degrees: int, low: float, high: float) -> None:
+    """At 10 and 90 %, printed to four places."""
+    assert chi_square_quantile(0.1, degrees) == pytest.approx(low, abs=5e-5)
+    assert chi_square_quantile(0.9, degrees) == pytest.approx(high, abs=5e-5)
 
 
 def test_one_degree_is_cauchys() -> None:

@@ -18,9 +18,9 @@ from hpt_reports.comparisons import (
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
 from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
-from hpt_reports.kinds import COMPARISON, PREDICTION, TRAINING
+from hpt_reports.kinds import COMPARISON, PREDICTION, STOPPING, TRAINING
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import comparison, paired_runs
+from hpt_reports.pages import comparison, paired_runs, stopping
 from hpt_reports.targets import verdicts
 from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
 
@@ -31,7 +31,7 @@ WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
 def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     found = comparisons(evidence)
-    paired = evidence.newest(PREDICTION)
+    paired, looked = evidence.newest(PREDICTION), evidence.newest(STOPPING)
     runs = evidence.of(TRAINING)
     judged = [*verdicts(evidence, (COMPARISON,)), *(verdict for source in found for verdict in _verdicts(source))]
     figures = [figure for source in found for figure in _figures(source)]
@@ -42,14 +42,15 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Does it pay against a tuned baseline?",
         summary=_summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
-        reads=(COMPARISON, PREDICTION, TRAINING),
-        sources=[*found, *([] if paired is None else [paired]), *runs],
-        missing=_missing(evidence, found, paired),
+        reads=(COMPARISON, PREDICTION, TRAINING, STOPPING),
+        sources=[*found, *(one for one in (paired, looked) if one is not None), *runs],
+        missing=[*_missing(evidence, found, paired), *([absent(STOPPING)] if looked is None else [])],
         figures={one.name: one for one in figures},
         values={
             "comparisons": [comparison.section(one, links) for one in found],
             "has_tuned": any(comparison.has_tuned(one) for one in found),
             "paired": None if paired is None else paired_runs.section(paired, links),
+            "looked": None if looked is None else stopping.section(looked, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
         },
