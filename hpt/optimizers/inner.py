@@ -98,7 +98,12 @@ class InnerOptimizer:
         Raises:
             ValueError: it is of another number of optimizers, or one of them refuses its own.
         """
-        for first, one, saved in zip(self._firsts(), self.each, states_of(state), strict=True):
+        states = states_of(state)
+        if len(states) != len(self.each):
+            raise ValueError(
+                f"the state is of {len(states)} optimizers, {len(self.each)} are here; pass those it is of"
+            )
+        for first, one, saved in zip(self._firsts(), self.each, states, strict=True):
             load_exactly(one, saved, {(number - first, name) for number, name in on_host})
 
     def _firsts(self) -> list[int]:
