@@ -21,11 +21,11 @@ from hpt.bench.measurement import CONTROL, Measurement, baseline_file, load_base
 from hpt.bench.plan import BenchSettings
 from hpt.bench.scenario import Preset
 from hpt.bench.session import BenchResult, carry_out
-from hpt.cli.bench_compare import compare_command, conclude, parse_percent, show_comparison
+from hpt.cli.bench_compare import compare_command, conclude, show_comparison
 from hpt.cli.bench_display import BenchProgress, show_outcome
 from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
-from hpt.cli.options import THREADS, Real
+from hpt.cli.options import THREADS, Real, parse_percent
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
 from hpt.machine import utc_now
 from hpt.run.folder import locked

@@ -10,8 +10,9 @@ from hpt.bench.measurement import load_run
 from hpt.cli.bench_display import spread_text, time_text
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
+from hpt.cli.options import parse_percent
 from hpt.cli.tables import table
-from hpt.errors import EXIT_DONE, InconclusiveError, UsageError
+from hpt.errors import EXIT_DONE, InconclusiveError
 
 EXIT_FINDING = 3
 HEAD = ("scenario", "median +- std", "ratio", "95 % interval", "old", "control", "p", "verdict")
@@ -22,23 +23,6 @@ Examples:
   hpt bench compare before runs/new --gate 5%      (before: made with --save-baseline before)
   hpt bench compare old.json new.json --min-effect 1% --strict --json
 """
-
-
-def parse_percent(option: str, text: str | None) -> float | None:
-    """A share from "5%" or "5"; None from None.
-
-    Raises:
-        UsageError: it is no number above 0.
-    """
-    if text is None:
-        return None
-    try:
-        share = float(text.removesuffix("%")) / 100
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 100:
-        raise UsageError(f"{option} is {text!r}; give percent above 0, as in 5%")
-    return share
 
 
 @click.command("compare", epilog=EPILOG)

@@ -12,7 +12,7 @@ import click
 from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
-from hpt.cli.options import THREADS
+from hpt.cli.options import THREADS, parse_percent
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.roster import ARMS
@@ -35,6 +35,7 @@ Examples:
   hpt compare --workloads mlp=3000,cnn --arms hybrid,nesterov,unlearned,never --seeds 5   # does learning pay?
   hpt compare --workloads byte-gpt=600 --arms hybrid,never --clock 6 --seeds 6          # whole runs, timed alone
   hpt compare --optimizers adamw,muon,soap --tune --seeds 5 # which is the best, and does the hybrid help it?
+  hpt compare --workloads mlp --resolve 3%                  # as many seeds as that takes, and no more
   hpt compare --workloads mlp,cnn --leave-one-out --seeds 5 # what of the default could go?
   hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10    # is the harness right?
   hpt compare --resume --out runs/standard
@@ -56,6 +57,12 @@ Examples:
     help="Run the default without each of its parts, at its own tuned settings: which are worth their place?",
 )
 @click.option("--seeds", metavar="N", type=click.IntRange(1, 10**4), help="Paired seeds. [default: 3]")
+@click.option(
+    "--resolve",
+    metavar="PERCENT",
+    help="Run seed by seed until intervals are that narrow or tell enough, as in 3%; says before how many seeds that "
+    "takes. --seeds is then the most. [default: seeds are fixed]",
+)
 @click.option("--first-seed", metavar="N", type=click.IntRange(0, 10**9), help="The smallest of them. [default: 0]")
 @click.option("--budget", type=click.Choice(tuple(BUDGETS)), help=f"How much is run. [default: {DEFAULT_BUDGET}]")
 @click.option(
@@ -80,17 +87,19 @@ Examples:
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Draw OUT/figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json, and nothing else, on stdout.")
 @debug_option
-def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json: bool, **flags: Any) -> int:
+def compare(
+    *, out: str | None, resume: bool, jobs: int, figures: bool, as_json: bool, resolve: str | None, **flags: Any
+) -> int:
     """Compare predicted training with tuned baselines and controls, and say what may be claimed.
 
     Every cell (workload, arm, seed, length) is a process of its own and is stored as it ends; Ctrl-C or a kill loses
     none that was finished. Wall-clock ratios come from cells that ran alone and undisturbed, and are left out
     otherwise: with more than one job, give --clock.
     """
-    request = _request(flags)
+    request = _request({**flags, "resolve": parse_percent("--resolve", resolve)})
     folder = ComparisonFolder(Path(out or f"runs/compare-{request.budget or DEFAULT_BUDGET}"))
     request = _continued(request, folder, resume=resume)
-    work = ComparisonRun(request, folder, jobs=jobs, show=show_cells)
+    work = ComparisonRun(request, folder, jobs=jobs, show=show_cells, tell=_tell)
     _require_device(work.plan.device)
     work.check(figures=figures)
     with locked(folder.path, "comparison", REQUEST_FILE):
@@ -102,6 +111,10 @@ def compare(*, out: str | None, resume: bool, jobs: int, figures: bool, as_json:
     else:
         show_results(summary, folder.path, result_console())
     return _exit_code(work.failed, summary, folder.path, interrupted=interrupted)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _request(flags: dict[str, Any]) -> ComparisonRequest:

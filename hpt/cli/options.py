@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from hpt.errors import UsageError
+
 SEED = click.IntRange(0, 2**63 - 1)
 COUNT = click.IntRange(1, 10**9)
 """Of steps, windows or tokens."""
@@ -21,3 +23,20 @@ class Real(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
+
+
+def parse_percent(option: str, text: str | None) -> float | None:
+    """A share from "5%" or "5"; None from None.
+
+    Raises:
+        UsageError: it is no number above 0.
+    """
+    if text is None:
+        return None
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 100:
+        raise UsageError(f"{option} is {text!r}; give percent above 0, as in 5%")
+    return share

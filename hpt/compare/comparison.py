@@ -11,16 +11,21 @@ The folder holds `comparison.json` (what was asked), `recipes/` (how each arm tr
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hpt.compare.alpha_spending import FIRST_LOOK, Looks
+from hpt.compare.arms import DISJOINT_SEEDS
 from hpt.compare.cells import Cell
 from hpt.compare.peers import Best
 from hpt.compare.plan import Recipes
-from hpt.compare.readings import find_bests, read
+from hpt.compare.readings import TaskReading, find_bests, read
 from hpt.compare.request import DEFAULT_BUDGET, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
+from hpt.compare.resolving import forecast, settled
 from hpt.compare.runner import PRELOADED, Watcher, run_cells
+from hpt.compare.stopping import is_enough
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
 from hpt.compare.tuning import TuningCache, keep_settings, recipes_of, settings_of, tune
@@ -40,6 +45,7 @@ class ComparisonRun:
         folder: where it is kept.
         jobs: cells at once.
         show: opens a display.
+        tell: is given a line that people want to read while it runs.
 
     Attributes:
         failed: why cells have no result, by key.
@@ -49,9 +55,18 @@ class ComparisonRun:
         PrerequisiteError: the package of an optimizer is not installed.
     """
 
-    def __init__(self, request: ComparisonRequest, folder: ComparisonFolder, *, jobs: int, show: Show) -> None:
+    def __init__(
+        self,
+        request: ComparisonRequest,
+        folder: ComparisonFolder,
+        *,
+        jobs: int,
+        show: Show,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.plan = request.plan()
-        self._request, self._folder, self._jobs, self._show = request, folder, jobs, show
+        self._request, self._folder, self._jobs, self._show, self._tell = request, folder, jobs, show, tell
+        self._looks = None if request.resolve is None else Looks(planned=max(FIRST_LOOK, len(self.plan.seeds)))
         self._own, self._shared = (
             TuningCache(folder.path / "recipes"),
             TuningCache(Path(request.tuning_cache or TUNING_FOLDER)),
@@ -82,11 +97,10 @@ class ComparisonRun:
         """Tune if that was asked, then run all cells; True if it was interrupted."""
         cells = self._folder.cells
         try:
-            for _ in range(2):  # where nothing is tuned, the best optimizers are known after the cells
-                for _ in range(2):  # optimizers by themselves and the hybrid, then what runs on the best of them
-                    self._settle()
-                self._run("cells", self._cells())
-                self._know()
+            if self._looks is None:
+                self._run_cells()
+            else:
+                self._run_until_resolved(self._looks)
             wanted = self.plan.clocked_cells(self._recipes(), self._bests, self._request.clock or 0)
             results = [(cell, cells.load(cell)) for cell in wanted]
             untimed = [cell for cell, result in results if result is not None and not result.is_timed]
@@ -95,6 +109,32 @@ class ComparisonRun:
         except KeyboardInterrupt:
             return True
         return False
+
+    def _run_cells(self) -> None:
+        for _ in range(2):  # where nothing is tuned, the best optimizers are known after the cells
+            for _ in range(2):  # optimizers by themselves and the hybrid, then what runs on the best of them
+                self._settle()
+            self._run("cells", self._cells())
+            self._know()
+
+    def _run_until_resolved(self, looks: Looks) -> None:
+        """Seed by seed, from the first look on, until every question is settled; the plan is told after the pilot."""
+        resolution, seeds = self._request.resolve or 0.0, self.plan.seeds
+        for count in range(FIRST_LOOK, len(seeds) + 1):
+            self.plan = replace(self.plan, seeds=seeds[:count])
+            self._run_cells()
+            readings = self._readings()
+            if count == FIRST_LOOK:
+                for line in forecast(readings, resolution, looks, self._seed_s(), jobs=self._jobs):
+                    self._tell(line)
+            if is_enough(settled(readings, resolution, looks)):
+                return
+
+    def _seed_s(self) -> list[float]:
+        """Seconds of every cell of the first seed."""
+        first = [cell for cell in self._cells() if cell.seed % DISJOINT_SEEDS == self.plan.seeds[0]]
+        results = [self._folder.cells.load(cell) for cell in first]
+        return [result.train_s for result in results if result is not None]
 
     def _settle(self) -> None:
         """Tune, if that was asked, what is known to run, and keep the settings."""
@@ -128,9 +168,12 @@ class ComparisonRun:
         self.failed |= failed
         return failed
 
+    def _readings(self) -> list[TaskReading]:
+        return read(self.plan, self._bests, self._settings, self._folder.cells)
+
     def conclude(self, command: list[str], *, figures: bool) -> dict[str, Any]:
         """Measure what is there, write summary, tables and figures, and return the summary."""
-        readings = read(self.plan, self._bests, self._settings, self._folder.cells)
+        readings = self._readings()
         about = Circumstances(
             command=command,
             finished_at=utc_now(),
@@ -138,6 +181,8 @@ class ComparisonRun:
             jobs=self._jobs,
             failed=self.failed,
             complete=all(map(self._folder.cells.has, self._cells())),
+            resolution=self._request.resolve,
+            looks=self._looks,
         )
         summary = summarize(self.plan, self._settings, readings, about)
         tables = [*tables_of(summary), trials_table(summary)]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from hpt.compare.alpha_spending import PLANNED_LOOKS
 from hpt.compare.arms import DISJOINT_SEEDS
 from hpt.compare.cells import CellFolder
 from hpt.compare.peers import optimizers_of
@@ -39,6 +40,7 @@ class ComparisonRequest:
         workloads: comma-separated names, each with or without =STEPS.
         arms: comma-separated names.
         optimizers: comma-separated names of inner optimizers.
+        resolve: wanted half-width of intervals, .03 for 3 %; seeds are run until they have it.
         leave_one_out: run the default without each of its parts, too.
         seeds: number of paired seeds.
         first_seed: the smallest of them.
@@ -55,6 +57,7 @@ class ComparisonRequest:
     workloads: str | None = None
     arms: str | None = None
     optimizers: str | None = None
+    resolve: Annotated[float, Field(gt=0, lt=1)] | None = None
     leave_one_out: bool | None = None
     seeds: Annotated[int, Field(ge=1, le=DISJOINT_SEEDS)] | None = None
     first_seed: Count | None = None
@@ -83,7 +86,8 @@ class ComparisonRequest:
         names, default = self.arms, budget.arms if len(optimizers) == 1 else SEVERAL
         if self.leave_one_out:
             names, default = None if names is None else f"{names},{LEAVE_ONE_OUT}", ALONE_AND_ABLATED
-        first, count = self.first_seed or 0, self.seeds or budget.num_seeds
+        usual = budget.num_seeds if self.resolve is None else PLANNED_LOOKS
+        first, count = self.first_seed or 0, self.seeds or usual
         return ComparisonPlan(
             tasks=tuple(tasks_of(self.workloads, budget)),
             arms=tuple(arms_of(names, default)),

@@ -21,6 +21,9 @@ LACKS = {
 """By whether the baseline's learning rate was bracketed; None: it was not tuned."""
 OPEN_SOMEWHERE = "Not every baseline and arm was tuned with a closed bracket, so no claim follows."
 MORE_TRIALS = " It had more tuning trials than what it is compared with, so no claim follows."
+LOOKED_AT = (
+    " It was looked after every seed whether to stop, which this interval does not account for: no claim follows."
+)
 NO_PEER = "; no other optimizer was tried"
 
 

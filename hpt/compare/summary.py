@@ -50,6 +50,9 @@ Values that are not known are null, never 0. Losses are in the workload's own un
                              ablation: what the part that it lacks adds; else null
     overall          by arm that was measured on every workload: {role, work_ratio, steps_ratio, over, judgement,
                      sentence}; geometric means over workloads
+    resolution       null if seeds were fixed before, else {wanted: .03 for 3 %, planned_looks, answers: [{name,
+                     num_seeds, settled, value, low, high, sentence}]}; intervals of an arm on a workload then hold at
+                     every look, those over all workloads do not
     headline         the same of the hybrid on the best optimizer of each: {over_own, over_reference, sentence}, or null
 """
 
@@ -57,12 +60,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hpt.compare.alpha_spending import Looks
 from hpt.compare.arms import Arm
 from hpt.compare.claims import overall
 from hpt.compare.judging import over_own, over_reference, overall_headline, overall_judgement
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import TaskReading
-from hpt.compare.sentences import named, of_headline, over_workloads, peer_words
+from hpt.compare.resolving import documents, settled, widened_readings
+from hpt.compare.sentences import LOOKED_AT, named, of_headline, over_workloads, peer_words
 from hpt.compare.tuning import TunedSettings
 from hpt.compare.workload_summary import WorkloadSummary, headline_side, is_peer, over_lesser
 from hpt.records import jsonable
@@ -81,6 +86,8 @@ class Circumstances:
         jobs: cells at once.
         failed: reasons by cell key.
         complete: every cell asked for has a result.
+        resolution: wanted half-width of the intervals, .03 for 3 %; None: seeds were fixed before.
+        looks: how often it was looked whether they have it.
     """
 
     command: list[str]
@@ -89,12 +96,16 @@ class Circumstances:
     jobs: int
     failed: Mapping[str, str]
     complete: bool
+    resolution: float | None = None
+    looks: Looks | None = None
 
 
 def summarize(
     plan: ComparisonPlan, settings: TunedSettings, readings: Sequence[TaskReading], about: Circumstances
 ) -> dict[str, Any]:
     """The document; strict JSON values."""
+    if about.looks is not None:
+        readings = widened_readings(readings, about.looks)
     document = {
         "schema_version": SUMMARY_SCHEMA_VERSION,
         "kind": "comparison",
@@ -105,10 +116,18 @@ def summarize(
         "complete": about.complete,
         "failed": dict(about.failed),
         "workloads": {one.task.workload: WorkloadSummary(plan, settings, readings, one).document() for one in readings},
-        "overall": _overall(settings, readings),
-        "headline": _overall_headline(plan, readings),
+        "overall": _overall(settings, readings, is_looked_at=about.looks is not None),
+        "headline": _overall_headline(plan, readings, is_looked_at=about.looks is not None),
+        "resolution": _resolution(readings, about),
     }
     return jsonable(document)
+
+
+def _resolution(readings: Sequence[TaskReading], about: Circumstances) -> dict[str, Any] | None:
+    if about.resolution is None or about.looks is None:
+        return None
+    found = settled(readings, about.resolution, about.looks)
+    return {"wanted": about.resolution, "planned_looks": about.looks.planned, "answers": documents(found)}
 
 
 def _settings(plan: ComparisonPlan, about: Circumstances) -> dict[str, Any]:
@@ -135,7 +154,7 @@ def _machine(readings: Sequence[TaskReading]) -> dict[str, Any] | None:
     return {**results[-1].environment, "commits": sorted(commits)}
 
 
-def _overall(settings: TunedSettings, readings: Sequence[TaskReading]) -> dict[str, Any]:
+def _overall(settings: TunedSettings, readings: Sequence[TaskReading], *, is_looked_at: bool) -> dict[str, Any]:
     """Arms measured on every workload."""
     found: dict[str, Any] = {}
     workloads = [reading.task.workload for reading in readings]
@@ -148,6 +167,7 @@ def _overall(settings: TunedSettings, readings: Sequence[TaskReading]) -> dict[s
             for kind in ("work_ratio", "steps_ratio")
         )
         judgement = overall_judgement([(reading, arm) for reading in readings], work, over_reference)
+        peer = _peer_of(readings)
         names = [(one.task.workload, like) for one in readings for like in (one.arms[0].name, arm.like)]
         tuned = all(place in settings and bool(settings[place].bracket_closed) for place in names)
         found[name] = {
@@ -156,7 +176,8 @@ def _overall(settings: TunedSettings, readings: Sequence[TaskReading]) -> dict[s
             "steps_ratio": steps.to_document(),
             "over": _over_lesser(readings, arm) if arm.role == "method" else None,
             "judgement": judgement.to_document(),
-            "sentence": over_workloads(arm, workloads, work, judgement, peer=_peer_of(readings), is_tuned=tuned),
+            "sentence": over_workloads(arm, workloads, work, judgement, peer=peer, is_tuned=tuned)
+            + (LOOKED_AT if is_looked_at else ""),
         }
     return found
 
@@ -176,10 +197,13 @@ def _peer_of(readings: Sequence[TaskReading]) -> str:
     return peer_words(best, None if best is None else ratios[best])
 
 
-def _overall_headline(plan: ComparisonPlan, readings: Sequence[TaskReading]) -> dict[str, Any] | None:
+def _overall_headline(
+    plan: ComparisonPlan, readings: Sequence[TaskReading], *, is_looked_at: bool
+) -> dict[str, Any] | None:
     own, first = (overall_headline(readings, side) for side in (over_own, over_reference))
     if own is None or first is None:
         return None
+    note = LOOKED_AT if is_looked_at else ""
     where = f"Over {', '.join(reading.task.workload for reading in readings)} (geometric mean)"
     text = of_headline(where, "the best optimizer", named(plan.reference), own, first, _peer_of(readings))
-    return {"over_own": headline_side(own), "over_reference": headline_side(first), "sentence": text}
+    return {"over_own": headline_side(own), "over_reference": headline_side(first), "sentence": text + note}

@@ -263,6 +263,7 @@ def sentences_of(summary: Mapping[str, Any]) -> list[str]:
         if arm["role"] != "control"
     ]
     found += [values["sentence"] for values in summary["overall"].values() if values["role"] != "control"]
+    found += [one["sentence"] for one in (summary.get("resolution") or {}).get("answers", ())]
     headlines = [*(values.get("headline") for values in summary["workloads"].values()), summary.get("headline")]
     return found + [one["sentence"] for one in headlines if one is not None and _has_peers(summary)]
 

@@ -3,8 +3,8 @@
 import pytest
 from rich.console import Console
 
-from hpt.cli.bench_compare import parse_percent
 from hpt.cli.bench_display import BenchProgress, time_text
+from hpt.cli.options import parse_percent
 from hpt.errors import UsageError
 
 TEXTS = {0.0: "0 s", 1.234e-8: "12.3 ns", 9.999e-7: "1.00 us", 5.6e-5: "56.0 us", 0.1234: "123 ms", 12.0: "12.0 s"}
