@@ -130,6 +130,7 @@ def _continued(request: ComparisonRequest, folder: ComparisonFolder, *, resume: 
         request = request.over(folder.stored())
     else:
         folder.refuse_taken()
+    request = request.begun()
     return request if request.tuning_cache else replace(request, tuning_cache=str(Path(TUNING_FOLDER).resolve()))
 
 

@@ -66,7 +66,8 @@ class ComparisonRun:
     ) -> None:
         self.plan = request.plan()
         self._request, self._folder, self._jobs, self._show, self._tell = request, folder, jobs, show, tell
-        self._looks = None if request.resolve is None else Looks(planned=max(FIRST_LOOK, len(self.plan.seeds)))
+        planned = request.begun().looks
+        self._looks = None if planned is None else Looks(planned=planned)
         self._own, self._shared = (
             TuningCache(folder.path / "recipes"),
             TuningCache(Path(request.tuning_cache or TUNING_FOLDER)),

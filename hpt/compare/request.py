@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from hpt.compare.alpha_spending import PLANNED_LOOKS
+from hpt.compare.alpha_spending import FIRST_LOOK, PLANNED_LOOKS
 from hpt.compare.arms import DISJOINT_SEEDS
 from hpt.compare.cells import CellFolder
 from hpt.compare.peers import optimizers_of
@@ -41,6 +41,7 @@ class ComparisonRequest:
         arms: comma-separated names.
         optimizers: comma-separated names of inner optimizers.
         resolve: wanted half-width of intervals, .03 for 3 %; seeds are run until they have it.
+        looks: seeds that were planned when it began, which its intervals are made for; more may be added later.
         leave_one_out: run the default without each of its parts, too.
         seeds: number of paired seeds.
         first_seed: the smallest of them.
@@ -58,6 +59,7 @@ class ComparisonRequest:
     arms: str | None = None
     optimizers: str | None = None
     resolve: Annotated[float, Field(gt=0, lt=1)] | None = None
+    looks: Size | None = None
     leave_one_out: bool | None = None
     seeds: Annotated[int, Field(ge=1, le=DISJOINT_SEEDS)] | None = None
     first_seed: Count | None = None
@@ -73,6 +75,12 @@ class ComparisonRequest:
         """This request, with what it leaves open taken from an earlier one."""
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return dataclasses.replace(stored, **given)
+
+    def begun(self) -> Self:
+        """The same with what is fixed when a comparison begins."""
+        if self.resolve is None or self.looks is not None:
+            return self
+        return dataclasses.replace(self, looks=max(FIRST_LOOK, self.seeds or PLANNED_LOOKS))
 
     def plan(self) -> ComparisonPlan:
         """Everything that is to be run.

@@ -120,3 +120,10 @@ def test_every_interval_of_the_summary_is_that_of_the_look(tmp_path: Path) -> No
     ratio = summary["workloads"]["mlp"]["arms"]["hybrid"]["measures"]["work_ratio"]
     assert (ratio["t_low"], ratio["t_high"]) == pytest.approx((answer["low"], answer["high"]))
     assert "no claim follows" in summary["overall"]["hybrid"]["sentence"]
+
+
+def test_seeds_that_are_added_later_do_not_change_what_the_looks_were_planned_for() -> None:
+    """Eight were planned; a resumed comparison may run twelve."""
+    begun = ComparisonRequest(resolve=0.03, seeds=8).begun()
+    again = ComparisonRequest(seeds=12).over(begun).begun()
+    assert (begun.looks, again.looks, len(again.plan().seeds)) == (8, 8, 12)
