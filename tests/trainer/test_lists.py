@@ -20,6 +20,7 @@ from hpt import HybridConfig, HybridTrainer, Phase
 from hpt.errors import CheckpointError, ConfigError, ModelError
 from hpt.optimizers.roles import Role
 from hpt.records import EventRecord, ForkRecord, JumpRecord, Record
+from hpt.trainer.checkpoint_file import read_checkpoint
 
 ALWAYS: dict[str, Any] = {"gate": "always", "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0}}
 UNDOING: dict[str, Any] = {"gate": "always", "predict": {"max_jump_ratio": 10.0}, "divergence": {"enabled": False}}
@@ -182,6 +183,19 @@ def test_any_number_of_schedules_is_stepped_once_an_update(count: int) -> None:
     assert [one.last_epoch for one in every] == [7] * count
 
 
+@pytest.mark.parametrize("scales", [False, True])
+def test_they_are_stepped_in_the_order_of_the_list(*, scales: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimizers first, then schedules, also through a gradient scaler; an optimizer may draw random numbers."""
+    training, order = Training.of("muon+adamw"), list[str]()
+    for name, one in zip(("muon", "adamw"), training.optimizers, strict=True):
+        one.register_step_post_hook(lambda *_, name=name: order.append(name))
+    for name, one in zip(("first", "second"), training.schedulers, strict=True):
+        monkeypatch.setattr(one, "step", lambda name=name: order.append(name))
+    trainer = training.trainer(predictor="none", precision={"grad_scaler": scales})
+    run(training, trainer, 2)
+    assert order == ["muon", "adamw", "first", "second"] * 2
+
+
 def scaled(predictor: str, poison: Callable[[Training, int], None]) -> tuple[Training, HybridTrainer, list[Any]]:
     """Twelve calls with a loss scale, the sixth poisoned; the state before each."""
     training = Training.of("muon+adamw", norm=predictor != "none")
@@ -255,6 +269,9 @@ def test_one_alone_is_stored_as_it_always_was(tmp_path: Path) -> None:
     trainer = training.trainer(predictor="none")
     run(training, trainer, 5)
     trainer.save(tmp_path / "run.ckpt")
+    stored = read_checkpoint(tmp_path / "run.ckpt")["training"]
+    assert_same(stored["optimizer"], training.optimizers[0].state_dict())
+    assert stored["scheduler"]["last_epoch"] == 5
     in_list = Training.of("soap")
     problem, config = in_list.problem, HybridConfig(predictor="none", total_steps=200, full_steps=10)
     fresh = HybridTrainer(problem.model, in_list.optimizers, problem.loss_fn, config, in_list.schedulers)
