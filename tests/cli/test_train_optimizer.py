@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.cli.main import run
 from hpt.optimizers.build import build_optimizers
+from hpt.workloads.mlp import TeacherMLP
 from hpt.workloads.regression import Regression
 from hpt.workloads.schedule import warmup_linear, warmup_steps
 from hpt.workloads.workload import Workload
@@ -58,6 +59,25 @@ def test_the_plain_run_is_the_loop_anyone_would_write(folder: Path, name: str) -
     expected = by_hand(Regression(seed=3, device=torch.device("cpu")), name, warmup_linear)
     assert ([loss for _, _, loss in losses()], stored()["final_loss"]) == expected
     assert stored()["settings"]["optimizer"] == name
+
+
+def test_several_optimizers_each_follow_the_schedule(folder: Path) -> None:
+    """Muon for the hidden matrices beside AdamW: the loop anyone would write, bit for bit."""
+    assert run([*PLAIN, "--workload", "mlp", "--optimizer", "muon", "--out", "out"]) == 0
+    expected = by_hand(TeacherMLP(seed=3, device=torch.device("cpu")), "muon", warmup_linear)
+    assert ([loss for _, _, loss in losses()], stored()["final_loss"]) == expected
+
+
+def test_a_run_of_several_optimizers_is_resumed_bit_for_bit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With jumps; two optimizers, from a factory."""
+    factory = ("--optimizer", "references.two_optimizers:make")
+    assert train(*factory) == 0
+    Path("out").rename("whole")
+    monkeypatch.setenv("PLANTED_AT", "47")
+    monkeypatch.setenv("PLANTED_FAULT", "SIGTERM")
+    assert train(*factory) == 130
+    assert run(["train", "--resume", "out"]) == 0
+    assert_same_run("out", "whole")
 
 
 def test_schedulefree_follows_its_own_schedule_and_is_judged_at_its_average(folder: Path) -> None:
