@@ -21,6 +21,7 @@ from hpt.cli.train_display import Tally, show_progress, show_summary
 from hpt.config import PREDICTORS, HybridConfig
 from hpt.documents import DocumentError
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, UsageError
+from hpt.optimizers.catalogue import CATALOGUE, OWN
 from hpt.records import Sink
 from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
 from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, EXPORTS, TrainSettings, default_folder, merge_config
@@ -32,6 +33,8 @@ EPILOG = """\b
 Examples:
   hpt train --workload byte-gpt --steps 600 --seed 0 --out runs/first
   hpt train --workload regression --predictor none --steps 200 --json
+  hpt train --workload byte-gpt-1m --optimizer soap
+  hpt train --optimizer schedulefree --predictor none
   hpt train --config my.toml --dtype bf16 --log csv
   hpt train --workload my_package.my_module:factory --data corpus/
   hpt train --resume runs/first
@@ -44,6 +47,11 @@ Examples:
     "--workload", metavar="NAME", help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]"
 )
 @click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {', '.join(PREDICTORS)}. [default: rssm]")
+@click.option(
+    "--optimizer",
+    metavar="NAME",
+    help=f"What makes the updates: {', '.join(CATALOGUE)}, or package.module:factory. [default: the workload's own]",
+)
 @click.option("--steps", type=COUNT, help="Net optimizer updates. [default: the workload's own]")
 @click.option("--seed", type=SEED, help="Of weights, batches and the trainer. [default: 0]")
 @click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags beat it.")
@@ -51,7 +59,11 @@ Examples:
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
 @click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
-@click.option("--out", metavar="FOLDER", help="Where the run is kept. [default: runs/<workload>-<predictor>-s<seed>]")
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    help="Where the run is kept. [default: runs/<workload>-<predictor>[-<optimizer>]-s<seed>]",
+)
 @click.option(
     "--resume",
     metavar="[OUT]",
@@ -148,4 +160,5 @@ def _folder_of(settings: TrainSettings, values: dict[str, Any], out: str | None)
     if out is not None:
         return Path(out)
     workload = settings.workload or DEFAULT_WORKLOAD
-    return default_folder(workload, values.get("predictor", "rssm"), int(values.get("seed", 0)))
+    predictor, seed = values.get("predictor", "rssm"), int(values.get("seed", 0))
+    return default_folder(workload, predictor, seed, settings.optimizer or OWN)

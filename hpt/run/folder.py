@@ -34,6 +34,7 @@ class _Settings(TypedDict, total=False):
 
     workload: str | None
     predictor: str | None
+    optimizer: str | None
     steps: Required[Size]
     seed: Count | None
     config: str | None

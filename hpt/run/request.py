@@ -12,6 +12,7 @@ import torch
 from hpt.config import HybridConfig
 from hpt.errors import DataError
 from hpt.machine import describe_machine, utc_now
+from hpt.optimizers.catalogue import OWN
 from hpt.run.folder import RUNNING, RunFolder, RunRecord
 from hpt.run.settings import DTYPES, TrainSettings
 from hpt.workloads.workload import Workload
@@ -47,6 +48,7 @@ def first_record(
         request.settings,
         workload=name,
         predictor=config.predictor,
+        optimizer=request.settings.optimizer or OWN,
         steps=config.total_steps,
         seed=config.seed,
         device=str(device),

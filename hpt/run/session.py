@@ -18,17 +18,20 @@ from hpt.config import HybridConfig
 from hpt.errors import DeviceError, DiskError, TrainingDiverged, UsageError
 from hpt.jsonfiles import read_lines
 from hpt.machine import utc_now
+from hpt.optimizers.catalogue import OWN
+from hpt.optimizers.evaluation import evaluating
 from hpt.plugins import FAILURES, one_line
 from hpt.records import Record, Sink
 from hpt.run.exports import open_exports
 from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunLog, RunRecord, locked
 from hpt.run.request import TrainRequest, check_same_workload, first_record
 from hpt.run.restore import Restored, restore
-from hpt.run.settings import DEFAULT_WORKLOAD, complete_config
+from hpt.run.settings import DEFAULT_WORKLOAD, check_optimizer, complete_config
 from hpt.run.signals import StopRequest
 from hpt.run.trouble import TroubleCount
 from hpt.trainer.checkpoint_file import CheckpointFolder
 from hpt.trainer.hybrid import HybridTrainer
+from hpt.workloads.inner import inner_optimizers, inner_schedulers
 from hpt.workloads.registry import load_workload
 
 
@@ -39,8 +42,8 @@ class TrainSession:
         request: what is to be done.
 
     Raises:
-        UsageError: a setting, the workload or the model is not usable.
-        PrerequisiteError: data or device is missing.
+        UsageError: a setting, the workload, the optimizer or the model is not usable.
+        PrerequisiteError: data, device or the optimizer's package is missing.
         CheckpointError: the checkpoint to go on from, or a log, is missing, broken or of another run.
 
     Attributes:
@@ -65,6 +68,8 @@ class TrainSession:
         config = complete_config(
             request.values, steps=self.steps, clip_norm=self._workload.clip_norm, checkpoints=request.folder.checkpoints
         )
+        self._optimizer_name = request.settings.optimizer or OWN
+        check_optimizer(self._optimizer_name, config.predictor)
         self._sinks: list[Sink] = []
         self._troubles = TroubleCount()
         restored = self._restored(lambda: self._build(config), request.checkpoint)
@@ -79,10 +84,11 @@ class TrainSession:
 
     def _build(self, config: HybridConfig) -> HybridTrainer:
         self._model = self._workload.build_model()
-        optimizer = self._workload.build_optimizer(self._model)
-        scheduler = self._workload.build_scheduler(optimizer, self.steps)
+        name = self._optimizer_name
+        self._optimizers = inner_optimizers(self._workload, self._model, name, self.steps)
+        schedulers = inner_schedulers(self._workload, self._optimizers, name, self.steps)
         return HybridTrainer(
-            self._model, optimizer, self._workload.loss, config, scheduler=scheduler, sink=self._pass_on
+            self._model, self._optimizers, self._workload.loss, config, scheduler=schedulers, sink=self._pass_on
         )
 
     def _pass_on(self, record: Record) -> None:
@@ -158,7 +164,8 @@ class TrainSession:
 
     def _evaluate(self) -> None:
         """The record of a complete run; a loss that is not finite is a run that failed."""
-        loss = self._workload.validation_loss(self._model)
+        with evaluating(self._optimizers):
+            loss = self._workload.validation_loss(self._model)
         if math.isfinite(loss):
             self._know(DONE, final_loss=loss)
         else:

@@ -13,10 +13,11 @@ from typing import Any, Self
 
 from hpt.config import HybridConfig
 from hpt.errors import ConfigError, UsageError
+from hpt.optimizers.catalogue import OWN, find_entry
 
 DEFAULT_WORKLOAD = "byte-gpt"
 DTYPES = {"fp32": "none", "bf16": "bf16", "fp16": "fp16"}  # flag -> precision.autocast
-FIXED_ON_RESUME = ("workload", "predictor", "steps", "seed", "config", "data", "dtype")
+FIXED_ON_RESUME = ("workload", "predictor", "optimizer", "steps", "seed", "config", "data", "dtype")
 EXPORTS = ("csv", "tensorboard")
 
 
@@ -27,6 +28,7 @@ class TrainSettings:
     Attributes:
         workload: name or package.module:factory.
         predictor: what proposes jumps.
+        optimizer: name of the catalogue, package.module:factory, or `OWN`.
         steps: net optimizer updates.
         seed: of weights, batches and trainer.
         config: TOML file of trainer settings, absolute.
@@ -39,6 +41,7 @@ class TrainSettings:
 
     workload: str | None = None
     predictor: str | None = None
+    optimizer: str | None = None
     steps: int | None = None
     seed: int | None = None
     config: str | None = None
@@ -59,10 +62,11 @@ class TrainSettings:
 
     @classmethod
     def of_stored(cls, stored: Mapping[str, Any]) -> Self:
-        """From the settings in a run's record."""
+        """From the settings in a run's record; those that name no optimizer are of runs with the workload's own."""
         known = {item.name for item in dataclasses.fields(cls)}
         values: dict[str, Any] = {key: value for key, value in stored.items() if key in known}
         values["log"] = tuple(values.get("log") or ())
+        values["optimizer"] = values.get("optimizer") or OWN
         return cls(**values)
 
     def resumed_with(self, flags: Self, folder: Path, *, is_done: bool = False) -> Self:
@@ -134,6 +138,26 @@ def complete_config(
     return HybridConfig.from_dict({**values, "total_steps": steps, "update": update, "checkpoint": checkpoint})
 
 
-def default_folder(workload: str, predictor: str, seed: int) -> Path:
-    """Where a run goes when nobody says: runs/<workload>-<predictor>-s<seed>."""
-    return Path("runs") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', workload)}-{predictor}-s{seed}"
+def check_optimizer(name: str, predictor: str) -> None:
+    """Refuse an optimizer that is unknown or absent, or on which the predictor's jumps make no sense.
+
+    Raises:
+        UsageError: one of these.
+        PrerequisiteError: its package is not installed.
+    """
+    if name == OWN:
+        return
+    reason = find_entry(name).no_jumps
+    if reason and predictor != "none":
+        raise UsageError(
+            f"optimizer is {name} and predictor {predictor}, but {reason}; use --predictor none, or another --optimizer"
+        )
+
+
+def default_folder(workload: str, predictor: str, seed: int, optimizer: str = OWN) -> Path:
+    """Where a run goes when nobody says: runs/<workload>-<predictor>-s<seed>, with the optimizer if one is named.
+
+    Characters that a folder's name should not have, as in a factory's import path, become hyphens.
+    """
+    parts = [workload, predictor, *([] if optimizer == OWN else [optimizer]), f"s{seed}"]
+    return Path("runs") / re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))

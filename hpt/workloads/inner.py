@@ -1,11 +1,17 @@
-"""The inner optimizers of a workload: its own, or others by name at the rate that its AdamW was tuned to."""
+"""The inner optimizers of a workload: its own, or others by name at the rate that its AdamW was tuned to.
+
+Each follows the workload's schedule, unless it makes its own.
+"""
+
+from collections.abc import Sequence
 
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.errors import UsageError
 from hpt.optimizers.build import build_optimizers
-from hpt.optimizers.catalogue import OWN
+from hpt.optimizers.catalogue import OWN, find_entry
 from hpt.workloads.schedule import warmup_steps
 from hpt.workloads.workload import Workload
 
@@ -39,3 +45,12 @@ def inner_optimizers(workload: Workload, model: nn.Module, name: str, total_step
         total_steps=total_steps,
         warmup_steps=warmup_steps(total_steps),
     )
+
+
+def inner_schedulers(
+    workload: Workload, optimizers: Sequence[Optimizer], name: str, total_steps: int
+) -> list[LRScheduler]:
+    """The workload's schedule for each of the optimizers of that name; none where they make their own."""
+    if name != OWN and find_entry(name).has_schedule:
+        return []
+    return [workload.build_scheduler(one, total_steps) for one in optimizers]

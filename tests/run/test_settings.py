@@ -12,6 +12,7 @@ from hpt.errors import ConfigError, UsageError
 from hpt.run.settings import (
     FIXED_ON_RESUME,
     TrainSettings,
+    check_optimizer,
     complete_config,
     default_folder,
     merge_config,
@@ -88,6 +89,7 @@ def test_an_absent_file_and_an_unknown_predictor_are_refused(tmp_path: Path) -> 
 STORED = TrainSettings(
     workload="regression",
     predictor="none",
+    optimizer="lion",
     steps=10,
     seed=1,
     config=None,
@@ -121,6 +123,24 @@ def test_stored_settings_come_back(tmp_path: Path) -> None:
     assert TrainSettings.of_stored(json.loads(json.dumps(asdict(STORED)))) == STORED
 
 
+def test_settings_of_runs_before_there_was_a_choice_of_optimizer_mean_the_workloads_own() -> None:
+    """So that they can be resumed, and with another optimizer cannot."""
+    stored = asdict(STORED)
+    del stored["optimizer"]
+    settings = TrainSettings.of_stored(stored)
+    assert settings.resumed_with(TrainSettings(optimizer="workload"), Path("out")) == settings
+    with pytest.raises(UsageError, match="--optimizer is adamw, but the run in out was begun with workload"):
+        settings.resumed_with(TrainSettings(optimizer="adamw"), Path("out"))
+
+
+def test_jumps_are_refused_on_an_optimizer_that_would_lose_them() -> None:
+    """With the reason and both remedies; without jumps it is taken."""
+    with pytest.raises(UsageError, match=r"a jump would be lost; use --predictor none, or another --optimizer"):
+        check_optimizer("schedulefree", "rssm")
+    check_optimizer("schedulefree", "none")
+    check_optimizer("workload", "rssm")
+
+
 def test_paths_of_flags_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run can be resumed from another working folder."""
     monkeypatch.chdir(tmp_path)
@@ -141,3 +161,4 @@ def test_the_default_folder_is_a_plain_name_for_any_workload() -> None:
     """A factory's import path holds characters that a folder should not."""
     assert default_folder("byte-gpt", "rssm", 0) == Path("runs/byte-gpt-rssm-s0")
     assert default_folder("pack.mod:make", "none", 3) == Path("runs/pack.mod-make-none-s3")
+    assert default_folder("mlp", "none", 3, "my.mod:make") == Path("runs/mlp-none-my.mod-make-s3")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hpt.workloads.byte_gpt import ByteGPT, ByteGPTSize
+from hpt.workloads.byte_gpt import SIZES, ByteGPT, ByteGPTSize
 
 CPU = torch.device("cpu")
 TINY = ByteGPTSize(dim=32, layers=1, heads=2, context=16, batch_size=16, peak_lr=1e-2)
@@ -19,6 +19,14 @@ def test_default_sizes_are_those_stated() -> None:
     assert workload.description["tokens_per_step"] == 2048
     block = 2 * 2 * 64 + (64 * 192 + 192) + (64 * 64 + 64) + (64 * 256 + 256) + (256 * 64 + 64)
     assert workload.description["parameters"] == 256 * 64 + 32 * 64 + 2 * block + 2 * 64
+
+
+@pytest.mark.parametrize(("name", "weights", "context"), [("byte-gpt-1m", 1e6, 64), ("byte-gpt-10m", 1e7, 128)])
+def test_a_name_says_the_number_of_weights(name: str, weights: float, context: int) -> None:
+    """Within 10 %; and windows are as long as the context."""
+    workload = ByteGPT(SIZES[name], seed=0, data=None, device=CPU)
+    assert workload.description["parameters"] == pytest.approx(weights, rel=0.1)
+    assert workload.batch(0).shape[1] == context + 1
 
 
 def test_other_sizes_can_be_asked_for() -> None:

@@ -47,7 +47,15 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_list_is_complete() -> None:
     """All the names that are promised, and no others."""
     family = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "gpt2-nano"}
-    small = {"byte-gpt", "byte-gpt-b16", "byte-gpt-variant", "byte-gpt-large", "gpt2-b32"}
+    small = {
+        "byte-gpt",
+        "byte-gpt-b16",
+        "byte-gpt-variant",
+        "byte-gpt-1m",
+        "byte-gpt-10m",
+        "byte-gpt-large",
+        "gpt2-b32",
+    }
     assert set(WORKLOADS) == family | small | {"cnn", "mlp", "regression"}
 
 
