@@ -32,12 +32,12 @@ Inner optimizers: {", ".join(CATALOGUE)}, or package.module:factory.
 Examples:
   hpt compare --budget quick
   hpt compare --budget standard --tune --jobs 2 --out runs/standard
-  hpt compare --workloads mlp=3000,cnn --arms hybrid,nesterov,unlearned,never --seeds 5   # does learning pay?
-  hpt compare --workloads byte-gpt=600 --arms hybrid,never --clock 6 --seeds 6          # whole runs, timed alone
-  hpt compare --optimizers adamw,muon,soap --tune --seeds 5 # which is the best, and does the hybrid help it?
-  hpt compare --workloads mlp --resolve 3%                  # as many seeds as that takes, and no more
-  hpt compare --workloads mlp,cnn --leave-one-out --seeds 5 # what of the default could go?
-  hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10    # is the harness right?
+  hpt compare --workloads mlp=3000,cnn --arms hybrid,nesterov,unlearned,never --seeds 5  # does learning pay?
+  hpt compare --workloads byte-gpt=600 --arms hybrid,never --clock 6 --seeds 6  # whole runs, timed alone
+  hpt compare --optimizers adamw,muon,soap --tune --seeds 5  # which is the best, and does the hybrid help it?
+  hpt compare --workloads mlp --resolve 3%  # as many seeds as that takes, and no more
+  hpt compare --workloads mlp,cnn --leave-one-out --seeds 5  # what of the default could go?
+  hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10  # is the harness right?
   hpt compare --resume --out runs/standard
 """
 

@@ -21,6 +21,7 @@ from hpt.errors import TrainingDiverged
 from hpt.machine import describe_machine
 from hpt.memory.peak import peak_device_bytes, peak_host_bytes
 from hpt.numerics.flops import count_flops
+from hpt.optimizers.evaluation import evaluating
 from hpt.optimizers.operations import update_flops
 from hpt.records import ForkRecord, JumpRecord, Record
 from hpt.trainer.hybrid import HybridTrainer
@@ -125,10 +126,7 @@ class CellRun:
             return None
         if self._average is not None:
             self._average.install()
-        for one in self._optimizers:
-            if hasattr(one, "eval"):  # its weights while training are not those to be read out
-                one.eval()  # pyright: ignore[reportAttributeAccessIssue]
-        with self._workload.opened():
+        with evaluating(self._optimizers), self._workload.opened():
             loss = self._workload.validation_loss(self._model)
         if loss <= DIVERGED_FACTOR * self._workload.chance_loss:
             return loss
@@ -136,11 +134,16 @@ class CellRun:
         return None
 
     def _update_flops(self) -> float:
-        for one in self._optimizers:
+        """Of the run's own optimizers; where it diverged, whose numbers are no numbers any more, of new ones."""
+        cell, model, optimizers = self._cell, self._model, self._optimizers
+        if self._message is not None:
+            model = self._workload.build_model()
+            optimizers = make_optimizers(cell.recipe, self._workload, model, cell.steps)
+        for one in optimizers:
             one.zero_grad(set_to_none=True)
         with kept_rng(self._workload.device):
-            self._workload.loss(self._model, self._workload.batch(0)).backward()
-        return update_flops(self._optimizers)
+            self._workload.loss(model, self._workload.batch(0)).backward()
+        return update_flops(optimizers)
 
     def result(self) -> CellResult:
         """Evaluate and sum up.

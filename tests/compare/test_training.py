@@ -52,10 +52,11 @@ def test_work_of_the_baseline_is_its_updates() -> None:
 
 
 def test_a_diverged_run_is_a_result() -> None:
-    """It has no loss, says why, and counts as infinitely bad."""
+    """It has no loss, says why, and counts as infinitely bad; what its optimizer does is counted on a new one."""
     found = run(Recipe(lr_factor=1e30))
     assert (found.final_loss, found.diverged, found.loss) == (None, True, float("inf"))
     assert found.message is not None
+    assert found.counters["update_flops"] == 4 * 33
 
 
 def test_a_loss_far_above_chance_is_divergence_even_if_finite() -> None:
