@@ -20,7 +20,9 @@ from hpt.compare.runner import Progress, Watcher
 from hpt.compare.tables import sentences_of, tables_of
 
 SHOWN_ENDED = 8
-KEPT = ("arm", "work ratio", "verdict", "over never", "value of a jump", "learning rate")  # whatever the width
+# whatever the width
+KEPT = ("arm", "work ratio", "verdict", "over never", "value of a jump", "learning rate")
+KEPT_OF_HEADLINE = ("best by itself", "over it, work", "over it, verdict", "over the reference, work")
 
 
 @contextmanager
@@ -93,7 +95,16 @@ def show_results(summary: Mapping[str, Any], folder: Path, console: Console) -> 
     """Print all tables, the sentences, and where the files are."""
     for one in tables_of(summary):
         if one.rows:
-            console.print(table(one.title, one.head, one.rows, width=console.width, keep=KEPT, text=("source",)))
+            console.print(
+                table(
+                    one.title,
+                    one.head,
+                    one.rows,
+                    width=console.width,
+                    keep=(*KEPT, *KEPT_OF_HEADLINE),
+                    text=("source",),
+                )
+            )
     for sentence in sentences_of(summary):
         console.print(sentence, soft_wrap=True)
     if not summary["complete"]:

@@ -67,10 +67,10 @@ def over_workloads(
 
 
 def peer_words(optimizer: str | None, ratio: Ratio | None) -> str:
-    """What the best optimizer gains by itself over the reference, as a part of a sentence."""
+    """What the best optimizer beside the reference gains by itself over it, as a part of a sentence."""
     if optimizer is None or ratio is None:
         return NO_PEER
-    return f"; {optimizer}, the best optimizer by itself, {ratio.words}"
+    return f"; {optimizer}, the best other optimizer by itself, {ratio.words}"
 
 
 def of_headline(

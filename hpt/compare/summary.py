@@ -167,7 +167,7 @@ def _overall(settings: TunedSettings, readings: Sequence[TaskReading], *, is_loo
             for kind in ("work_ratio", "steps_ratio")
         )
         judgement = overall_judgement([(reading, arm) for reading in readings], work, over_reference)
-        peer = _peer_of(readings)
+        peer = "" if arm.role == "peer" else _peer_of(readings)
         names = [(one.task.workload, like) for one in readings for like in (one.arms[0].name, arm.like)]
         tuned = all(place in settings and bool(settings[place].bracket_closed) for place in names)
         found[name] = {

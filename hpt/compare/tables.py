@@ -43,11 +43,10 @@ def tables_of(summary: Mapping[str, Any]) -> list[TextTable]:
 
 def _headline_table(summary: Mapping[str, Any]) -> TextTable:
     """The hybrid on each workload's best optimizer: over that optimizer by itself, and over the reference."""
-    reference = summary["settings"]["optimizers"][0]
     rows = [(name, *_headline_cells(values, values["best"])) for name, values in summary["workloads"].items()]
     rows.append(("all", *_headline_cells(summary, None)))
     head = ("workload", "best by itself", "chosen by", "a step's work")
-    sides = [f"over {name}, {kind}" for name in ("it", reference) for kind in ("steps", "work", "verdict")]
+    sides = [f"over {name}, {kind}" for name in ("it", "the reference") for kind in ("steps", "work", "verdict")]
     return TextTable("hybrid on the best optimizer", (*head, *sides), tuple(rows))
 
 

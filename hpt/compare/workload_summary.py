@@ -118,7 +118,7 @@ class WorkloadSummary:
                 reading.task,
                 measures,
                 judgement,
-                peer=self._peer(),
+                peer="" if arm.role == "peer" else self._peer(),
                 bracket_closed=self._tuned.bracket_closed,
                 has_equal_trials=_has_equal_trials(self._settings_of(arm), self._tuned),
             ),
