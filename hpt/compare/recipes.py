@@ -72,7 +72,7 @@ def make_optimizers(recipe: Recipe, workload: Workload, model: nn.Module, steps:
     reason = "" if recipe.optimizer == OWN else find_entry(recipe.optimizer).no_jumps
     if reason and recipe.config.get("predictor", "rssm") != "none":
         raise UsageError(f"jumps make no sense on {recipe.optimizer}: {reason}; leave it to itself")
-    optimizers = inner_optimizers(workload, model, recipe.optimizer, steps)
+    optimizers = inner_optimizers(workload, model, recipe.optimizer, steps, recipe.config.get("roles"))
     for group in (group for one in optimizers for group in one.param_groups):
         group["lr"] *= recipe.lr_factor
         if recipe.memory is not None and "betas" in group:

@@ -85,7 +85,7 @@ class TrainSession:
     def _build(self, config: HybridConfig) -> HybridTrainer:
         self._model = self._workload.build_model()
         name = self._optimizer_name
-        self._optimizers = inner_optimizers(self._workload, self._model, name, self.steps)
+        self._optimizers = inner_optimizers(self._workload, self._model, name, self.steps, config.roles)
         schedulers = inner_schedulers(self._workload, self._optimizers, name, self.steps)
         return HybridTrainer(
             self._model, self._optimizers, self._workload.loss, config, scheduler=schedulers, sink=self._pass_on

@@ -3,7 +3,7 @@
 Each follows the workload's schedule, unless it makes its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 from torch.optim import Optimizer
@@ -16,7 +16,9 @@ from hpt.workloads.schedule import warmup_steps
 from hpt.workloads.workload import Workload
 
 
-def inner_optimizers(workload: Workload, model: nn.Module, name: str, total_steps: int) -> list[Optimizer]:
+def inner_optimizers(
+    workload: Workload, model: nn.Module, name: str, total_steps: int, roles: Mapping[str, str] | None = None
+) -> list[Optimizer]:
     """One or several optimizers over the model's trainable parameters, rates at their peak.
 
     Args:
@@ -24,8 +26,10 @@ def inner_optimizers(workload: Workload, model: nn.Module, name: str, total_step
         model: built by it.
         name: `OWN`, a name of the catalogue, or `package.module:factory`.
         total_steps: planned updates.
+        roles: of weights by pattern of names, the trainer's setting; beats what is found.
 
     Raises:
+        ConfigError: a pattern of `roles` fits nothing.
         UsageError: the name is unknown, or the workload says no rate for others than its own.
         PrerequisiteError: the optimizer's package is not installed.
         HptError: a user's factory failed.
@@ -44,6 +48,7 @@ def inner_optimizers(workload: Workload, model: nn.Module, name: str, total_step
         weight_decay=workload.weight_decay,
         total_steps=total_steps,
         warmup_steps=warmup_steps(total_steps),
+        roles=roles,
     )
 
 

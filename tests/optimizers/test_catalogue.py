@@ -118,6 +118,13 @@ def test_muon_without_a_hidden_matrix_is_adamw_alone() -> None:
     assert type(only) is AdamW
 
 
+def test_roles_that_are_told_decide_what_muon_gets() -> None:
+    """The second layer called a table goes to AdamW."""
+    model = small_model()
+    found = build_optimizers("muon", model, peak_lr=0.02, total_steps=100, roles={"2.*": "table"})
+    assert found[0].param_groups[0]["params"] == weights(model, "0.weight")
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_trainable_parameter_is_held_once_and_no_frozen_one(name: str) -> None:
     """Over all optimizers of the list and all their groups."""
