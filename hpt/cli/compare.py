@@ -16,8 +16,8 @@ from hpt.cli.options import THREADS, parse_percent
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.roster import ARMS
+from hpt.compare.search import NUM_TRIALS
 from hpt.compare.suite import BUDGETS
-from hpt.compare.tuning import NUM_TRIALS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
 from hpt.optimizers.catalogue import CATALOGUE
 from hpt.run.folder import locked

@@ -21,8 +21,9 @@ from hpt.compare.placement import Baseline
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.ratios import Ratio, excess
 from hpt.compare.readings import TaskReading, forecast_scores, fork_values, reliability, training_curve
+from hpt.compare.search import Tuned
 from hpt.compare.sentences import named, of_headline, of_workload, peer_words
-from hpt.compare.tuning import Tuned, TunedSettings
+from hpt.compare.tuning import TunedSettings
 
 
 class WorkloadSummary:

@@ -15,7 +15,8 @@ from hpt.cli.main import run
 from hpt.compare.cells import Recipe
 from hpt.compare.request import ComparisonRequest
 from hpt.compare.roster import ARMS
-from hpt.compare.tuning import Tuned, TuningCache
+from hpt.compare.search import Tuned
+from hpt.compare.tuning import TuningCache
 
 REGRESSION = ["--workloads", "regression=200", "--arms", "self,planted,frozen", "--budget", "quick"]
 

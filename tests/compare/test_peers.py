@@ -12,10 +12,11 @@ from hpt.compare.cells import CellFolder, Recipe
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import find_bests, read
 from hpt.compare.roster import ARMS
+from hpt.compare.search import Tuned
 from hpt.compare.suite import Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import ratio_cell, sentences_of, tables_of
-from hpt.compare.tuning import Tuned, TunedSettings, recipes_of
+from hpt.compare.tuning import TunedSettings, recipes_of
 
 TASKS = (Task("mlp", T), Task("cnn", T))
 ABOUT = Circumstances(

@@ -18,10 +18,11 @@ from hpt.compare.peers import ONLY, Best
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import read
 from hpt.compare.roster import ARMS
+from hpt.compare.search import UNTUNED, Tuned
 from hpt.compare.suite import Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown
-from hpt.compare.tuning import UNTUNED, Tuned, TunedSettings, recipes_of
+from hpt.compare.tuning import TunedSettings, recipes_of
 from hpt.optimizers.catalogue import OWN
 
 TRUE = {"hybrid": 1.3, "unlearned": 1.25, "lr-boost": 1.1, "frozen": 0.99, "self": 1.0}

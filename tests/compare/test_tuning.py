@@ -10,8 +10,9 @@ import pytest
 from hpt.compare.cells import Recipe
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.roster import ARMS
+from hpt.compare.search import NUM_TRIALS, Search, Tuned
 from hpt.compare.suite import Task
-from hpt.compare.tuning import NUM_TRIALS, Search, Tuned, TuningCache, trial_cell
+from hpt.compare.tuning import TuningCache, trial_cell
 
 Loss = Callable[[Recipe], float]
 
