@@ -1,4 +1,4 @@
-"""Settings of a comparison: from trials, as many for every optimizer by itself as for every arm that claims are made for.
+"""Settings of a comparison: from trials, as many for every optimizer by itself as for every arm a claim is made for.
 
 Trials run at length T on a seed that is never reported (`search` says which). The outcome is kept by everything that
 decides it, in the comparison's own folder and in one that comparisons share. The own folder has the last word: what is
