@@ -33,17 +33,23 @@ def orthogonal_factor(matrix: torch.Tensor) -> torch.Tensor:
     Returns:
         A new tensor of the same shape; of a zero matrix, zeros.
     """
-    a, b, c = COEFFICIENTS
     flat = matrix.reshape(matrix.shape[0], -1)
     wide = flat if flat.shape[0] <= flat.shape[1] else flat.T
     norm = torch.linalg.vector_norm(wide)
     least = torch.finfo(wide.dtype).tiny
-    x = wide / norm.clamp(min=least)
-    for _ in range(NUM_ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = newton_schulz(wide / norm.clamp(min=least), NUM_ITERATIONS, COEFFICIENTS)
     x *= norm / torch.linalg.vector_norm(x).clamp(min=least)
     return (x if wide is flat else x.T).reshape(matrix.shape)
+
+
+def newton_schulz(wide: torch.Tensor, num_rounds: int, coefficients: tuple[float, float, float]) -> torch.Tensor:
+    """The polynomial of the module, so often; the matrix has no more rows than columns, and a norm of at most 1."""
+    a, b, c = coefficients
+    x = wide
+    for _ in range(num_rounds):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
 
 
 def factor_flops(shape: torch.Size) -> int:

@@ -16,6 +16,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 from hpt.errors import HptError
 from hpt.optimizers.catalogue import LION_SCALE, find_entry
 from hpt.optimizers.roles import Role, Roles, roles_of
+from hpt.optimizers.single_precision import SinglePrecisionMuon
 from hpt.plugins import failures_named, load_plugin
 
 BETAS = (0.9, 0.95)
@@ -106,11 +107,14 @@ def sgd(training: Training) -> list[Optimizer]:
 
 
 def muon(training: Training) -> list[Optimizer]:
-    """Muon on hidden matrices and AdamW on the rest; AdamW alone where there are none."""
+    """Muon on hidden matrices and AdamW on the rest; AdamW alone where there are none. On a CPU in single precision."""
     if not training.has(Role.HIDDEN):
         return adamw(training)
     matrices = training.groups([Role.HIDDEN])[:1]
-    inner = Muon(matrices, lr=training.lr, adjust_lr_fn="match_rms_adamw")
+    if matrices[0]["params"][0].device.type == "cpu":
+        inner: Optimizer = SinglePrecisionMuon(matrices, lr=training.lr)
+    else:
+        inner = Muon(matrices, lr=training.lr, adjust_lr_fn="match_rms_adamw")
     others = training.groups(set(Role) - {Role.HIDDEN})
     return [inner, AdamW(others, lr=training.lr, betas=BETAS)]
 
