@@ -70,6 +70,7 @@ def _curves(values: Mapping[str, Any]) -> Points:
     return {
         name: sorted((length["steps"], float(length["mean_loss"])) for length in one["lengths"])
         for name, one in alone.items()
+        if one["lengths"]
     }
 
 
