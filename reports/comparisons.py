@@ -10,7 +10,7 @@ from typing import Any
 
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import DIVERGED, interval, ratio
-from hpt_reports.inner_optimizers import HYBRID, is_on_own, optimizers_of, over_own
+from hpt_reports.inner_optimizers import HYBRID, has_several, is_on_own, optimizers_of, over_own
 from hpt_reports.kinds import COMPARISON
 from hpt_reports.tuning import Standing, of_pair
 
@@ -200,10 +200,10 @@ class Calibration:
 
 
 def calibration(evidence: Evidence, arm: str) -> Calibration | None:
-    """An arm from the comparison to believe first: a budget that counts, a baseline tuned with a closed bracket."""
+    """An arm from the comparison to believe first: a budget that counts, one optimizer, tuned with a closed bracket."""
     for one in findings(evidence):
         is_sound = budget_of(one.source) in BUDGETS and one.standing is Standing.CLOSED
-        if one.arm == arm and is_sound and (found := calibration_of(one)) is not None:
+        if one.arm == arm and is_sound and not has_several(one.source) and (found := calibration_of(one)) is not None:
             return found
     return None
 
