@@ -10,10 +10,11 @@ from typing import Any
 
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import DIVERGED, interval, ratio
+from hpt_reports.inner_optimizers import HYBRID, has_several, is_on_own, optimizers_of, over_own
 from hpt_reports.kinds import COMPARISON
 from hpt_reports.tuning import Standing, of_pair
 
-DEFAULT_ARM = "hybrid"
+DEFAULT_ARM = HYBRID
 """The trainer as it comes."""
 BUDGETS = ("full", "standard")
 """Budgets whose results count for the targets, the larger first; `quick` is a test of the tool."""
@@ -63,6 +64,11 @@ class Finding:
         return self.stored["measures"]["work_ratio"]
 
     @property
+    def over_own(self) -> Mapping[str, Any]:
+        """Ratios and judgement against the arm's own inner optimizer by itself."""
+        return over_own(self.stored)
+
+    @property
     def accelerates(self) -> bool:
         """The comparison's own verdict."""
         return self.stored["judgement"]["verdict"] == "accelerates"
@@ -72,8 +78,8 @@ def comparisons(evidence: Evidence) -> list[Source]:
     """Every comparison that none replaces, the largest budget first.
 
     In a budget those of the default trainer come first, in them those that are tuned throughout.
-    One replaces another of the same budget and device when it has all its workloads and measured arms, and ranks before
-    it in each; of two without a measured arm the newer does.
+    One replaces another of the same budget, device and inner optimizers when it has all its workloads and measured
+    arms, and ranks before it in each; of two without a measured arm the newer does.
     """
     stored = [(source, list(findings_in(source, age))) for age, source in enumerate(evidence.of(COMPARISON))]
     kept = [
@@ -93,7 +99,7 @@ def _replaces(other: _Stored, one: Source, found: list[Finding]) -> bool:
     ranks = {(rival.workload, rival.arm): rival.rank for rival in rivals}
     return (
         source is not one
-        and (budget_of(source), _device(source)) == (budget_of(one), _device(one))
+        and _setting(source) == _setting(one)
         and set(one.document["workloads"]) <= set(source.document["workloads"])
         and all((name := (each.workload, each.arm)) in ranks and ranks[name] < each.rank for each in found)
     )
@@ -116,8 +122,9 @@ def _place(source: Source) -> int:
     return BUDGETS.index(budget) if budget in BUDGETS else len(BUDGETS)
 
 
-def _device(source: Source) -> str:
-    return str(source.document["settings"]["device"])
+def _setting(source: Source) -> tuple[str, str, list[str]]:
+    """Budget, device and inner optimizers."""
+    return budget_of(source), str(source.document["settings"]["device"]), optimizers_of(source)
 
 
 def measured_arms(workload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -139,9 +146,12 @@ def findings_in(source: Source, age: int = 0) -> Iterator[Finding]:
 
 
 def best_known(evidence: Evidence, workload: str) -> Finding | None:
-    """The default trainer on one workload from a budget that counts, however its sides were tuned."""
+    """The default trainer on one workload from a budget that counts, however its sides were tuned.
+
+    Only where the workload's own optimizer was the only one: on another it is measured over another baseline.
+    """
     wanted = (workload, DEFAULT_ARM)
-    found = (one for one in findings(evidence) if (one.workload, one.arm) == wanted)
+    found = (one for one in findings(evidence) if (one.workload, one.arm) == wanted and is_on_own(one.source))
     return next((one for one in found if budget_of(one.source) in BUDGETS), None)
 
 
@@ -190,10 +200,10 @@ class Calibration:
 
 
 def calibration(evidence: Evidence, arm: str) -> Calibration | None:
-    """An arm from the comparison to believe first: a budget that counts, a baseline tuned with a closed bracket."""
+    """An arm from the comparison to believe first: a budget that counts, one optimizer, tuned with a closed bracket."""
     for one in findings(evidence):
         is_sound = budget_of(one.source) in BUDGETS and one.standing is Standing.CLOSED
-        if one.arm == arm and is_sound and (found := calibration_of(one)) is not None:
+        if one.arm == arm and is_sound and not has_several(one.source) and (found := calibration_of(one)) is not None:
             return found
     return None
 

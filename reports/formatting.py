@@ -4,6 +4,7 @@ import html
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ DIVERGED = "diverged"
 _ROUNDING = 1e-9
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+_BOUNDS = {"above": " or more", "below": " or less"}
 LONGEST_NUMBER = 40
 NO_NUMBERS = frozenset({"-", "", NOT_MEASURED, "no claim", "not there", "no interval", DIVERGED})
 """What stands in a column of numbers where there is none."""
@@ -68,6 +70,18 @@ def interval(low: float | None, high: float | None, text: str = "") -> str:
     if low is None or high is None:
         return "no interval"
     return f"[{plain(low)}, {plain(high)}]{text}"
+
+
+def bounded(found: Mapping[str, Any]) -> str:
+    """A stored ratio without its interval; its direction where it is only a bound."""
+    return f"{ratio(found['value'])}{_BOUNDS.get(str(found.get('bound')), '')}" if found["value"] else DIVERGED
+
+
+def ratio_cell(found: Mapping[str, Any] | None) -> str:
+    """A stored ratio with its interval, its direction where it is only a bound, or why there is none."""
+    if found is None:
+        return NOT_MEASURED
+    return f"{bounded(found)} {interval(found['low'], found['high'])}" if found["value"] else DIVERGED
 
 
 def count(number: int, word: str) -> str:

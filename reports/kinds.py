@@ -195,7 +195,7 @@ COMPARISON = Kind(
     fields=frozenset({"settings", "workloads", "overall"}),
     calls_itself="comparison",
     schema=comparison.Comparison,
-    parts=(*TRAINER_PARTS, "compare"),
+    parts=(*TRAINER_PARTS, "compare", "optimizers"),
     lacks=_comparison_lacks,
 )
 PROFILE = Kind(

@@ -7,6 +7,7 @@ from typing import Any
 from hpt_reports.comparisons import measured_arms
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import count, file_name, harmless, interval, percent, plain, ratio, seconds, table
+from hpt_reports.inner_optimizers import NO_OTHER, beside
 from hpt_reports.kinds import COMPARISON, OVERHEAD, PREDICTION, PROFILE
 from hpt_reports.page import Links
 from hpt_reports.tuning import BASELINES, Standing, of_pair
@@ -104,21 +105,24 @@ def parts(source: Source, links: Links) -> str:
     return table(rows, links.to(source))
 
 
-def _baseline_name(source: Source, evidence: Evidence) -> str:
-    """The baseline behind a profile's ratios, from the stored comparison they were taken from.
+def _baseline_of(source: Source, evidence: Evidence) -> tuple[str, str]:
+    """The baseline behind a profile's ratios, and the other optimizers, from the comparison they were taken from.
 
     A profile keeps the numbers and a path of its own day. Where several stored arms have these numbers, the least
     searched decides; where none has, nobody knows.
     """
     speed, workload = source.document["speed"], workload_of(source)
-    found: list[Standing] = []
+    found: dict[Standing, str] = {}
     for stored in evidence.of(COMPARISON) if speed["steps_ratio"] is not None else ():
         values = stored.document["workloads"].get(workload, {"arms": {}})
         for name, arm in measured_arms(values).items():
             ratios = [(arm["measures"][key] or {}).get("value") for key in ("steps_ratio", "wall_ratio")]
             if ratios == [speed["steps_ratio"], speed["wall_ratio"]]:
-                found.append(of_pair(values, name))
-    return BASELINES[max(found)] if found else "baseline, whose tuning is not stored"
+                found[of_pair(values, name)] = beside(stored, values, name)
+    if not found:
+        return "baseline, whose tuning is not stored", "whether another optimizer was tried is not stored"
+    least = max(found)
+    return BASELINES[least], found[least]
 
 
 def profile(source: Source, links: Links, evidence: Evidence) -> dict[str, str]:
@@ -127,12 +131,10 @@ def profile(source: Source, links: Links, evidence: Evidence) -> dict[str, str]:
     parts, speed, cost = document["parts"], document["speed"], document["parts"]["cost_ratio"]
     total = sum(parts["part_s"].values())
     measured = f"{ratio(cost['value'])} {interval(cost['low'], cost['high'])}"
+    base, others = _baseline_of(source, evidence)
     model = {
         "cost of an update over a plain step": (parts["predicted_cost_ratio"], measured),
-        f"wall-clock ratio to the {_baseline_name(source, evidence)}": (
-            speed["predicted_wall_ratio"],
-            ratio(speed["wall_ratio"]),
-        ),
+        f"wall-clock ratio to the {base}": (speed["predicted_wall_ratio"], f"{ratio(speed['wall_ratio'])}; {others}"),
         "the same if every covered step were worth a full one": (speed["nominal_wall_ratio"], "-"),
     }
     projected = (document.get("projection") or {}).get("models") or {}
@@ -173,5 +175,5 @@ def wall(source: Source, links: Links) -> str:
         f"{source.document['steps']} updates of {harmless(source.document['workload'])} with the default "
         f"predictor take {ratio(float(found['median']))} the time of the plain run, 95 % interval "
         f"{interval(float(found['low']), float(found['high']))} over {len(source.document['pairs'])} pairs, and "
-        f"end at {ratio(float(source.document['loss_ratio']))} its validation loss ({links.to(source)})."
+        f"end at {ratio(float(source.document['loss_ratio']))} its validation loss; {NO_OTHER} ({links.to(source)})."
     )

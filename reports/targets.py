@@ -1,5 +1,6 @@
 """Targets against what was measured: one judgement each, or "not measured"."""
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
-from hpt_reports import comparisons, memory_runs, step_time
+from hpt_reports import comparisons, headlines, memory_runs, step_time
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.formatting import NOT_MEASURED, interval, percent, plain, ratio, seconds
+from hpt_reports.formatting import NOT_MEASURED, count, harmless, interval, percent, plain, ratio, ratio_cell, seconds
+from hpt_reports.inner_optimizers import NO_OTHER, beside
 from hpt_reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
 from hpt_reports.page import INCONCLUSIVE, MISSED, REACHED, VerdictRow
 from hpt_reports.timings import by_preset, horizon_line
@@ -26,6 +28,7 @@ class TargetValue:
         also: a further condition that must hold, e.g. an interval above 1.
         low, high: of the value, 95 %, where the limit must lie outside of them for a verdict.
         is_steady: the measurement can carry a verdict at all.
+        others: further measurements it rests on.
     """
 
     value: float
@@ -35,6 +38,7 @@ class TargetValue:
     low: float | None = None
     high: float | None = None
     is_steady: bool = True
+    others: tuple[Source, ...] = ()
 
 
 LEAST_R_SQUARED = 0.98
@@ -91,7 +95,52 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
         return None
     value, low, high = (found.work_ratio[name] for name in ("value", "low", "high"))
     is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
-    return TargetValue(value, f"{ratio(value)} {interval(low, high)}", found.source, is_enough)
+    return TargetValue(value, f"{ratio(value)} {interval(low, high)}, {NO_OTHER}", found.source, is_enough)
+
+
+def _on_best(workloads: tuple[str, ...], side: str, kind: str, evidence: Evidence) -> TargetValue | None:
+    """The hybrid on the best inner optimizer, over the reference or over that optimizer, mean over workloads."""
+    found = headlines.all_on_best(evidence, workloads)
+    if found is None:
+        return None
+    mean, peers = headlines.mean_over(found, side, kind), headlines.peers_mean(found, kind)
+    alone = NOT_MEASURED if peers is None else ratio(peers.value)
+    return TargetValue(
+        mean.value,
+        f"{ratio(mean.value)} {interval(mean.low, mean.high)}; the best other optimizer of each by itself over "
+        f"{headlines.ADAMW} {alone}",
+        found[0].source,
+        also=side == "over_reference" or (mean.low is not None and mean.low > 1.0),
+        low=_least(mean),
+        high=_most(mean),
+        others=tuple(one.source for one in found),
+    )
+
+
+def _least(mean: headlines.Mean) -> float | None:
+    """Where only bounds are known, how far down the truth may lie from them; None where it is known."""
+    return (-math.inf if "below" in mean.bounds else mean.value) if mean.bounds else None
+
+
+def _most(mean: headlines.Mean) -> float | None:
+    return (math.inf if "above" in mean.bounds else mean.value) if mean.bounds else None
+
+
+def _never_hurts(evidence: Evidence) -> TargetValue | None:
+    """The worst pair of workload and inner optimizer; none that hurts is only known once all were measured."""
+    found = headlines.pairs(evidence)
+    if not found.by_name or (found.lacking and not found.hurting):
+        return None
+    (workload, optimizer), worst = found.worst
+    return TargetValue(
+        worst.over_own["work_ratio"]["value"],
+        f"{ratio_cell(worst.over_own['work_ratio'])} on {harmless(workload)} with {harmless(optimizer)}, the worst of "
+        f"{count(len(found.by_name), 'pair')} ({beside(worst.source, worst.beside, worst.arm)}); hurting: "
+        f"{harmless(', '.join(f'{where} with {on}' for where, on in found.hurting)) or 'none'}",
+        worst.source,
+        also=not found.hurting,
+        others=tuple(one.source for one in found.by_name.values()),
+    )
 
 
 def _known(arm: str, evidence: Evidence) -> TargetValue | None:
@@ -131,6 +180,10 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
     "growth_host": (MEMORY, partial(_memory, "growth", "cpu", _mb, float)),
     "growth_cuda": (MEMORY, partial(_memory, "growth", "cuda", _mb, float)),
     **{f"work_{name}": (COMPARISON, partial(_work, name)) for name in comparisons.WORKLOADS},
+    "best_steps": (COMPARISON, partial(_on_best, headlines.NOISY, "over_reference", "steps_ratio")),
+    "best_work": (COMPARISON, partial(_on_best, headlines.ALL, "over_reference", "work_ratio")),
+    "best_alone": (COMPARISON, partial(_on_best, headlines.NOISY, "over_own", "work_ratio")),
+    "never_hurts": (COMPARISON, _never_hurts),
     **{f"calibration_{name}": (COMPARISON, partial(_known, name)) for name in ("self", "planted", "boost-as-method")},
 }
 
@@ -156,7 +209,7 @@ def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> VerdictRow:
         threshold=target["must"],
         measured=reading.text,
         word=INCONCLUSIVE if is_open or not reading.is_steady else word,
-        sources=(reading.source,),
+        sources=(reading.source, *reading.others),
     )
 
 

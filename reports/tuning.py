@@ -42,6 +42,13 @@ def of_baseline(workload: Mapping[str, Any]) -> Standing:
     return standing((workload["baseline"] or {}).get("tuned"))
 
 
+def of_optimizer(workload: Mapping[str, Any], arm: str) -> Standing:
+    """Of an arm's inner optimizer by itself, where several were compared; else of the baseline."""
+    alone = workload.get("optimizers") or {}
+    name = workload["arms"][arm].get("optimizer")
+    return standing((alone[name] or {}).get("tuned")) if name in alone else of_baseline(workload)
+
+
 def of_arm(workload: Mapping[str, Any], arm: str) -> Standing:
     """Of an arm's own settings; controls and calibrations have none and train with the baseline's."""
     found = workload["arms"][arm]
@@ -51,8 +58,8 @@ def of_arm(workload: Mapping[str, Any], arm: str) -> Standing:
 
 
 def of_pair(workload: Mapping[str, Any], arm: str) -> Standing:
-    """Of an arm's ratio to the baseline."""
-    return max(of_baseline(workload), of_arm(workload, arm))
+    """Of an arm's ratio to the baseline, and to its own inner optimizer."""
+    return max(of_baseline(workload), of_optimizer(workload, arm), of_arm(workload, arm))
 
 
 def of_overall(workloads: Mapping[str, Mapping[str, Any]], arm: str) -> Standing:
@@ -62,10 +69,22 @@ def of_overall(workloads: Mapping[str, Mapping[str, Any]], arm: str) -> Standing
 
 def lack(workload: Mapping[str, Any], arm: str) -> str:
     """What a ratio lacks, e.g. "baseline not tuned, arm learning-rate bracket open"; "" if nothing."""
-    base, own = of_baseline(workload), of_arm(workload, arm)
-    words = [f"baseline {LACKS[base]}"] if base is not Standing.CLOSED else []
-    is_own = workload["arms"][arm]["role"] == "method" and own is not Standing.CLOSED
-    return ", ".join([*words, f"arm {LACKS[own]}"] if is_own else words)
+    base, inner, own = of_baseline(workload), of_optimizer(workload, arm), of_arm(workload, arm)
+    found, role = workload["arms"][arm], workload["arms"][arm]["role"]
+    sides = {
+        "baseline": base,
+        str(found.get("optimizer")): inner
+        if role != "peer" and not _is_on_baseline(workload, arm)
+        else Standing.CLOSED,
+        "arm": own if role in ("method", "peer") else Standing.CLOSED,
+    }
+    return ", ".join(f"{side} {LACKS[one]}" for side, one in sides.items() if one is not Standing.CLOSED)
+
+
+def _is_on_baseline(workload: Mapping[str, Any], arm: str) -> bool:
+    """Its inner optimizer is the baseline's, the first of those compared."""
+    alone = workload.get("optimizers") or {}
+    return workload["arms"][arm].get("optimizer") in (None, *list(alone)[:1])
 
 
 def bracket(tuned: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from hpt.documents import Count, Finite, NotNegative, Number, Positive, Ratio, Size, Version1
@@ -23,6 +23,7 @@ class _RatioInterval(TypedDict):
     low: Ratio | None
     high: Ratio | None
     bound: NotRequired[str | None]
+    by_seed: NotRequired[list[Ratio] | None]
 
 
 class _MaybeRatio(TypedDict):
@@ -30,6 +31,7 @@ class _MaybeRatio(TypedDict):
     low: Ratio | None
     high: Ratio | None
     bound: NotRequired[str | None]
+    by_seed: NotRequired[list[Ratio] | None]
 
 
 class _Recipe(TypedDict):
@@ -66,6 +68,7 @@ class _Measures(TypedDict):
     worst_seed: _WorstSeed
     num_diverged: Count
     seeds: list[int]
+    final_losses: NotRequired[list[Number | None] | None]
 
 
 class _OverControl(TypedDict):
@@ -83,11 +86,21 @@ class _Bin(TypedDict):
     count: NotNegative
 
 
+class _Side(TypedDict):
+    steps_ratio: _RatioInterval
+    work_ratio: _RatioInterval
+    judgement: _Judgement
+
+
+_Over = dict[str, _RatioInterval]
 _Curve = list[tuple[Finite, Number, Number, Number]]
 
 
 class _ComparedArm(TypedDict):
     role: str
+    optimizer: NotRequired[str | None]
+    own: NotRequired[_Side | None]
+    over: NotRequired[_Over | None]
     known_ratio: NotRequired[Positive | None]
     tuned: _Tuned | None
     measures: _Measures | None
@@ -115,10 +128,31 @@ class _Baseline(TypedDict):
     tuned: _Tuned
     lengths: list[_Length]
     seed_sd: Number | None
+    work_per_update: NotRequired[Finite | None]
+
+
+class _Best(TypedDict):
+    optimizer: str
+    chosen_by: str
+
+
+class _OverallHeadline(TypedDict):
+    over_own: _Side
+    over_reference: _Side
+    sentence: str
+
+
+class _Headline(_OverallHeadline):
+    optimizer: str
+    arm: str
 
 
 class _Workload(TypedDict):
     steps: Size
+    num_weights: NotRequired[Size | None]
+    best: NotRequired[_Best | None]
+    optimizers: NotRequired[dict[str, _Baseline | None]]
+    headline: NotRequired[_Headline | None]
     chance_loss: Number | None
     baseline: _Baseline | None
     baseline_curve: _Curve
@@ -138,10 +172,12 @@ class _Overall(TypedDict):
     steps_ratio: _MaybeRatio | None
     judgement: _Judgement
     sentence: str
+    over: NotRequired[_Over | None]
 
 
 class _ComparisonSettings(TypedDict):
     budget: str
+    optimizers: NotRequired[Annotated[list[str], Field(min_length=1)]]
     device: str
     threads: Size
     seeds: list[int]
@@ -154,6 +190,7 @@ class _Comparison(Stored):
     failed: NotRequired[dict[str, Any] | None]
     workloads: dict[str, Annotated[_Workload, AfterValidator(_has_full_length)]]
     overall: dict[str, _Overall]
+    headline: NotRequired[_OverallHeadline | None]
 
 
 def _covers_all(comparison: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,5 +201,19 @@ def _covers_all(comparison: Mapping[str, Any]) -> Mapping[str, Any]:
     return comparison
 
 
-Comparison = Annotated[_Comparison, AfterValidator(_covers_all)]
+def _knows_its_optimizers(comparison: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a workload says of its best optimizer is about an optimizer and an arm that were measured there."""
+    for name, workload in comparison["workloads"].items():
+        there, head = workload.get("optimizers", {}), workload.get("headline")
+        named = {"settings.optimizers has": set(comparison["settings"].get("optimizers", ())) if there else set[str]()}
+        named["best has"] = {best["optimizer"]} if (best := workload.get("best")) is not None and there else set()
+        lacking = [f"optimizers has no {one}, which {who}" for who, each in named.items() for one in each - set(there)]
+        if head is not None and (workload["arms"].get(head["arm"]) or {}).get("measures") is None:
+            lacking.append(f"headline.arm is {head['arm']!r}, it must be a measured arm")
+        if lacking:
+            raise ValueError(f"workloads.{name}.{sorted(lacking)[0]}")
+    return comparison
+
+
+Comparison = Annotated[_Comparison, AfterValidator(_covers_all), AfterValidator(_knows_its_optimizers)]
 """summary.json of `hpt compare`."""

@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from hpt_reports.comparisons import measured_arms
 from hpt_reports.evidence import Source
 from hpt_reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, look, plain_log_axis
-from hpt_reports.formatting import file_name, plain
+from hpt_reports.formatting import file_name, plain, ratio
+from hpt_reports.inner_optimizers import beside, beside_overall
 from hpt_reports.page import Figure
 from hpt_reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
 
-ROLES = {"method": 1, "control": 2, "calibration": 7}
+ROLES = {"method": 1, "control": 2, "peer": 3, "ablation": 4, "calibration": 7}
 """Colour and marker by role."""
 MIXED = "baseline, tuned except where marked"
 SHORT = {Standing.OPEN: "bracket open", Standing.UNTUNED: "not tuned"}
@@ -32,6 +33,9 @@ def draw_ratios(source: Source, tag: str) -> Figure | None:
         (f"all workloads: {name}{_least(workloads, name, base)}", arm["role"], arm["work_ratio"])
         for name, arm in source.document["overall"].items()
     ]
+    tried = [beside(source, found, name) for found in workloads.values() for name in measured_arms(found)]
+    tried += [beside_overall(source, name) for name in source.document["overall"]]
+    others = dict(zip((name for name, _, _ in rows), tried, strict=True))
     lost = [name for name, _, found in rows if not found["value"]]
     rows = [row for row in rows if row[2]["value"]]
     if not rows:
@@ -62,7 +66,7 @@ def draw_ratios(source: Source, tag: str) -> Figure | None:
     unseen = f" Not drawn, because a run diverged: {', '.join(lost)}." if lost else ""
     alt = (
         f"Work ratios to the {base}, with 95 % intervals, {len(rows)} in all; a line marks 1, no difference. "
-        f"Largest: {best[0]} at {plain(float(best[2]['value']))}.{unseen}"
+        f"Largest: {best[0]} at {ratio(float(best[2]['value']))} ({others[best[0]]}).{unseen}"
     )
     return draw(
         f"ratios_{tag}", f"Work ratio to the {base}", alt, data, paint, (source,), height_inches=0.24 * len(rows) + 1.6

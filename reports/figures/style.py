@@ -6,7 +6,7 @@ so that it looks the same everywhere and equal data give an equal file under the
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -25,6 +25,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 2, 1, 2)))
 GREY = "#6E6E6E"
 WIDTH_INCHES = 7.2
+PANEL_INCHES, LEGEND_INCHES = 2.6, 0.6
+"""Height of a row of panels, and of the legend that they share."""
 _MANY_DECADES, _FEW_DECADES = 3.0, 0.7
 SETTINGS: dict[str, Any] = {
     "axes.grid": True,
@@ -44,6 +46,7 @@ SETTINGS: dict[str, Any] = {
     "text.parse_math": False,  # a dollar in a stored name is a dollar
 }
 Painter = Callable[[Axes], None]
+PanelPainter = Callable[[Canvas, Sequence[Axes]], None]
 
 
 def draw(
@@ -58,20 +61,53 @@ def draw(
 ) -> Figure:
     """One pair of axes, painted when it is asked for; its data as CSV with six significant digits."""
 
-    def svg() -> bytes:
-        settings: Any = {**SETTINGS, "svg.hashsalt": name}
-        with mpl.rc_context(settings):
-            canvas = Canvas(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-            FigureCanvasSVG(canvas)
-            axes = canvas.add_subplot()
-            axes.set_title(title, loc="left")
-            painter(axes)
-            file = io.BytesIO()
-            canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
-        return file.getvalue()
+    def paint(_: Canvas, panels: Sequence[Axes]) -> None:
+        panels[0].set_title(title, loc="left")
+        painter(panels[0])
 
+    return _figure(name, title, alt, data, lambda: _svg(name, title, paint, (1, 1), height_inches), sources)
+
+
+def draw_panels(
+    name: str,
+    title: str,
+    alt: str,
+    data: pd.DataFrame,
+    painter: PanelPainter,
+    sources: tuple[Source, ...],
+    *,
+    num_panels: int,
+) -> Figure:
+    """The same with several pairs of axes, two in a row; the painter is given the canvas for a legend of all."""
+    shape = (math.ceil(num_panels / 2), min(num_panels, 2))
+    height_inches = PANEL_INCHES * shape[0] + LEGEND_INCHES
+
+    def paint(canvas: Canvas, panels: Sequence[Axes]) -> None:
+        for left_over in panels[num_panels:]:
+            left_over.set_axis_off()
+        painter(canvas, panels[:num_panels])
+
+    return _figure(name, title, alt, data, lambda: _svg(name, title, paint, shape, height_inches), sources)
+
+
+def _figure(
+    name: str, title: str, alt: str, data: pd.DataFrame, svg: Callable[[], bytes], sources: tuple[Source, ...]
+) -> Figure:
     csv = str(data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     return Figure(name, title, alt, csv, svg, sources)
+
+
+def _svg(name: str, title: str, painter: PanelPainter, shape: tuple[int, int], height_inches: float) -> bytes:
+    """The drawing; `shape` is rows and columns of panels."""
+    settings: Any = {**SETTINGS, "svg.hashsalt": name}
+    with mpl.rc_context(settings):
+        canvas = Canvas(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+        FigureCanvasSVG(canvas)
+        panels: Any = canvas.subplots(*shape, squeeze=False)
+        painter(canvas, list(panels.flat))
+        file = io.BytesIO()
+        canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+    return file.getvalue()
 
 
 def plain_log_axis(axis: Axis) -> None:

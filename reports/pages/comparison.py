@@ -25,9 +25,12 @@ from hpt_reports.formatting import (
     percent,
     plain,
     ratio,
+    ratio_cell,
     table,
 )
+from hpt_reports.inner_optimizers import beside, beside_overall, has_several, optimizers_of, over_own, told
 from hpt_reports.page import Links
+from hpt_reports.pages import ablations, peers
 from hpt_reports.tuning import BASELINES, LACKS, Standing, bracket, lack, of_arm, of_baseline, of_overall
 
 CHECK_WORKLOADS = {
@@ -40,17 +43,23 @@ def section(source: Source, links: Links) -> dict[str, Any]:
     """What the template needs of one comparison."""
     settings, tag = source.document["settings"], file_name(source.label)
     return {
-        "title": f"Budget {harmless(budget_of(source))}: {_state(source)}",
+        "title": f"Budget {harmless(budget_of(source))}{_tried(source)}: {_state(source)}",
         "setting": f"{count(len(settings['seeds']), 'seed')}, {count(int(settings['threads']), 'thread')}, device "
         f"{harmless(settings['device'])} ({links.to(source)})."
         + ("" if budget_of(source) in BUDGETS else " This budget tests the tool; no target is judged by it."),
         "overall": _overall_table(source, links),
+        "peers": peers.section(source, links) if has_several(source) else None,
+        "ablations": ablations.ablation_table(source, links),
         "calibrations": _calibration_table(source, links),
         "tuning": _tuning_table(source, links),
         "ratios": f"ratios_{tag}",
         "reliability": f"reliability_{tag}",
         "workloads": [_workload(source, name, values, links) for name, values in source.document["workloads"].items()],
     }
+
+
+def _tried(source: Source) -> str:
+    return f", inner optimizers {harmless(', '.join(optimizers_of(source)))}" if has_several(source) else ""
 
 
 def has_tuned(source: Source) -> bool:
@@ -77,7 +86,7 @@ def overall_line(source: Source, links: Links) -> str:
         if DEFAULT_ARM in values["arms"]
     }
     lacking = [f"{name} ({LACKS[found]})" for name, found in own.items() if found is not Standing.CLOSED]
-    said = str(source.document["overall"][DEFAULT_ARM]["sentence"])
+    said = told(source.document["overall"][DEFAULT_ARM]["sentence"], source)
     also = f" The arm's own settings fall short on {', '.join(lacking)}." if lacking else ""
     return cited(said + also, source, links)
 
@@ -138,21 +147,12 @@ def _overall_table(source: Source, links: Links) -> str:
             "work ratio": ratio_cell(one["work_ratio"]),
             "steps ratio": ratio_cell(one["steps_ratio"]),
             "verdict": harmless(one["judgement"]["verdict"]),
+            "other optimizers": beside_overall(source, name) if one["role"] == "method" else "-",
             "settings, the least searched": LACKS[of_overall(source.document["workloads"], name)],
         }
         for name, one in source.document["overall"].items()
     ]
     return table(rows, links.to(source))
-
-
-def ratio_cell(found: Mapping[str, Any] | None) -> str:
-    """A ratio with its interval, its direction where it is only a bound, or why there is none."""
-    if found is None:
-        return NOT_MEASURED
-    if not found["value"]:
-        return DIVERGED
-    bound = {"above": " or more", "below": " or less"}.get(str(found.get("bound")), "")
-    return f"{ratio(found['value'])}{bound} {interval(found['low'], found['high'])}"
 
 
 def _workload(source: Source, name: str, values: Mapping[str, Any], links: Links) -> dict[str, Any]:
@@ -162,11 +162,11 @@ def _workload(source: Source, name: str, values: Mapping[str, Any], links: Links
         "baseline": _baseline(values, links.to(source)),
         "kind": CHECK_WORKLOADS.get(name, "" if name in WORKLOADS else "No target is set on this workload."),
         "sentences": [
-            cited(_with_lack(arm["sentence"], values, arm_name), source, links)
+            cited(told(_with_lack(arm["sentence"], values, arm_name), source), source, links)
             for arm_name, arm in arms.items()
             if arm["role"] == "method"
         ],
-        "arms": _arm_table(values, links.to(source)),
+        "arms": _arm_table(source, values, links.to(source)),
         "unmeasured": [harmless(arm) for arm, found in values["arms"].items() if found["measures"] is None],
         "figure": f"loss_{file_name(name)}_{file_name(source.label)}",
     }
@@ -200,16 +200,20 @@ def _baseline(values: Mapping[str, Any], link: str) -> str:
     )
 
 
-def _arm_table(values: Mapping[str, Any], link: str) -> str:
+def _arm_table(source: Source, values: Mapping[str, Any], link: str) -> str:
     rows: list[dict[str, str]] = []
     for name, arm in measured_arms(values).items():
         found = arm["measures"]
         worst = found["worst_seed"]["work_ratio"]
+        is_method = arm["role"] == "method"
+        own = ratio_cell(over_own(arm)["work_ratio"]) if arm["role"] != "peer" else "-"
         rows.append(
             {
                 "arm": harmless(name),
                 "role": harmless(arm["role"]),
                 "work ratio": ratio_cell(found["work_ratio"]),
+                **({"work ratio to its own optimizer": own} if has_several(source) else {}),
+                "other optimizers": beside(source, values, name) if is_method else "-",
                 "steps ratio": ratio_cell(found["steps_ratio"]),
                 "wall-clock ratio": ratio_cell(found["wall_ratio"]),
                 "loss change": _change(found["loss_change"]),

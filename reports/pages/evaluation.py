@@ -17,10 +17,15 @@ from hpt_reports.comparisons import (
 )
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
+from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
 from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
+from hpt_reports.headlines import COMMAND, pairs, quoted
+from hpt_reports.inner_optimizers import NO_OTHER, beside, has_several, optimizers_of, over_own
 from hpt_reports.kinds import COMPARISON, PREDICTION, STOPPING, TRAINING
+from hpt_reports.ladder import ladder
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import comparison, paired_runs, stopping
+from hpt_reports.pages import comparison, paired_runs, peers, stopping
+from hpt_reports.pages import ladder as ladder_page
 from hpt_reports.targets import verdicts
 from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
 
@@ -33,9 +38,11 @@ def build(evidence: Evidence, links: Links) -> Page:
     found = comparisons(evidence)
     paired, looked = evidence.newest(PREDICTION), evidence.newest(STOPPING)
     runs = evidence.of(TRAINING)
+    rungs = ladder(evidence)
     judged = [*verdicts(evidence, (COMPARISON,)), *(verdict for source in found for verdict in _verdicts(source))]
     figures = [figure for source in found for figure in _figures(source)]
     figures += [] if paired is None else [draw_pairs(paired, paired_runs.losses(paired))]
+    figures += [] if rungs is None else [draw_ladder(rungs)]
     return Page(
         name=NAME,
         title="Evaluation: does it pay?",
@@ -44,13 +51,18 @@ def build(evidence: Evidence, links: Links) -> Page:
         verdicts=judged,
         reads=(COMPARISON, PREDICTION, TRAINING, STOPPING),
         sources=[*found, *(one for one in (paired, looked) if one is not None), *runs],
-        missing=[*_missing(evidence, found, paired), *([absent(STOPPING)] if looked is None else [])],
+        missing=[
+            *_missing(evidence, found, paired),
+            *([absent(STOPPING)] if looked is None else []),
+            *ladder_page.missing(rungs),
+        ],
         figures={one.name: one for one in figures},
         values={
             "comparisons": [comparison.section(one, links) for one in found],
             "has_tuned": any(comparison.has_tuned(one) for one in found),
             "paired": None if paired is None else paired_runs.section(paired, links),
             "looked": None if looked is None else stopping.section(looked, links),
+            "ladder": "" if rungs is None else ladder_page.ladder_table(rungs, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
         },
@@ -61,10 +73,9 @@ def _verdicts(source: Source) -> list[VerdictRow]:
     """The comparison's own words on every method."""
     return [
         VerdictRow(
-            what=harmless(f"{one.arm} on {one.workload} ({budget_of(source)})"),
+            what=harmless(f"{one.arm} on {one.workload} ({budget_of(source)}){_over(one)}"),
             threshold="accelerates: interval above 1 and above the best control",
-            measured=f"{ratio(one.work_ratio['value'])} {interval(one.work_ratio['low'], one.work_ratio['high'])}, "
-            f"{harmless(one.stored['judgement']['verdict'])}{_in_brackets(lack(one.beside, one.arm))}",
+            measured=_measured(one),
             word=_word(one),
             sources=(source,),
         )
@@ -73,9 +84,27 @@ def _verdicts(source: Source) -> list[VerdictRow]:
     ]
 
 
+def _over(one: Finding) -> str:
+    """What an arm's work ratio is over, where it could be another thing than the baseline."""
+    own = one.stored.get("optimizer")
+    return f" over {own} by itself" if has_several(one.source) and own is not None else ""
+
+
+def _measured(one: Finding) -> str:
+    """Over its own optimizer by itself, over the reference where that is another one, and the best of the others."""
+    own, verdict = one.over_own["work_ratio"], one.over_own["judgement"]["verdict"]
+    reference = optimizers_of(one.source)[0]
+    is_on_other = has_several(one.source) and one.stored.get("optimizer") != reference
+    over = f"; over {harmless(reference)} {ratio(one.work_ratio['value'])}" if is_on_other else ""
+    return (
+        f"{ratio(own['value'])} {interval(own['low'], own['high'])}, {harmless(verdict)}"
+        f"{_in_brackets(lack(one.beside, one.arm))}{over}; {beside(one.source, one.beside, one.arm)}"
+    )
+
+
 def _word(one: Finding) -> str:
     """What settings that were not searched reach is only reported; what hurts stays said."""
-    word = WORDS.get(one.stored["judgement"]["verdict"], NOT_MEASURED)
+    word = WORDS.get(one.over_own["judgement"]["verdict"], NOT_MEASURED)
     return REPORTED if word == REACHED and one.standing is not Standing.CLOSED else word
 
 
@@ -87,18 +116,18 @@ def _figures(source: Source) -> list[Figure]:
     tag = file_name(source.label)
     drawn = [draw_losses(source, name, tag) for name in source.document["workloads"]]
     drawn += [draw_ratios(source, tag), draw_reliability(source, tag)]
+    drawn += [draw_lengths(source, tag)] if has_several(source) else []
     return [one for one in drawn if one is not None]
 
 
 def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
-    overall = _overall(evidence)
     hurt = [
         f"{one.workload}: {one.arm}{_in_brackets(lack(one.beside, one.arm))}"
         for one in (one for source in found for one in findings_in(source))
-        if one.stored["role"] == "method" and one.stored["judgement"]["verdict"] == "hurts"
+        if one.stored["role"] == "method" and one.over_own["judgement"]["verdict"] == "hurts"
     ]
     return [
-        f"Over all workloads: {NOT_MEASURED}." if overall is None else comparison.overall_line(overall, links),
+        _overall_line(evidence, links),
         _default_line(evidence, links),
         _control_line(evidence, links),
         f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
@@ -106,6 +135,14 @@ def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None,
         else f"Whether it ever hurts: {NOT_MEASURED}.",
         f"Verdicts: {tally} ({links.target}). " + paired_runs.line(paired, links),
     ]
+
+
+def _overall_line(evidence: Evidence, links: Links) -> str:
+    """The hybrid on the best of several optimizers where that was measured, else the default trainer."""
+    several, single = quoted(evidence), _overall(evidence)
+    if several is not None:
+        return peers.headline_sentences(several, links)[0]
+    return f"Over all workloads: {NOT_MEASURED}." if single is None else comparison.overall_line(single, links)
 
 
 def _overall(evidence: Evidence) -> Source | None:
@@ -124,11 +161,14 @@ def _default_line(evidence: Evidence, links: Links) -> str:
     others = [name for name in _workloads(evidence) if name not in tuned]
     rest = {name: one for name in others if (one := best_known(evidence, name)) is not None}
     first = (
-        f"The default trainer against the tuned baseline, work ratio: {_ratios(tuned, links)}"
+        f"The default trainer against the tuned baseline ({NO_OTHER}), work ratio: {_ratios(tuned, links)}"
         if tuned
         else f"The default trainer against the tuned baseline on its workloads: {NOT_MEASURED}"
     )
-    return f"{first}; held against no target: {_ratios(rest, links, is_named=True)}." if rest else f"{first}."
+    if not rest:
+        return f"{first}."
+    words = "" if tuned else f" ({NO_OTHER})"
+    return f"{first}; held against no target{words}: {_ratios(rest, links, is_named=True)}."
 
 
 def _workloads(evidence: Evidence) -> list[str]:
@@ -157,7 +197,7 @@ def _has_method(one: Finding) -> bool:
 
 
 def _control_line(evidence: Evidence, links: Links) -> str:
-    """The best control of each workload, from the comparison that is believed first."""
+    """The best control of each workload over its own optimizer, from the comparison that is believed first."""
     used: dict[str, Finding] = {}
     for one in findings(evidence):
         if one.stored["role"] == "control" and _has_method(one):
@@ -165,7 +205,7 @@ def _control_line(evidence: Evidence, links: Links) -> str:
     against: list[str] = []
     for workload, one in used.items():
         controls = [arm for arm in measured_arms(one.beside).values() if arm["role"] == "control"]
-        best = max(arm["measures"]["work_ratio"]["value"] for arm in controls)
+        best = max(over_own(arm)["work_ratio"]["value"] for arm in controls)
         base = of_baseline(one.beside)
         words = _in_brackets("" if base is Standing.CLOSED else f"baseline {LACKS[base]}")
         against.append(f"{harmless(workload)} {ratio(best) if best else DIVERGED}{words}")
@@ -205,6 +245,7 @@ def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None)
         for name in WORKLOADS
         if default_arm(evidence, name) is None
     ]
+    lacking += _missing_pairs(evidence)
     if paired is None:
         lacking.append(absent(PREDICTION))
     if not any(str(one.document["settings"]["device"]).startswith("cuda") for one in found):
@@ -212,6 +253,13 @@ def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None)
             Missing("a comparison on a GPU", "hpt compare --budget full --tune --device cuda --out runs/compare-full")
         )
     return lacking
+
+
+def _missing_pairs(evidence: Evidence) -> list[Missing]:
+    """Workloads and inner optimizers on which the hybrid was not measured with all sides tuned."""
+    lacking = pairs(evidence).lacking
+    named = ", ".join(f"{workload} with {optimizer}" for workload, optimizer in lacking)
+    return [Missing(f"the hybrid on other inner optimizers, tuned: {harmless(named)}", COMMAND)] if lacking else []
 
 
 def _stored_instead(evidence: Evidence, workload: str) -> str:

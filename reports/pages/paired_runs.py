@@ -8,6 +8,7 @@ import pandas as pd
 
 from hpt_reports.evidence import Source
 from hpt_reports.formatting import NOT_MEASURED, count, file_name, harmless, plain, table
+from hpt_reports.inner_optimizers import NO_OTHER
 from hpt_reports.page import Links
 
 PLAIN, DEFAULT = "plain", "default"
@@ -34,7 +35,7 @@ def line(source: Source | None, links: Links) -> str:
     return (
         f"Paired runs of {harmless(source.document['workload'])} at one learning rate, untuned: the loss with "
         f"prediction is {plain(abs(mean))} nats {'lower' if mean < 0 else 'higher'} "
-        f"on average over {count(len(changes), 'seed')} ({links.to(source)})."
+        f"on average over {count(len(changes), 'seed')}; {NO_OTHER} ({links.to(source)})."
     )
 
 

@@ -113,7 +113,7 @@ def test_a_speed_up_over_an_untuned_baseline_is_no_success(
     document = comparison(baseline=how, name="byte-gpt-variant")
     document["workloads"]["byte-gpt-variant"]["arms"]["hybrid"]["judgement"]["verdict"] = verdict
     found = page_of(tmp_path, one=document).verdicts
-    assert [one.word for one in found if one.what.startswith("hybrid on")] == [expected]
+    assert [one.word for one in found if one.what.startswith("hybrid on byte-gpt-variant")] == [expected]
 
 
 def test_the_summary_keeps_what_counts_apart_from_what_does_not(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""The hybrid on several inner optimizers over all stored comparisons: means over workloads, and the worst pair.
+
+What counts is as elsewhere: a budget that counts, AdamW as the reference, and every side of a ratio tuned with a closed
+bracket. Of several comparisons of a workload the one with most optimizers is taken, since its best is the hardest to
+beat. That a pair hurts is said however it was tuned; that none does takes tuned ones.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpt.statistics import mean_over_groups
+from hpt_reports.comparisons import BUDGETS, WORKLOADS, Finding, budget_of, findings
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.inner_optimizers import best_peer, has_several, hybrids_of, optimizers_of, peers_of
+from hpt_reports.tuning import Standing
+
+ADAMW = "adamw"
+PEERS = (ADAMW, "muon", "soap")
+"""Inner optimizers that the hybrid must not hurt."""
+ALL = WORKLOADS
+NOISY = tuple(name for name in ALL if name != "regression")
+"""Without the one that has no noise, where jumps find nothing to average."""
+LEAST_OWN_RATIO = 0.99
+LARGEST_LOG = 700.0
+"""Its exponential is still a number."""
+COMMAND = f"hpt compare --budget standard --optimizers {','.join(PEERS)} --tune --out runs/optimizers"
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A geometric mean over workloads, as the comparisons themselves make it.
+
+    Attributes:
+        value: 0 where a run diverged.
+        low, high: 95 % interval; None where one of the workloads has too few seeds for one.
+        bounds: "above" or "below" for each workload whose ratio is only a bound.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    bounds: frozenset[str]
+
+
+def _counts(one: Finding) -> bool:
+    """Apart from how it was tuned."""
+    return budget_of(one.source) in BUDGETS and has_several(one.source) and optimizers_of(one.source)[0] == ADAMW
+
+
+def on_best(evidence: Evidence, workload: str) -> Finding | None:
+    """The hybrid on the best optimizer of a workload, every side tuned; None if that was not measured."""
+    found = [
+        one
+        for one in findings(evidence)
+        if one.workload == workload
+        and _counts(one)
+        and one.standing is Standing.CLOSED
+        and one.arm == (one.beside.get("headline") or {}).get("arm")
+    ]
+    return min(found, key=lambda one: (-len(optimizers_of(one.source)), one.rank), default=None)
+
+
+def all_on_best(evidence: Evidence, workloads: Sequence[str]) -> list[Finding] | None:
+    """The same of several workloads; None if one of them lacks it."""
+    found = [on_best(evidence, name) for name in workloads]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else None
+
+
+def mean_over(found: Sequence[Finding], side: str, kind: str) -> Mean:
+    """Of the hybrid on the best optimizer.
+
+    Args:
+        found: a finding a workload, from `all_on_best`.
+        side: "over_own" or "over_reference".
+        kind: "steps_ratio" or "work_ratio".
+    """
+    return _mean([one.beside["headline"][side][kind] for one in found])
+
+
+def peers_mean(found: Sequence[Finding], kind: str) -> Mean | None:
+    """Of the best other optimizer of each workload by itself over the reference; None where one lacks it."""
+    arms = [one.beside["arms"] for one in found]
+    best = [best_peer(one) for one in arms]
+    each = [peers_of(one)[name][kind] for one, name in zip(arms, best, strict=True) if name is not None]
+    return _mean(each) if each and len(each) == len(found) and None not in each else None
+
+
+def _mean(ratios: Sequence[Mapping[str, Any]]) -> Mean:
+    groups = [[_log(one) for one in ratio.get("by_seed") or [ratio["value"]]] for ratio in ratios]
+    found = mean_over_groups(groups)
+    bounds = frozenset(str(ratio["bound"]) for ratio in ratios if ratio.get("bound"))
+    return Mean(_exp(found.value) or 0.0, _exp(found.low), _exp(found.high), bounds)
+
+
+def _log(ratio: float) -> float:
+    return math.log(ratio) if ratio > 0.0 else -math.inf
+
+
+def _exp(log: float | None) -> float | None:
+    if log is None or log == math.inf:
+        return None
+    return math.exp(min(log, LARGEST_LOG))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Workloads with an inner optimizer each, and the hybrid over that optimizer by itself.
+
+    Attributes:
+        by_name: findings by workload and optimizer, how they were tuned left aside.
+        lacking: pairs that are wanted and were not measured with all sides tuned.
+    """
+
+    by_name: Mapping[tuple[str, str], Finding]
+    lacking: tuple[tuple[str, str], ...]
+
+    @property
+    def worst(self) -> tuple[tuple[str, str], Finding]:
+        """The pair with the least work ratio over its own optimizer."""
+        name = min(self.by_name, key=lambda name: self.by_name[name].over_own["work_ratio"]["value"])
+        return name, self.by_name[name]
+
+    @property
+    def hurting(self) -> list[tuple[str, str]]:
+        """Pairs below the limit, or proven to be below 1."""
+        ratios = {name: one.over_own for name, one in self.by_name.items()}
+        return [
+            name
+            for name, own in ratios.items()
+            if own["work_ratio"]["value"] < LEAST_OWN_RATIO or own["judgement"]["verdict"] == "hurts"
+        ]
+
+
+def pairs(evidence: Evidence) -> Pairs:
+    """Of every stored comparison of several optimizers, each pair from the one to believe first."""
+    found: dict[tuple[str, str], Finding] = {}
+    for one in findings(evidence):
+        on = next((on for on, arm in hybrids_of(one.beside).items() if arm == one.arm), None)
+        if on is not None and _counts(one):
+            found.setdefault((one.workload, on), one)
+    wanted = [(workload, optimizer) for workload in NOISY for optimizer in PEERS]
+    tuned = {name for name, one in found.items() if one.standing is Standing.CLOSED}
+    return Pairs(found, tuple(name for name in wanted if name not in tuned))
+
+
+def quoted(evidence: Evidence) -> Source | None:
+    """The comparison of several optimizers to quote over all its workloads: ranked as its worst, then most of them.
+
+    One of a budget that tests the tool is not quoted.
+    """
+    ranks: dict[Source, tuple[bool, Standing, int, int, int]] = {}
+    for one in findings(evidence):
+        head = one.beside.get("headline")
+        if _counts(one) and one.source.document.get("headline") and head and head["arm"] == one.arm:
+            ranks[one.source] = max(ranks.get(one.source, one.rank), one.rank)
+    return min(
+        ranks,
+        key=lambda source: (ranks[source][:3], -len(source.document["workloads"]), ranks[source][3:]),
+        default=None,
+    )
