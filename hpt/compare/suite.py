@@ -69,6 +69,8 @@ BUDGETS: dict[str, Budget] = {
         tasks=(
             Task("byte-gpt-b16", 5000),
             Task("byte-gpt", 2500),
+            Task("byte-gpt-1m", 1000),
+            Task("byte-gpt-10m", 2000),
             Task("byte-gpt-large", 3000),
             Task("gpt2-b32", 500),
             Task("cnn", 2500),

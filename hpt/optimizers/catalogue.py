@@ -1,4 +1,4 @@
-"""Inner optimizers by name: what each is, how it is built, its rate beside AdamW's, and whether jumps make sense on it.
+"""Inner optimizers by name: what each is, how it is built, its rate and memory, and whether jumps make sense on it.
 
 Rates are relative to AdamW's, so that a workload with one tuned rate has a place to start from for each of them. The
 builders are in `hpt.optimizers.build`; nothing here imports torch.
@@ -28,6 +28,7 @@ class Entry:
     Attributes:
         build: function of `hpt.optimizers.build` that makes it, or `package.module:factory`.
         lr_scale: its learning rate over AdamW's.
+        memory_steps: updates that its momentum averages over; a cycle is no shorter. None: as its groups say.
         what: one line for help and tables.
         package: what must be installed, and the module it brings; None if torch has it.
         no_jumps: why a jump makes no sense on it, "" if it does.
@@ -37,24 +38,35 @@ class Entry:
     build: str
     lr_scale: float
     what: str
+    memory_steps: int | None = None
     package: tuple[str, str] | None = None
     no_jumps: str = ""
     has_schedule: bool = False
 
 
 CATALOGUE: dict[str, Entry] = {
-    "adamw": Entry(build="adamw", lr_scale=1.0, what="AdamW (arXiv:1711.05101)"),
-    "sgd": Entry(build="sgd", lr_scale=SGD_SCALE, what="SGD with Nesterov momentum 0.9"),
-    "muon": Entry(build="muon", lr_scale=1.0, what="Muon on hidden matrices, AdamW on the rest (arXiv:2502.16982)"),
-    "soap": Entry(build="soap", lr_scale=1.0, what="SOAP (arXiv:2409.11321)", package=PEERS),
-    "ademamix": Entry(build="ademamix", lr_scale=1.0, what="AdEMAMix (arXiv:2409.03137)", package=PEERS),
-    "lion": Entry(build="lion", lr_scale=LION_SCALE, what="Lion (arXiv:2302.06675)", package=PEERS),
-    "shampoo": Entry(build="shampoo", lr_scale=1.0, what="Shampoo, grafted (arXiv:2002.09018)", package=PEERS),
-    "adopt": Entry(build="adopt", lr_scale=1.0, what="ADOPT (arXiv:2411.02853)", package=PEERS),
-    "mars": Entry(build="mars", lr_scale=1.0, what="MARS-AdamW (arXiv:2411.10438)", package=PEERS),
+    "adamw": Entry(build="adamw", lr_scale=1.0, memory_steps=10, what="AdamW (arXiv:1711.05101)"),
+    "sgd": Entry(build="sgd", lr_scale=SGD_SCALE, memory_steps=10, what="SGD with Nesterov momentum 0.9"),
+    "muon": Entry(
+        build="muon",
+        lr_scale=1.0,
+        memory_steps=20,
+        what="Muon on hidden matrices, AdamW on the rest (arXiv:2502.16982)",
+    ),
+    "soap": Entry(build="soap", lr_scale=1.0, memory_steps=20, what="SOAP (arXiv:2409.11321)", package=PEERS),
+    "ademamix": Entry(
+        build="ademamix", lr_scale=1.0, memory_steps=10, what="AdEMAMix (arXiv:2409.03137)", package=PEERS
+    ),
+    "lion": Entry(build="lion", lr_scale=LION_SCALE, memory_steps=100, what="Lion (arXiv:2302.06675)", package=PEERS),
+    "shampoo": Entry(
+        build="shampoo", lr_scale=1.0, memory_steps=10, what="Shampoo, grafted (arXiv:2002.09018)", package=PEERS
+    ),
+    "adopt": Entry(build="adopt", lr_scale=1.0, memory_steps=10, what="ADOPT (arXiv:2411.02853)", package=PEERS),
+    "mars": Entry(build="mars", lr_scale=1.0, memory_steps=20, what="MARS-AdamW (arXiv:2411.10438)", package=PEERS),
     "schedulefree": Entry(
         build="schedulefree",
         lr_scale=1.0,
+        memory_steps=10,
         what="Schedule-Free AdamW (arXiv:2405.15682)",
         package=SCHEDULE_FREE,
         no_jumps="its weights are an average that step() makes anew from its own state, so a jump would be lost",

@@ -11,6 +11,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 from hpt.errors import HptError, PrerequisiteError, UsageError
 from hpt.optimizers.build import adamw_of, build_optimizers
 from hpt.optimizers.catalogue import CATALOGUE, find_entry
+from hpt.optimizers.memory import memory_steps
 
 INPUTS = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS[:, :3].argmax(dim=1)
@@ -114,6 +115,13 @@ def test_is_bit_for_bit_what_one_would_build_by_hand(
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
     model, twin = small_model(), small_model()
     assert updates(model, build(name, model), 25) == updates(twin, by_hand(twin), 25)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_memory_that_the_table_tells_is_that_of_what_is_built(name: str) -> None:
+    """The longest of the list, as the trainer reads it from the groups."""
+    longest = max(map(memory_steps, build(name, small_model())))
+    assert longest == pytest.approx(CATALOGUE[name].memory_steps)
 
 
 def test_muon_without_a_hidden_matrix_is_adamw_alone() -> None:
