@@ -9,9 +9,9 @@ METHOD = re.compile(
 )
 THRESHOLD = "accelerates: interval above 1"
 BY_ITSELF = re.compile(
-    r"(?:muon|soap)(?:, the best optimizer,?)? by itself|best other (?:one|optimizer of each) by itself"
+    r"(?:muon|soap)(?:, the best (?:other )?optimizer,?)? by itself|best other (?:one|optimizer of each) by itself"
 )
-AMONG_ALL = re.compile(r"(?:muon|soap), the best optimizer by itself")
+AMONG_ALL = re.compile(r"(?:muon|soap), the best (?:other )?optimizer by itself")
 NO_OTHER = re.compile("no other optimizer was tried", re.IGNORECASE)
 OTHER_MATTERS = re.compile(r"with it over without|peak device memory|\*\*not measured\*\*")
 """Parts of the trainer against each other, bytes, and targets without a number."""
