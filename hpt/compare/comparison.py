@@ -162,6 +162,7 @@ class ComparisonRun:
         return self.plan.cells(self._recipes(), self._bests)
 
     def _run(self, what: str, cells: Sequence[Cell], *, jobs: int | None = None, again: bool = False) -> dict[str, str]:
+        cells = [cell for cell in cells if cell.key not in self.failed]  # a second time they would fail again
         if all(map(self._folder.cells.has, cells)) and not again:
             return {}
         with self._show(what, len(cells)) as watcher:

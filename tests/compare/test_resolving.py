@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,21 @@ def test_seeds_that_are_added_later_do_not_change_what_the_looks_were_planned_fo
     begun = ComparisonRequest(resolve=0.03, seeds=8).begun()
     again = ComparisonRequest(seeds=12).over(begun).begun()
     assert (begun.looks, again.looks, len(again.plan().seeds)) == (8, 8, 12)
+
+
+def test_a_cell_that_failed_is_not_tried_again_by_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all cells fail each is asked for once; a resumed comparison tries all of them anew."""
+    asked: list[str] = []
+
+    def failing(cells: Sequence[Cell], *_: Any, **__: Any) -> dict[str, str]:
+        asked.extend(cell.key for cell in cells)
+        return {cell.key: "no" for cell in cells}
+
+    monkeypatch.setattr("hpt.compare.comparison.run_cells", failing)
+    request = ComparisonRequest(workloads="mlp=100", arms="hybrid", seeds=2, tuning_cache=str(tmp_path / "t"))
+    for num_runs in (1, 2):
+        run = ComparisonRun(
+            request, ComparisonFolder(tmp_path), jobs=1, show=lambda _what, _total: nullcontext(lambda _: None)
+        )
+        assert not run.run()
+        assert len(asked) == num_runs * len(set(asked)) == num_runs * len(run.failed) > 0
