@@ -85,6 +85,10 @@ class Arm:
             optimizer=optimizer,
         )
 
+    def on_reference(self, name: str) -> str:
+        """What an arm on this one's optimizer is called on the reference: its name without the optimizer."""
+        return name.removesuffix(f"-{self.optimizer}")
+
     def claimed_work(self, work: float) -> float:
         """Full-step equivalents, gradient evaluations or seconds it is charged for, given those it took."""
         return work / self.steps_frac if self.relabels else work

@@ -90,10 +90,15 @@ def hybrid_on_best(reading: TaskReading) -> Arm | None:
     return next((arm for arm in reading.arms if arm.name == name), None)
 
 
+def _places(readings: Sequence[TaskReading], side: Side) -> list[tuple[TaskReading, Arm]]:
+    """The workloads on which the hybrid on the best optimizer was measured, each with that arm."""
+    found = [(one, hybrid_on_best(one)) for one in readings]
+    return [(one, arm) for one, arm in found if arm is not None and arm.name in side(one)]
+
+
 def headlines(readings: Sequence[TaskReading], side: Side) -> dict[str, Headline]:
     """By workload, where it was measured."""
-    found = {one.task.workload: (one, hybrid_on_best(one)) for one in readings}
-    known = {name: (one, arm) for name, (one, arm) in found.items() if arm is not None and arm.name in side(one)}
+    known = {one.task.workload: (one, arm) for one, arm in _places(readings, side)}
     p_holm = corrected({name: side(one)[arm.name].work_ratio for name, (one, arm) in known.items()})
     return {
         name: Headline(
@@ -107,10 +112,9 @@ def headlines(readings: Sequence[TaskReading], side: Side) -> dict[str, Headline
 
 def overall_headline(readings: Sequence[TaskReading], side: Side) -> Headline | None:
     """Over all workloads; None while one of them was not measured."""
-    arms = {one.task.workload: hybrid_on_best(one) for one in readings}
-    if not all(arm is not None and arm.name in side(one) for one, arm in zip(readings, arms.values(), strict=True)):
+    places = _places(readings, side)
+    if len(places) < len(readings):
         return None
-    places = [(one, arm) for one, arm in zip(readings, arms.values(), strict=True) if arm is not None]
     steps, work = (
         overall([getattr(side(one)[arm.name], kind) for one, arm in places]) for kind in ("steps_ratio", "work_ratio")
     )
@@ -126,7 +130,7 @@ def overall_judgement(places: Sequence[tuple[TaskReading, Arm]], work: Ratio, si
         side: what it is measured against.
     """
     each = [
-        (side(one)[arm.name].work_ratio, {_shadow(name, arm): c for name, c in controls_of(one, arm, side).items()})
+        (side(one)[arm.name].work_ratio, {arm.on_reference(name): c for name, c in controls_of(one, arm, side).items()})
         for one, arm in places
     ]
     everywhere = [name for name in each[0][1] if all(name in controls for _, controls in each)]
@@ -139,8 +143,3 @@ def overall_judgement(places: Sequence[tuple[TaskReading, Arm]], work: Ratio, si
         num_diverged_controls=len(everywhere) - len(finished),
         needs_control=all(arm.role != "peer" for _, arm in places),
     )
-
-
-def _shadow(control: str, arm: Arm) -> str:
-    """A control's name without the optimizer, which differs from workload to workload."""
-    return control.removesuffix(f"-{arm.optimizer}")

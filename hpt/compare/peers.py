@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from hpt.errors import UsageError
-from hpt.optimizers.catalogue import OWN, find_entry
+from hpt.optimizers.catalogue import OWN, why_no_jumps
 
 ADAMW = "adamw"
 ONLY = "no other was compared"
@@ -34,15 +34,10 @@ def optimizers_of(names: str | None) -> tuple[str, ...]:
         raise UsageError(f"--optimizers is {names!r}; it must name each optimizer once, and at least one")
     for one in wanted:
         try:
-            takes_jumps(one)
+            why_no_jumps(one)
         except UsageError as error:
             raise UsageError(f"--optimizers names {one!r}: {error}") from error
     return tuple(sorted(wanted, key=lambda one: one != ADAMW))
-
-
-def takes_jumps(optimizer: str) -> bool:
-    """Jumps make sense on it."""
-    return optimizer == OWN or not find_entry(optimizer).no_jumps
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from hpt.compare.arms import BASELINE, ON_EACH, Arm
 from hpt.compare.cells import Cell, Recipe
-from hpt.compare.peers import Best, takes_jumps
+from hpt.compare.peers import Best
 from hpt.compare.roster import ARMS
 from hpt.compare.suite import FURTHER_FRACS, PEER_FRACS, Task
-from hpt.optimizers.catalogue import OWN
+from hpt.optimizers.catalogue import OWN, why_no_jumps
 
 Recipes = Mapping[tuple[str, str], Recipe]
 """Tuned recipes by workload and the arm that they are used `like`."""
@@ -62,9 +62,9 @@ class ComparisonPlan:
             arm.on(one, self.reference)
             for arm in each
             for one in self.optimizers
-            if arm.name != BASELINE and takes_jumps(one)
+            if arm.name != BASELINE and not why_no_jumps(one)
         ]
-        if best is not None and takes_jumps(best.optimizer):
+        if best is not None and not why_no_jumps(best.optimizer):
             found += [arm.on(best.optimizer, self.reference) for arm in self.arms if arm.name not in ON_EACH]
         return found
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from hpt.compare.cells import WINDOW, Cell, Recipe
 from hpt.config import HybridConfig
 from hpt.errors import UsageError
-from hpt.optimizers.catalogue import OWN, find_entry
+from hpt.optimizers.catalogue import makes_own_schedule, why_no_jumps
 from hpt.workloads.inner import inner_optimizers
 from hpt.workloads.schedule import FINAL_FRAC, lr_frac, warmup_steps
 from hpt.workloads.workload import Workload
@@ -69,7 +69,7 @@ def make_optimizers(recipe: Recipe, workload: Workload, model: nn.Module, steps:
         UsageError: the optimizer is unknown, or jumps make no sense on it and the recipe makes some.
         PrerequisiteError: its package is not installed.
     """
-    reason = "" if recipe.optimizer == OWN else find_entry(recipe.optimizer).no_jumps
+    reason = why_no_jumps(recipe.optimizer)
     if reason and recipe.config.get("predictor", "rssm") != "none":
         raise UsageError(f"jumps make no sense on {recipe.optimizer}: {reason}; leave it to itself")
     optimizers = inner_optimizers(workload, model, recipe.optimizer, steps, recipe.config.get("roles"))
@@ -85,7 +85,7 @@ def make_optimizers(recipe: Recipe, workload: Workload, model: nn.Module, steps:
 
 def schedules(optimizers: Sequence[Optimizer], recipe: Recipe, total_steps: int) -> list[LambdaLR]:
     """One for each optimizer; none where they make their own."""
-    if recipe.optimizer != OWN and find_entry(recipe.optimizer).has_schedule:
+    if makes_own_schedule(recipe.optimizer):
         return []
     return [schedule(one, recipe, total_steps) for one in optimizers]
 

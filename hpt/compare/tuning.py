@@ -173,12 +173,15 @@ def tune(
     return found
 
 
+def tuned_for(plan: ComparisonPlan, settings: TunedSettings, workload: str, arm: Arm) -> Tuned:
+    """Settings of the arm that this one is `like`, or of its optimizer by itself if that one has none."""
+    return settings.get((workload, arm.like), settings[workload, plan.alone(arm.optimizer).name])
+
+
 def recipes_of(plan: ComparisonPlan, bests: Bests, settings: TunedSettings) -> dict[tuple[str, str], Recipe]:
     """Tuned recipes by (workload, arm they are used `like`); an arm without settings has those of its optimizer."""
     return {
-        (task.workload, arm.like): settings.get(
-            (task.workload, arm.like), settings[task.workload, plan.alone(arm.optimizer).name]
-        ).recipe
+        (task.workload, arm.like): tuned_for(plan, settings, task.workload, arm).recipe
         for task in plan.tasks
         for arm in plan.arms_on(bests.get(task.workload))
     }

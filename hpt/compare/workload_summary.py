@@ -23,7 +23,7 @@ from hpt.compare.ratios import Ratio, excess
 from hpt.compare.readings import TaskReading, forecast_scores, fork_values, reliability, training_curve
 from hpt.compare.search import Tuned
 from hpt.compare.sentences import named, of_headline, of_workload, peer_words
-from hpt.compare.tuning import TunedSettings
+from hpt.compare.tuning import TunedSettings, tuned_for
 
 
 class WorkloadSummary:
@@ -134,8 +134,7 @@ class WorkloadSummary:
         return found | {"judgement": self._judged[over_own][arm.name].to_document()}
 
     def _settings_of(self, arm: Arm) -> Tuned:
-        workload = self._reading.task.workload
-        return self._settings.get((workload, arm.like), self._settings[workload, self._plan.alone(arm.optimizer).name])
+        return tuned_for(self._plan, self._settings, self._reading.task.workload, arm)
 
     def _may_claim(self, judgement: Judgement, arm: Arm, against: str) -> bool:
         """It accelerates an optimizer that was tuned as well as itself, and that learned something."""
@@ -216,22 +215,14 @@ def over_lesser(reading: TaskReading, arm: Arm) -> dict[str, Ratio]:
     """An arm's work ratio over that of each simpler arm or ablation without a diverged run, seed by seed."""
     ratio = reading.measures[arm.name].work_ratio
     beside = [one for one in reading.arms if one.optimizer == arm.optimizer]
-    lesser = [one.name for one in beside if one.role == "ablation" or _plain(one) in SIMPLER]
+    lesser = [one.name for one in beside if one.role == "ablation" or one.on_reference(one.name) in SIMPLER]
     others = others_of(reading, arm.name, lesser, over_reference)
-    finished = {_plain_name(name, arm): one for name, one in others.items() if 0.0 not in one.by_seed}
+    finished = {arm.on_reference(name): one for name, one in others.items() if 0.0 not in one.by_seed}
     return {other: excess(ratio, one) for other, one in finished.items()}
 
 
 def _documents(ratios: Mapping[str, Ratio]) -> dict[str, Any] | None:
     return {name: one.to_document() for name, one in ratios.items()} or None
-
-
-def _plain(arm: Arm) -> str:
-    return _plain_name(arm.name, arm)
-
-
-def _plain_name(name: str, arm: Arm) -> str:
-    return name.removesuffix(f"-{arm.optimizer}")
 
 
 def _finds(arm: Arm, ratio: Ratio) -> bool | None:

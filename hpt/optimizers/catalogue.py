@@ -97,6 +97,16 @@ def find_entry(name: str) -> Entry:
     return found
 
 
+def why_no_jumps(name: str) -> str:
+    """Why a jump makes no sense on an optimizer, "" if it does; names are those of `find_entry`, and `OWN`."""
+    return "" if name == OWN else find_entry(name).no_jumps
+
+
+def makes_own_schedule(name: str) -> bool:
+    """It is given no schedule; names are those of `find_entry`, and `OWN`."""
+    return name != OWN and find_entry(name).has_schedule
+
+
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from hpt.config import HybridConfig
 from hpt.errors import ConfigError, UsageError
-from hpt.optimizers.catalogue import OWN, find_entry
+from hpt.optimizers.catalogue import OWN, why_no_jumps
 
 DEFAULT_WORKLOAD = "byte-gpt"
 DTYPES = {"fp32": "none", "bf16": "bf16", "fp16": "fp16"}  # flag -> precision.autocast
@@ -145,9 +145,7 @@ def check_optimizer(name: str, predictor: str) -> None:
         UsageError: one of these.
         PrerequisiteError: its package is not installed.
     """
-    if name == OWN:
-        return
-    reason = find_entry(name).no_jumps
+    reason = why_no_jumps(name)
     if reason and predictor != "none":
         raise UsageError(
             f"optimizer is {name} and predictor {predictor}, but {reason}; use --predictor none, or another --optimizer"

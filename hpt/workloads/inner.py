@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.errors import UsageError
 from hpt.optimizers.build import build_optimizers
-from hpt.optimizers.catalogue import OWN, find_entry
+from hpt.optimizers.catalogue import OWN, makes_own_schedule
 from hpt.workloads.schedule import warmup_steps
 from hpt.workloads.workload import Workload
 
@@ -56,6 +56,6 @@ def inner_schedulers(
     workload: Workload, optimizers: Sequence[Optimizer], name: str, total_steps: int
 ) -> list[LRScheduler]:
     """The workload's schedule for each of the optimizers of that name; none where they make their own."""
-    if name != OWN and find_entry(name).has_schedule:
+    if makes_own_schedule(name):
         return []
     return [workload.build_scheduler(one, total_steps) for one in optimizers]
