@@ -44,6 +44,11 @@ class PredictConfig(Settings):
         choices=("orthogonal", "ramp", "short", "long", "no-pull-back", "no-ramp", "not-orthogonal"),
         source="lab 5 and 8; orthogonal: measured here",
     )
+    policy: str | None = setting(
+        None,
+        "share of that gain, and whether matrices keep their norms; None: chosen by value, by nesterov full",
+        choices=("half", "half-kept", "full", "full-kept"),
+    )
     window_start_frac: float | None = setting(
         None, "first progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
     )

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from hpt.config import HybridConfig
 from hpt.errors import ConfigError
 from hpt.jump.delta import WeightDelta
+from hpt.jump.policy import POLICIES
 from hpt.jump.stats import CycleStats
 from hpt.learned.loss_trend import LossTrend
 from hpt.predictors.protocol import BasePredictor, Proposal
@@ -63,7 +64,8 @@ class Nesterov(BasePredictor):
     """Jumps along one EMA of displacements at a preset's gain.
 
     Args:
-        config: settings; `predict.preset` chooses the preset, `predict.window_*_frac` replaces its window.
+        config: settings; `predict.preset` and `predict.policy` choose the jump, `predict.window_*_frac` replaces the
+            preset's window.
         preset: name of a preset, over the one in `config`.
 
     Raises:
@@ -74,6 +76,7 @@ class Nesterov(BasePredictor):
 
     def __init__(self, config: HybridConfig, preset: str | None = None) -> None:
         self.preset = PRESETS[config.predict.preset if preset is None else preset]
+        self.policy = POLICIES[config.predict.policy or "full"]
         self.scale = self.preset.scale
         self.window = window_of(config, self.preset.window)
 
@@ -99,11 +102,12 @@ class Nesterov(BasePredictor):
         return min(1.0, max(0.0, (progress - start) / (end - start)))
 
     def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
-        """Propose the preset's jump once three cycles are finished."""
+        """Propose the preset's jump, as the policy has it, once three cycles are finished."""
         del trend
         if stats.cycle < MIN_CYCLES:
             return None
-        return proposal_of(self.name, self.delta(stats), stats.num_steps, max_horizon, f"{self.scale:g}x1")
+        delta = self.policy.delta(self.delta(stats))
+        return proposal_of(self.name, delta, stats.num_steps, max_horizon, self.policy.name)
 
 
 def proposal_of(name: str, delta: WeightDelta, num_steps: int, max_horizon: int, arm: str) -> Proposal:

@@ -1,0 +1,103 @@
+"""Runs of one policy each, from the first update to the last: what a policy is worth when it is played all the time.
+
+A cell is a workload at a length, an inner optimizer at a rate, a seed and a policy. Everything else is what
+`hpt train` would use.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from hpt import HybridConfig, HybridTrainer
+from hpt.errors import TrainingDiverged
+from hpt.jump.policy import NONE
+from hpt.predictors.protocol import Predictor
+from hpt.records import discard
+from hpt.workloads.inner import inner_optimizers, inner_schedulers
+from hpt.workloads.registry import load_workload
+from hpt.workloads.workload import Workload
+
+DIVERGED_FACTOR = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCell:
+    """One run.
+
+    Attributes:
+        workload, optimizer: by name.
+        steps: net updates.
+        lr_factor: on the optimizer's rate.
+        seed: of weights and batches.
+        policy: played all the time; `NONE`: the plain loop.
+    """
+
+    workload: str
+    optimizer: str
+    steps: int
+    lr_factor: float
+    seed: int
+    policy: str
+
+    @property
+    def key(self) -> str:
+        """File name without its ending."""
+        return f"{self.workload}-{self.optimizer}-x{self.lr_factor:.3g}-n{self.steps}-s{self.seed}-{self.policy}"
+
+
+class PolicyRun:
+    """A cell's workload and trainer.
+
+    Args:
+        cell: what to run.
+        predictor: in the place of the one that the policy asks for.
+        sink: of the trainer's records.
+    """
+
+    def __init__(self, cell: PolicyCell, predictor: Predictor | None = None, sink: Any = discard) -> None:
+        torch.manual_seed(cell.seed)  # pyright: ignore[reportUnknownMemberType]
+        self.cell = cell
+        self.workload: Workload = load_workload(cell.workload, seed=cell.seed, data=None, device=torch.device("cpu"))
+        self.model = self.workload.build_model()
+        optimizers = inner_optimizers(self.workload, self.model, cell.optimizer, cell.steps)
+        for group in (group for one in optimizers for group in one.param_groups):
+            group["lr"] *= cell.lr_factor
+        schedulers = inner_schedulers(self.workload, optimizers, cell.optimizer, cell.steps)
+        playing = {"predictor": "none"} if cell.policy == NONE else {"predictor": "nesterov"}
+        predict = {} if cell.policy == NONE else {"policy": cell.policy}
+        config = HybridConfig.from_dict(
+            {
+                **playing,
+                "predict": predict,
+                "total_steps": cell.steps,
+                "seed": cell.seed,
+                "update": {"clip_norm": self.workload.clip_norm},
+            }
+        )
+        self.trainer = HybridTrainer(
+            self.model, optimizers, self.workload.loss, config, schedulers, sink, predictor=predictor
+        )
+
+    def train(self) -> dict[str, Any]:
+        """To the end; the cell, its validation loss (None if it diverged), the trainer's counters and seconds."""
+        began_s, trainer = time.perf_counter(), self.trainer
+        message = None
+        try:
+            while trainer.num_updates < self.cell.steps:
+                trainer.step(self.workload.batch(trainer.num_calls))
+        except TrainingDiverged as error:
+            message = str(error)
+        trainer.finish()
+        loss = self.workload.validation_loss(self.model)
+        ended = message is None and loss <= DIVERGED_FACTOR * self.workload.chance_loss
+        return {
+            "cell": asdict(self.cell),
+            "final_loss": loss if ended else None,
+            "message": message,
+            "counters": trainer.summary()["counters"],
+            "wall_s": time.perf_counter() - began_s,
+        }
+
+
