@@ -5,7 +5,7 @@ Steps are pending until the cycle that they belong to stands; then they become p
 become past, so that a rollback is one call, `drop`, and nothing that was undone is remembered anywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,14 +157,19 @@ class RunHistory:
         self._since = self._since_before
         return lost
 
-    def replace(self, rows: FloatArray) -> None:
-        """The last n pending steps happened otherwise, right after a jump: (n, 2 + G) what they gave instead."""
+    def replace(self, rows: FloatArray, ages: Sequence[int]) -> None:
+        """The last n pending steps happened otherwise, with jumps.
+
+        Args:
+            rows: (n, 2 + G) what they gave instead.
+            ages: (n,) full steps since the last jump, of each.
+        """
         first = len(self._facts) - len(rows)
         assert not self.num_unread, "only steps that were read can be replaced"
         self._rows = np.concatenate(_as_wide(self._rows[:first], rows))
-        for age, place in enumerate(range(first, len(self._facts)), start=1):
+        for place, age in zip(range(first, len(self._facts)), ages, strict=True):
             self._facts[place] = (*self._facts[place][:3], age)
-        self._since = len(rows)
+        self._since = ages[-1]
 
     def state_dict(self) -> dict[str, Any]:
         """Past and pending steps; all must have been read."""

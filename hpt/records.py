@@ -6,6 +6,7 @@ other files. A value that is not available is None, never 0.
 Schema history
     1   first version: step, phase, jump, event, memory.
     2   a jump says its weight delta in fields (pull_back, gain, scale, orthogonal, keeps_norm), not in coefficients.
+    3   a fork is over a policy (policy, num_jumps, goes_on), not over one jump (arm, immediate, kept_jump); decision.
 """
 
 import json
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Phase(StrEnum):
@@ -145,16 +146,20 @@ class JumpRecord:
 
 @dataclass(frozen=True, slots=True)
 class ForkRecord:
-    """A fork: the run continued both ways on the same batches. `value` is the loss saved by the jump."""
+    """One policy of a fork: the run continued with and without its jumps on the same batches.
+
+    `num_steps` full steps in each branch, jumps at the ends of `num_jumps` cycles, `value` the loss saved a jump with
+    its standard error, `goes_on` whether the run went on from this branch.
+    """
 
     kind: ClassVar[str] = "fork"
     step: int
     num_steps: int
-    immediate: float
+    num_jumps: int
+    policy: str
     value: float
     value_se: float
-    kept_jump: bool
-    arm: str
+    goes_on: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from policy_forks import ForkStudy
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.errors import TrainingDiverged
 from hpt.jump.policy import NONE
-from hpt.predictors.protocol import Predictor
-from hpt.records import discard
+from hpt.optimizers.inner import InnerOptimizer
+from hpt.trainer.components import with_cycle
 from hpt.workloads.inner import inner_optimizers, inner_schedulers
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
@@ -31,7 +32,8 @@ class PolicyCell:
         steps: net updates.
         lr_factor: on the optimizer's rate.
         seed: of weights and batches.
-        policy: played all the time; `NONE`: the plain loop.
+        policy: played all the time; `NONE`: no jump.
+        forks: fork over every policy on the way.
     """
 
     workload: str
@@ -40,23 +42,20 @@ class PolicyCell:
     lr_factor: float
     seed: int
     policy: str
+    forks: bool = False
 
     @property
     def key(self) -> str:
         """File name without its ending."""
-        return f"{self.workload}-{self.optimizer}-x{self.lr_factor:.3g}-n{self.steps}-s{self.seed}-{self.policy}"
+        name = self.workload.rpartition(":")[2]
+        kind = "-forks" if self.forks else ""
+        return f"{name}-{self.optimizer}-x{self.lr_factor:.3g}-n{self.steps}-s{self.seed}-{self.policy}{kind}"
 
 
 class PolicyRun:
-    """A cell's workload and trainer.
+    """A cell's workload and trainer."""
 
-    Args:
-        cell: what to run.
-        predictor: in the place of the one that the policy asks for.
-        sink: of the trainer's records.
-    """
-
-    def __init__(self, cell: PolicyCell, predictor: Predictor | None = None, sink: Any = discard) -> None:
+    def __init__(self, cell: PolicyCell) -> None:
         torch.manual_seed(cell.seed)  # pyright: ignore[reportUnknownMemberType]
         self.cell = cell
         self.workload: Workload = load_workload(cell.workload, seed=cell.seed, data=None, device=torch.device("cpu"))
@@ -65,19 +64,18 @@ class PolicyRun:
         for group in (group for one in optimizers for group in one.param_groups):
             group["lr"] *= cell.lr_factor
         schedulers = inner_schedulers(self.workload, optimizers, cell.optimizer, cell.steps)
-        playing = {"predictor": "none"} if cell.policy == NONE else {"predictor": "nesterov"}
-        predict = {} if cell.policy == NONE else {"policy": cell.policy}
         config = HybridConfig.from_dict(
             {
-                **playing,
-                "predict": predict,
+                "predictor": "none" if cell.policy == NONE and not cell.forks else "nesterov",
+                "predict": {"policy": None if cell.policy == NONE else cell.policy},
                 "total_steps": cell.steps,
                 "seed": cell.seed,
                 "update": {"clip_norm": self.workload.clip_norm},
             }
         )
+        self.study = ForkStudy(with_cycle(config, InnerOptimizer(optimizers)), cell.policy) if cell.forks else None
         self.trainer = HybridTrainer(
-            self.model, optimizers, self.workload.loss, config, schedulers, sink, predictor=predictor
+            self.model, optimizers, self.workload.loss, config, schedulers, predictor=self.study
         )
 
     def train(self) -> dict[str, Any]:
@@ -97,7 +95,7 @@ class PolicyRun:
             "final_loss": loss if ended else None,
             "message": message,
             "counters": trainer.summary()["counters"],
+            "cycle_steps": trainer.config.cycle_steps,
+            "chance_loss": self.workload.chance_loss,
             "wall_s": time.perf_counter() - began_s,
         }
-
-

@@ -196,13 +196,17 @@ class OuterStep:
         self._jumps_survive = share >= SURVIVED_FRAC
         return 1.0 - share if distance < SURVIVED_FRAC else None
 
-    def move(self, delta: WeightDelta, stats: CycleStats) -> Move:
-        """Change the weights, from those of the snapshot, by as much of `delta` as the trust region allows.
+    def move(self, delta: WeightDelta, stats: CycleStats, before: Sequence[torch.Tensor] | None = None) -> Move:
+        """Change the weights by as much of `delta` as the trust region allows.
 
         Along the plain trend the length is known before; along orthogonal factors, noise or with norms kept it is
         measured after, and what is too long is shortened.
+
+        Args:
+            delta: what is wanted.
+            stats: of the cycle that just ended.
+            before: the weights as they are, copied; None: the snapshot has them.
         """
-        assert self.snapshot is not None, "a jump starts at a snapshot"
         limit = self._max_ratio * stats.displacement_norm
         norm = stats.delta_norm(delta)
         if math.isfinite(norm) and norm > limit:
@@ -211,13 +215,18 @@ class OuterStep:
         with self.around_move():
             self.trajectory.apply(delta, noise_norm=stats.displacement_norm)
             if factors or delta.keeps_norm or delta.noise_seed is not None:
-                delta, norm = self._measured(delta, limit, self.snapshot)
+                delta, norm = self._measured(delta, limit, self._kept() if before is None else before)
         return Move(delta, norm, self.trajectory.factor_flops if factors else 0)
 
-    def _measured(self, delta: WeightDelta, limit: float, snapshot: Snapshot) -> tuple[WeightDelta, float]:
+    def _kept(self) -> list[torch.Tensor]:
+        assert self.snapshot is not None, "a jump starts at a snapshot"
+        return [self.snapshot.kept(parameter) for parameter in self.trajectory.parameters]
+
+    def _measured(
+        self, delta: WeightDelta, limit: float, before: Sequence[torch.Tensor]
+    ) -> tuple[WeightDelta, float]:
         """The delta as it came to be, and its length, once it is no longer than `limit`."""
         parameters = self.trajectory.parameters
-        before = [snapshot.kept(parameter) for parameter in parameters]
         if delta.keeps_norm:
             _keep_norms(parameters, before)
         norm = moved(parameters, before)

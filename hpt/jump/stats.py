@@ -73,9 +73,7 @@ class JumpOutcome:
         norm_ratio: |jump| / |last displacement|.
         gain: gain of the weight delta as applied.
         loss_change: probed loss after minus before the jump; None if not probed.
-        good: kept, not rolled back, and the loss settled inside the forecast's band (fork: positive value).
-        value: loss saved against the no-jump twin (forks only), positive is better.
-        value_se: its standard error.
+        good: kept, not rolled back, and the loss settled inside the forecast's band.
     """
 
     step: int
@@ -86,5 +84,3 @@ class JumpOutcome:
     gain: float
     loss_change: float | None
     good: bool
-    value: float | None = None
-    value_se: float | None = None

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt.history import StepStats
+from hpt.jump.delta import WeightDelta
+from hpt.jump.policy import NONE
 from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.learned.loss_trend import LossForecast, LossTrend, TrendPath
-from hpt.predictors.protocol import BasePredictor, Predictor, Proposal
+from hpt.predictors.protocol import BasePredictor, ForkOutcome, ForkRequest, Predictor, Proposal
 
 T = TypeVar("T")
 
@@ -50,9 +52,17 @@ class GuardedPredictor:
         """See `Predictor`."""
         self._call(lambda: self.inner.end_cycle(stats, trend), None)
 
-    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
+    def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | ForkRequest | None:
         """See `Predictor`."""
         return self._call(lambda: self.inner.propose(stats, trend, max_horizon), None)
+
+    def policy_delta(self, policy: str, stats: CycleStats) -> WeightDelta:
+        """See `Predictor`."""
+        return self._call(lambda: self.inner.policy_delta(policy, stats), WeightDelta(0.0, 0.0, self.scale))
+
+    def settle(self, outcome: ForkOutcome) -> str:
+        """See `Predictor`."""
+        return self._call(lambda: self.inner.settle(outcome), NONE)
 
     def judge(self, outcome: JumpOutcome) -> None:
         """See `Predictor`."""

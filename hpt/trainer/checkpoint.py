@@ -19,13 +19,13 @@ from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.numerics.containers import found_in, mapped
 from hpt.numerics.rng import set_stream_states, stream_states
-from hpt.predictors.protocol import Proposal
+from hpt.predictors.protocol import ForkRequest, Proposal
 from hpt.records import Phase
 from hpt.trainer import forks
 from hpt.trainer.checkpoint_file import read_checkpoint, write_checkpoint
 from hpt.trainer.codec import Unknown, can_hold, check
 from hpt.trainer.components import Components
-from hpt.trainer.fork import Fork, ForkPlan
+from hpt.trainer.fork import Fork, ForkPlan, PathCopy, Place
 from hpt.trainer.pending import read
 from hpt.trainer.training_state import load_training, misfits, training_state
 
@@ -201,7 +201,7 @@ def _restore(c: Components, state: Mapping[str, Any]) -> None:
         setattr(c.state, name, state["state"][name])
     c.state.fork = None
     if state["fork"] is not None:
-        load_training(c, state["fork"]["jumped"])
+        load_training(c, state["fork"]["training"])
         c.state.fork = _fork_from(c, state["fork"])
     snapshot = None
     if state["snapshot"] is not None:
@@ -280,13 +280,17 @@ def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
         "rng": fork.rng,
         "batches": _stored([batch.value for batch in fork.batches]),
         "num_steps": fork.num_steps,
-        "jumped": _training_at(c, fork.jumped),
+        "training": _training_at(c, fork.start.training),
+        "path": fork.start.path.state,
     }
 
 
 def _fork_from(c: Components, state: Mapping[str, Any]) -> Fork:
-    """The fork whose jumped state is in the model right now."""
-    fork = Fork(ForkPlan(**state["plan"]), c.config.fork.steps, c.present(), state["rng"])
+    """The fork whose start is in the model right now."""
+    plan: dict[str, Any] = dict(state["plan"])
+    plan["request"] = ForkRequest(**{**plan["request"], "policies": tuple(plan["request"]["policies"])})
+    plan["stats"] = CycleStats(**plan["stats"])
+    fork = Fork(ForkPlan(**plan), Place(c.present(), PathCopy(state["path"])), state["rng"])
     fork.num_steps = int(state["num_steps"])
     return fork
 

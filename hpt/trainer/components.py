@@ -33,7 +33,7 @@ from hpt.predictors.registry import build_predictor
 from hpt.records import EventRecord, Sink
 from hpt.trainer.checkpoint_file import CheckpointFolder
 from hpt.trainer.degradation import Degradation
-from hpt.trainer.fork import Fork, ForkSchedule
+from hpt.trainer.fork import Fork
 from hpt.trainer.full_step import FullStep, LossFunction
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
@@ -162,7 +162,6 @@ class Components:
         self.correct = CorrectWatch(config.correct_steps, config.probe.band_sigmas)
         self.residuals = ResidualModel()
         self.trend = LossTrend(max(config.max_horizon, config.cycle_steps), inner.far)
-        self.forks = ForkSchedule(config.fork, config.total_steps)
 
     def _rows(self) -> StepReadings:
         parameters = self.parameters
@@ -254,7 +253,7 @@ class Components:
         yield "full", self.full
         if not self.is_baseline:
             # degradation before the trajectory in `outer`, whose storage it decides
-            names = "predictor degradation outer history gate monitor probe correct residuals trend forks"
+            names = "predictor degradation outer history gate monitor probe correct residuals trend"
             for name in names.split():
                 yield name, getattr(self, name)
 

@@ -20,7 +20,7 @@ from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.outer import JumpResult
 from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.learned.loss_trend import TrendPath
-from hpt.predictors.protocol import Proposal
+from hpt.predictors.protocol import ForkRequest, Proposal
 from hpt.records import JumpRecord
 from hpt.trainer import forks, recovery
 from hpt.trainer.components import Components
@@ -143,8 +143,8 @@ def _end_cycle(c: Components, batches: Sequence[KeptBatch], *, is_followed: bool
     if proposal is None:
         c.outer.begin_cycle()
         c.controller.start_cycle()
-    elif c.forks.is_due(c.controller.step):
-        forks.begin(c, proposal, stats, batches)
+    elif isinstance(proposal, ForkRequest):
+        forks.begin(c, proposal, stats)
     else:
         c.state.proposal, c.state.stats = proposal, stats
         c.controller.begin_predict()
@@ -182,15 +182,15 @@ def _tell(c: Components, alarms: list[StepAlarm]) -> None:
         c.event("divergence", f"warning: {', '.join(names)}; the cycle is not followed", num_steps=float(len(warned)))
 
 
-def _proposal(c: Components, stats: CycleStats) -> Proposal | None:
-    """The predictor's proposal, if everyone who may say no says yes."""
+def _proposal(c: Components, stats: CycleStats) -> Proposal | ForkRequest | None:
+    """The predictor's proposal, if everyone who may say no says yes, or its wish for a fork."""
     if c.probe.is_off or not c.gate.opens(stats.progress, stats.lr_frac) or not c.controller.can_predict:
         return None
     limit = max(1, int(c.config.max_horizon * c.state.horizon_factor))
     proposal = c.predictor.propose(stats, c.trend, limit)
     c.ledger.lap("predictor")
-    if proposal is None:
-        return None
+    if proposal is None or isinstance(proposal, ForkRequest):
+        return proposal
     c.state.confidence = proposal.confidence
     return proposal if c.gate.admits(proposal.confidence) else None
 

@@ -1,56 +1,84 @@
-"""A fork: from one state the run goes on both ways, so that the value of a jump is measured and not guessed.
+"""A fork: from one state the run goes on in several ways on the same batches, so that a policy's value is measured.
 
-The branch without the jump runs first, as ordinary full steps, and its batches are kept by reference. The call that
-ends it goes back to the fork, where the state with the jump was kept, runs the same batches with the same random
-streams, and keeps the better branch. Each branch's loss on a batch is taken before its update on that batch, so it is
-a loss on data the branch has not seen; value is the mean paired difference over the last steps, positive when the
-jump saved loss. The losing branch's work stays counted.
+The branch without jumps runs first, as ordinary full steps, and its batches are kept by reference. The call that ends
+it goes back to the fork once for every policy tried, makes its jumps at the ends of the first cycles, and runs the
+same batches with the same random streams. A branch is `num_jumps` cycles and then `settle_steps` without a jump, after
+which the transient is over. Each branch's loss on a batch is taken before its update on that batch, so it is a loss on
+data that the branch has not seen; value is the mean paired difference over the last steps. One branch goes on; the
+work of the others stays counted.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
-from hpt.config import ForkConfig
+import torch
+
+from hpt.history import FloatArray
 from hpt.jump.batch import KeptBatch
 from hpt.jump.snapshot import Snapshot
+from hpt.jump.stats import CycleStats
+from hpt.jump.trajectory import Trajectory
+from hpt.predictors.protocol import ForkRequest
 
-MAX_BATCH_BYTES = 256 * 1024**2  # batches kept for the second branch; more means no fork
-MEASURED_FRAC = 0.25  # of the branches' steps, the last ones, over which value is measured: the transient is over
+MAX_BATCH_BYTES = 256 * 1024**2  # batches kept for the other branches; more means no fork
+
+
+@dataclass(frozen=True, slots=True)
+class PathCopy:
+    """The trajectory's own numbers at one moment.
+
+    Attributes:
+        state: as `Trajectory.state_dict` gives them, in memory of their own.
+    """
+
+    state: dict[str, Any]
+
+    @classmethod
+    def take(cls, trajectory: Trajectory) -> "PathCopy":
+        """Copy them."""
+        state = trajectory.state_dict()
+        copies = {name: [one.clone() for one in state[name]] for name in ("start", "trend")}
+        return cls({**state, **copies})
+
+    def restore(self, trajectory: Trajectory) -> None:
+        """Put them back."""
+        trajectory.load_state_dict(self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a branch begins or ends: the training state and the trajectory's."""
+
+    training: Snapshot
+    path: PathCopy
 
 
 @dataclass(frozen=True, slots=True)
 class ForkPlan:
-    """What is being tried at a fork.
+    """What is tried, and from where.
 
     Attributes:
         step: net updates at the fork.
-        arm: arm of the jump.
-        horizon: full steps the jump stands for.
-        norm_ratio: |jump| / |last displacement|.
-        gain: of the weight delta, on the trend.
-        immediate: probed loss after minus before the jump; a rise is positive.
+        cycle_steps: full steps in a cycle (K).
+        request: the policies, jumps and settling time.
+        stats: of the cycle that ended at the fork.
     """
 
     step: int
-    arm: str
-    horizon: int
-    norm_ratio: float
-    gain: float
-    immediate: float
+    cycle_steps: int
+    request: ForkRequest
+    stats: CycleStats
 
+    @property
+    def num_steps(self) -> int:
+        """Full steps in each branch."""
+        return self.request.num_steps(self.cycle_steps)
 
-@dataclass(frozen=True, slots=True)
-class ForkValue:
-    """Loss saved by the jump over the last steps of the branches, and its standard error."""
-
-    value: float
-    value_se: float
-
-
-NO_VALUE = ForkValue(-math.inf, 0.0)
+    def ages(self) -> list[int]:
+        """Full steps since the last jump, of each step of a branch that jumps."""
+        last = (self.request.num_jumps - 1) * self.cycle_steps
+        return [step % self.cycle_steps + 1 if step < last else step - last + 1 for step in range(self.num_steps)]
 
 
 class Fork:
@@ -58,28 +86,26 @@ class Fork:
 
     Args:
         plan: what is being tried.
-        steps: full steps in each branch.
-        jumped: the state with the jump applied.
-        rng: random streams at the fork, see `hpt.numerics.rng.stream_states`.
+        start: where all branches begin.
+        rng: random streams there, see `hpt.numerics.rng.stream_states`.
 
     Attributes:
         batches: micro-batches of the first branch so far.
         num_steps: full steps of it so far.
     """
 
-    def __init__(self, plan: ForkPlan, steps: int, jumped: Snapshot, rng: Mapping[str, Any]) -> None:
+    def __init__(self, plan: ForkPlan, start: Place, rng: Mapping[str, Any]) -> None:
         self.plan = plan
-        self.jumped = jumped
+        self.start = start
         self.rng = dict(rng)
         self.batches: list[KeptBatch] = []
         self.num_steps = 0
-        self._steps = steps
         self._batch_bytes = 0
 
     @property
     def complete(self) -> bool:
-        """The branch without the jump has its steps."""
-        return self.num_steps >= self._steps
+        """The branch without jumps has its steps."""
+        return self.num_steps >= self.plan.num_steps
 
     def add(self, batches: Sequence[KeptBatch]) -> bool:
         """Take note of one full step of the first branch; False when its batches no longer fit MAX_BATCH_BYTES."""
@@ -89,41 +115,14 @@ class Fork:
         return self._batch_bytes <= MAX_BATCH_BYTES
 
 
-def paired_value(without: list[float], jumped: list[float]) -> ForkValue:
-    """Mean paired difference over the last MEASURED_FRAC of the branches' losses; positive when the jump saved loss."""
-    count = max(1, round(MEASURED_FRAC * len(without)))
-    gains = [mine - theirs for mine, theirs in zip(without[-count:], jumped[-count:], strict=True)]
-    if not all(math.isfinite(gain) for gain in gains):
-        return NO_VALUE
-    return ForkValue(fmean(gains), stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf)
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch that was run: where it ended, and (n, 2 + G) what its steps gave."""
+
+    end: Place
+    rows: FloatArray
 
 
-class ForkSchedule:
-    """Where forks are due, and whether one more can be paid for.
-
-    Args:
-        config: budget, length and places.
-        total_steps: planned updates; without a plan there is no share to spend, hence no fork.
-    """
-
-    def __init__(self, config: ForkConfig, total_steps: int | None) -> None:
-        self._config = config
-        self._total = total_steps or 0
-        affordable = int(config.budget_frac * self._total // config.steps)
-        self._due = sorted(config.at_fracs[:affordable])
-
-    def is_due(self, step: int) -> bool:
-        """A fork is due at or after its place, if its branches end inside the run."""
-        return bool(self._due) and step >= self._due[0] * self._total and step + self._config.steps < self._total
-
-    def took(self) -> None:
-        """The due fork was opened, or given up."""
-        self._due = self._due[1:]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Places still due."""
-        return {"due": list(self._due)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self._due = [float(one) for one in state["due"]]
+def weights_of(trajectory: Trajectory) -> list[torch.Tensor]:
+    """Copies of the trained parameters as they are."""
+    return [parameter.detach().clone() for parameter in trajectory.parameters]

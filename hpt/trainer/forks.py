@@ -1,69 +1,35 @@
 """Opening, following and settling forks: see `fork` for what one is.
 
-While a fork is open no cycle ends: its steps stay pending until it is settled, so that only the branch that goes on is
-ever remembered.
+While a fork is open its steps stay pending until it is settled, so that only the branch that goes on is ever
+remembered. Cycles end inside it, for the trend's sake, but nobody is asked for a proposal.
 """
 
 import math
 from collections.abc import Sequence
 
-from hpt.history import FloatArray
+import numpy as np
+
 from hpt.jump.batch import KeptBatch
-from hpt.jump.outer import Move
-from hpt.jump.snapshot import Snapshot
-from hpt.jump.stats import CycleStats, JumpOutcome
-from hpt.memory.manager import is_out_of_memory
+from hpt.jump.policy import NONE
+from hpt.jump.stats import CycleStats
 from hpt.numerics.rng import set_stream_states, stream_states
-from hpt.predictors.protocol import Proposal
+from hpt.predictors.protocol import ForkOutcome, ForkRequest, MeasuredValue
 from hpt.records import ForkRecord
-from hpt.trainer import recovery
 from hpt.trainer.codec import can_hold
 from hpt.trainer.components import Components
-from hpt.trainer.fork import NO_VALUE, Fork, ForkPlan, ForkValue, paired_value
+from hpt.trainer.fork import Branch, Fork, ForkPlan, PathCopy, Place, weights_of
+from hpt.trainer.full_step import FullOutcome
 from hpt.trainer.pending import read, stand
 
 
-def begin(c: Components, proposal: Proposal, stats: CycleStats, batches: Sequence[KeptBatch]) -> None:
-    """Keep the state with the jump for later, and go on without it. `batches` are the last update's, for the probe."""
-    c.forks.took()
-    c.ledger.counters.jumps_proposed += 1
-    try:
-        immediate, made, jumped = _jumped(c, proposal, stats, batches)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        recovery.probe_failed(c, error)
-        c.controller.start_cycle()
-        return
+def begin(c: Components, request: ForkRequest, stats: CycleStats) -> None:
+    """Keep the present state for the other branches, and go on without jumps."""
     c.ledger.counters.forks += 1
-    c.ledger.counters.factor_flops += made.factor_flops
-    plan = ForkPlan(
-        step=c.controller.step,
-        arm=proposal.arm,
-        horizon=proposal.horizon,
-        norm_ratio=stats.norm_ratio(made.norm),
-        gain=made.delta.gain,
-        immediate=immediate,
-    )
-    c.state.fork = Fork(plan, c.config.fork.steps, jumped, stream_states(c.full.reach.sources))
+    plan = ForkPlan(c.controller.step, c.config.cycle_steps, request, stats)
+    c.state.fork = Fork(plan, _here(c), stream_states(c.full.reach.sources))
     c.outer.begin_cycle()
     c.controller.start_cycle()
     c.ledger.lap("fork")
-
-
-def _jumped(
-    c: Components, proposal: Proposal, stats: CycleStats, batches: Sequence[KeptBatch]
-) -> tuple[float, Move, Snapshot]:
-    """Change of the probed loss, and the state with the jump; the weights are as before."""
-    snapshot = c.outer.snapshot
-    assert snapshot is not None, "a fork starts at the end of a cycle"
-    try:
-        before = c.measure(batches)
-        made = c.outer.move(proposal.delta, stats)
-        after = c.measure(batches)
-        return (sum(after) - sum(before)) / len(batches), made, c.present()
-    finally:
-        snapshot.restore()
 
 
 def observe(c: Components, fork: Fork, batches: Sequence[KeptBatch]) -> None:
@@ -75,94 +41,122 @@ def observe(c: Components, fork: Fork, batches: Sequence[KeptBatch]) -> None:
     elif fork.complete:
         _settle(c, fork)
     elif c.controller.cycle_done:
+        _end_cycle(c, fork.plan, fork.num_steps)
         c.controller.start_cycle()
 
 
 def drop(c: Components, reason: str) -> None:
-    """Give the open fork up; the branch without the jump is an ordinary run."""
+    """Give the open fork up; the branch without jumps is an ordinary run."""
     c.event("fork_dropped", f"the run goes on without the fork: {reason}")
-    c.ledger.counters.jumps_rejected += 1
     c.state.fork = None
     c.outer.begin_cycle()
     c.controller.forced_full()
 
 
-def _settle(c: Components, fork: Fork) -> None:
-    """Run the other branch on the same batches, keep the better one, learn the value.
+def _here(c: Components) -> Place:
+    return Place(c.present(), PathCopy.take(c.outer.trajectory))
 
-    The call is long: it replays all steps of the branch. On any exception the branch without the jump stands. The
-    random streams go on from where the first branch left them, since the caller's data pipeline draws from them, too.
+
+def _go(c: Components, place: Place) -> None:
+    place.training.restore()
+    place.path.restore(c.outer.trajectory)
+
+
+def _end_cycle(c: Components, plan: ForkPlan, num_steps: int) -> CycleStats:
+    """A cycle of a branch is over, `num_steps` after the fork: into the trend, and the next one begins."""
+    step, total = plan.step + num_steps, c.config.total_steps
+    progress, lr_frac = None if total is None else step / total, c.history.lr_frac(c.full.lr)
+    stats = c.outer.trajectory.end_cycle(step, plan.cycle_steps, progress, lr_frac)
+    c.outer.begin_cycle()
+    return stats
+
+
+def _settle(c: Components, fork: Fork) -> None:
+    """Run the other branches on the same batches, learn what they were worth, and go on with one.
+
+    The call is long: it replays all steps of every policy. On any exception the branch without jumps stands. The random
+    streams go on from where the first branch left them, since the caller's data pipeline draws from them, too.
     """
     c.state.fork = None
-    counters = c.ledger.counters
-    losses = read(c).loss[-fork.num_steps :]
-    without, updates = c.present(), counters.optimizer_updates
+    counters, plan = c.ledger.counters, fork.plan
+    losses = read(c).loss[-fork.num_steps :].tolist()
+    without, updates = _here(c), counters.optimizer_updates
     streams = stream_states(c.full.reach.sources)
     try:
-        set_stream_states(fork.rng, c.full.reach.sources)
-        fork.jumped.restore()
-        rows = _replay(c, fork)
+        branches = {policy: _branch(c, fork, policy) for policy in plan.request.policies}
     except BaseException:
         c.readings.clear()
-        without.restore()
+        _go(c, without)
         raise
     finally:
         set_stream_states(streams, c.full.reach.sources)
-    whole = len(rows) == fork.num_steps
-    result = paired_value(losses.tolist(), rows[:, 0].tolist()) if whole else NO_VALUE
-    kept = result.value > 0.0
     counters.updates_in_losing_branches += counters.optimizer_updates - updates
-    counters.jumps_accepted += int(kept)
-    counters.jumps_rejected += int(not kept)
-    if kept:
-        counters.steps_covered_by_jumps += fork.plan.horizon
-        c.history.replace(rows)
+    values = {
+        policy: _value(losses, branch.rows[:, 0].tolist(), plan.request) for policy, branch in branches.items()
+    }
+    chosen = c.predictor.settle(ForkOutcome(plan.step, plan.stats, values))
+    taken = branches.get(chosen)
+    if taken is None or len(taken.rows) < fork.num_steps or not np.isfinite(taken.rows).all():
+        _go(c, without)
+        chosen = NONE
     else:
-        without.restore()
+        _go(c, taken.end)
+        counters.jumps_proposed += plan.request.num_jumps
+        counters.jumps_accepted += plan.request.num_jumps
+        c.history.replace(taken.rows, plan.ages())
     c.outer.begin_cycle()
     c.controller.forced_full()
     steps, trend = c.history.pending(), c.trend.copy()
     stand(c, steps, trend, trend.observe(steps.loss))
-    _tell(c, fork, result, kept=kept)
+    for policy, value in values.items():
+        c.sink(
+            ForkRecord(
+                step=plan.step,
+                num_steps=fork.num_steps,
+                num_jumps=plan.request.num_jumps,
+                policy=policy,
+                value=value.value,
+                value_se=value.value_se,
+                goes_on=policy == chosen,
+            )
+        )
     c.ledger.lap("fork")
 
 
-def _replay(c: Components, fork: Fork) -> FloatArray:
-    """Full steps on the fork's batches, (n, 2 + G) of what they gave; fewer than updates when one was refused."""
+def _value(without: Sequence[float], jumped: Sequence[float], request: ForkRequest) -> MeasuredValue:
+    """What the steps of two branches say; nothing where one has fewer of them."""
+    whole = len(without) == len(jumped)
+    gains = tuple(mine - theirs for mine, theirs in zip(without, jumped, strict=True)) if whole else ()
+    return MeasuredValue(gains, request.num_jumps, request.settle_steps)
+
+
+def _branch(c: Components, fork: Fork, policy: str) -> Branch:
+    """Full steps on the fork's batches with a policy's jumps; fewer rows than steps when an update was refused."""
+    _go(c, fork.start)
+    set_stream_states(fork.rng, c.full.reach.sources)
+    stats, done = fork.plan.stats, 0
+    _jump(c, policy, stats)
     for batch in fork.batches:
-        outcome = c.full.run(batch.again())
-        if outcome.updated and outcome.row is not None:
-            c.readings.add(outcome.row)
-        elif outcome.fault is not None:
+        outcome: FullOutcome = c.full.run(batch.again())
+        if outcome.fault is not None:
             break
+        if not outcome.updated or outcome.row is None:
+            continue
+        c.readings.add(outcome.row)
+        done += 1
+        if done % fork.plan.cycle_steps == 0 and done < fork.plan.num_steps:
+            stats = _end_cycle(c, fork.plan, done)
+            if not math.isfinite(stats.displacement_norm):
+                break
+            if done // fork.plan.cycle_steps < fork.plan.request.num_jumps:
+                _jump(c, policy, stats)
     c.full.forget()
-    return c.readings.drain()[0]
+    return Branch(_here(c), c.readings.drain()[0])
 
 
-def _tell(c: Components, fork: Fork, result: ForkValue, *, kept: bool) -> None:
-    plan, finite = fork.plan, math.isfinite(result.value)
-    c.predictor.judge(
-        JumpOutcome(
-            step=plan.step,
-            arm=plan.arm,
-            kept=kept,
-            rolled_back=False,
-            norm_ratio=plan.norm_ratio,
-            gain=plan.gain,
-            loss_change=plan.immediate if math.isfinite(plan.immediate) else None,
-            good=kept,
-            value=result.value if finite else None,
-            value_se=result.value_se if finite else None,
-        )
-    )
-    c.sink(
-        ForkRecord(
-            step=plan.step,
-            num_steps=fork.num_steps,
-            immediate=plan.immediate,
-            value=result.value,
-            value_se=result.value_se,
-            kept_jump=kept,
-            arm=plan.arm,
-        )
-    )
+def _jump(c: Components, policy: str, stats: CycleStats) -> None:
+    """At the end of a branch's cycle; no probe, since the branch itself will tell."""
+    delta = c.predictor.policy_delta(policy, stats)
+    made = c.outer.move(delta, stats, weights_of(c.outer.trajectory))
+    c.ledger.counters.factor_flops += made.factor_flops
+    c.outer.begin_cycle()
