@@ -91,9 +91,7 @@ def _settle(c: Components, fork: Fork) -> None:
     finally:
         set_stream_states(streams, c.full.reach.sources)
     counters.updates_in_losing_branches += counters.optimizer_updates - updates
-    values = {
-        policy: _value(losses, branch.rows[:, 0].tolist(), plan.request) for policy, branch in branches.items()
-    }
+    values = {policy: _value(losses, branch.rows[:, 0].tolist(), plan.request) for policy, branch in branches.items()}
     chosen = c.predictor.settle(ForkOutcome(plan.step, plan.stats, values))
     taken = branches.get(chosen)
     if taken is None or len(taken.rows) < fork.num_steps or not np.isfinite(taken.rows).all():
