@@ -14,9 +14,11 @@ class ValueModel(Protocol):
 
     Attributes:
         name: in settings and scores.
+        basis: what the belief rests on, in a few words.
     """
 
     name: str
+    basis: str
 
     def belief(self, features: FloatArray) -> Belief:
         """Worth of every policy; `features` (64,) are those of `FeatureEncoder.raw`."""
@@ -38,7 +40,10 @@ class PriorValues:
 
     def __init__(self, traits: RunTraits) -> None:
         self._traits = traits
-        self._prior = prior_of(traits)
+        self._prior = prior = prior_of(traits)
+        self.basis = f"{traits.kind}, prior of {prior.num_runs} runs" + (
+            f" of {prior.name}" * (prior.name != traits.kind)
+        )
 
     def belief(self, features: FloatArray) -> Belief:
         """The same at any time."""

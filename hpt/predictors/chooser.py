@@ -22,6 +22,7 @@ from hpt.learned.prior import fork_reading
 from hpt.learned.value_models import ValueModel
 from hpt.numerics.stateful import Stateful
 from hpt.predictors.protocol import ForkOutcome, ForkRequest
+from hpt.records import DecisionRecord
 
 NAMES = tuple(POLICIES)
 PRIOR_RATE = 0.5  # of a positive value, before the calibration has seen any
@@ -51,25 +52,6 @@ class Measurement:
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is played from some step on, and the belief behind it.
-
-    Attributes:
-        step: net updates.
-        progress: of the run, None if its length is not known.
-        policy: name, `NONE` for no jump.
-        means: of the worth by policy.
-        sds: standard deviations of the same.
-    """
-
-    step: int
-    progress: float | None
-    policy: str
-    means: dict[str, float]
-    sds: dict[str, float]
-
-
 class PolicyChooser(Stateful):
     """Plays, forks, learns.
 
@@ -88,7 +70,7 @@ class PolicyChooser(Stateful):
     def __init__(self, config: HybridConfig, model: ValueModel, window: tuple[float, float]) -> None:
         self.model = model
         self.measurements: list[Measurement] = []
-        self.decisions: list[Decision] = []
+        self.decisions: list[DecisionRecord] = []
         self._config, self._window = config, window
         self._reading = fork_reading()
         self._curve = LossCurve()
@@ -187,7 +169,19 @@ class PolicyChooser(Stateful):
         if self.decisions and self.decisions[-1].policy == policy and not forked:
             return
         means, sds = (dict(zip(NAMES, map(float, row), strict=True)) for row in (belief.mean, _sds(belief)))
-        self.decisions.append(Decision(stats.step, stats.progress, policy, means, sds))
+        why = self._why(policy, means, sds)
+        self.decisions.append(DecisionRecord(stats.step, stats.progress, policy, means, sds, why))
+
+    def _why(self, policy: str, means: Mapping[str, float], sds: Mapping[str, float]) -> str:
+        """One sentence: where the belief comes from, and what it is about the policy, or the best one if none pays."""
+        best = max(means, key=lambda name: means[name])
+        played = "no jumps" if policy == NONE else policy
+        forks = "".join(
+            f"; fork at update {one.step}: {one.policy} {one.value:+.4f} +- {one.value_se:.4f} a jump"
+            for one in self.measurements
+        )
+        worth = f"{best} is worth {means[best]:+.3f} +- {sds[best]:.3f} in log work ratio"
+        return f"{played}: {self.model.basis}{forks}; {worth}"
 
     def summary(self) -> dict[str, Any]:
         """What was believed, measured and played, and how calibrated the confidence was."""
@@ -208,7 +202,7 @@ class PolicyChooser(Stateful):
         """Inverse of `state_dict`."""
         super().load_state_dict(state)
         self.measurements = [Measurement(**one) for one in state["measurements"]]
-        self.decisions = [Decision(**one) for one in state["decisions"]]
+        self.decisions = [DecisionRecord(**one) for one in state["decisions"]]
 
 
 def _sds(belief: Belief) -> list[float]:

@@ -25,6 +25,7 @@ from hpt.predictors.chooser import PolicyChooser
 from hpt.predictors.loss_forecasts import MAX_FORECAST_STEPS, LossForecasts, horizon_ticks, tick_steps_of
 from hpt.predictors.nesterov import Nesterov, proposal_of
 from hpt.predictors.protocol import ForkOutcome, ForkRequest, Proposal
+from hpt.records import DecisionRecord
 
 FALLBACK = "ridge"
 
@@ -93,6 +94,10 @@ class PolicySelector(Stateful):
     def settle(self, outcome: ForkOutcome) -> str:
         """Learn what a fork measured; the policy whose branch goes on."""
         return NONE if self.chooser is None else self.chooser.settle(outcome, self.forecasts.raw_features)
+
+    def decision(self) -> DecisionRecord | None:
+        """The newest decision of the chooser."""
+        return None if self.chooser is None or not self.chooser.decisions else self.chooser.decisions[-1]
 
     def judge(self, outcome: JumpOutcome) -> None:
         """Take note of what became of a jump."""

@@ -118,6 +118,9 @@ def _settle(c: Components, fork: Fork) -> None:
                 goes_on=policy == chosen,
             )
         )
+    decision = c.predictor.decision()
+    if decision is not None and decision.step == plan.step:
+        c.sink(decision)
     c.ledger.lap("fork")
 
 
