@@ -166,8 +166,8 @@ class ForkRecord:
 class DecisionRecord:
     """Which policy is played from here on, and why.
 
-    `means` and `sds` are what each policy is believed to be worth: the logarithm of the work ratio of playing it through
-    the whole window, and its standard deviation. `policy` is "none" where nothing jumps; `why` is one sentence.
+    `means` and `sds` are what each policy is believed to be worth: the logarithm of the work ratio of playing it
+    through the whole window, and its standard deviation. `policy` is "none" where nothing jumps; `why` is one sentence.
     """
 
     kind: ClassVar[str] = "decision"

@@ -41,7 +41,7 @@ def main() -> None:
     settings = load(arguments.runs, LONGER)
     if not settings:
         sys.exit(f"{arguments.runs} holds no setting with every policy and a longer run; run measure_policies.py")
-    document = {
+    document: dict[str, Any] = {
         "schema_version": 1,
         "made_by": "scripts/fit_prior.py",
         "policies": list(NAMES),
@@ -109,7 +109,7 @@ def entry(mean: FloatArray, covariance: FloatArray, runs: list[str]) -> dict[str
 def pooled(groups: Sequence[FloatArray]) -> FloatArray:
     """Covariance (A, A) about each group's own mean, of rows (n, A); zeros where no group has two."""
     spare = sum(len(rows) - 1 for rows in groups)
-    squares = sum((rows - rows.mean(axis=0)).T @ (rows - rows.mean(axis=0)) for rows in groups)
+    squares: Any = sum((rows - rows.mean(axis=0)).T @ (rows - rows.mean(axis=0)) for rows in groups)
     return squares / max(spare, 1)
 
 

@@ -13,9 +13,9 @@ from hpt.jump.stats import CycleStats
 from hpt.learned.actions import ActionPlanner, tick_ends
 from hpt.learned.features import FeatureEncoder
 from hpt.learned.loss_trend import LossTrend, TrendPath
+from hpt.predictors.loss_forecasts import tick_steps_of
 from hpt.predictors.nesterov import Nesterov, proposal_of
 from hpt.predictors.protocol import BasePredictor, ForkOutcome, ForkRequest, Proposal
-from hpt.predictors.selector import tick_steps_of
 
 SETTLE_STEPS = 60
 PLACES = ((0.12, 3), (0.22, 6), (0.38, 3), (0.5, 6), (0.68, 3))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hpt.workloads.byte_gpt import ByteGPT, ByteGPTSize
-from hpt.workloads.classification import Arrays, Classification
+from hpt.workloads.classification import Arrays, Classification, Samples
 from hpt.workloads.cnn import TemplateCNN
 from hpt.workloads.mlp import TeacherMLP
 from hpt.workloads.workload import seeded_init
@@ -31,7 +31,7 @@ def mlp(
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes[:-1]):
         layers += [nn.Linear(inputs, outputs), *([] if norm is None else [norm(outputs)]), activation()]
-    return nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 class Residual(nn.Module):
@@ -89,11 +89,11 @@ class Digits(Classification):
         """Images (count, 64) and labels (count,), with pixel noise, so that no run ends at zero."""
         images, labels = digits()
         rows = generator.integers(NUM_HELD_OUT, len(labels), size=count)
-        noise = generator.standard_normal((count, 64), dtype=np.float32)
-        return images[rows] + 0.5 * noise, labels[rows]
+        noise = 0.5 * generator.standard_normal((count, 64), dtype=np.float32)
+        return (images[rows] + noise).astype(np.float32), labels[rows]
 
-    @property
-    def _validation(self) -> Any:
+    def validation_batches(self) -> list[Samples]:
+        """The digits held out, without noise."""
         images, labels = (torch.as_tensor(one[:NUM_HELD_OUT]) for one in digits())
         return list(zip(images.split(128), labels.split(128), strict=True))
 

@@ -92,7 +92,8 @@ def upper_envelope(means: FloatArray, spreads: FloatArray) -> tuple[list[int], l
             start = higher / steeper if steeper > TINY else math.copysign(math.inf, higher)
             if start > starts[-1]:
                 break
-            lines.pop(), starts.pop()
+            lines.pop()
+            starts.pop()
             start = -math.inf
         if start < math.inf:
             lines.append(line)

@@ -100,9 +100,10 @@ class PolicyChooser(Stateful):
         self._note(stats, policy, belief)
         return policy
 
-    def confidence(self, policy: str, features: FloatArray) -> float:
-        """Calibrated probability that a policy is worth more than nothing."""
-        return self._calibrator.calibrated(self.belief(features).probability_positive(NAMES.index(policy)))
+    def confidence(self, features: FloatArray) -> float:
+        """Calibrated probability that the policy of the largest mean is worth more than nothing."""
+        belief = self.belief(features)
+        return self._calibrator.calibrated(belief.probability_positive(int(belief.mean.argmax())))
 
     def _fork(self, belief: Belief, stats: CycleStats) -> ForkRequest | None:
         """A fork over one policy, where one pays."""

@@ -97,13 +97,14 @@ class LossForecasts(Stateful):
             rows = slice(done, stop)
             for model in self.models.values():
                 model.tick(features[rows], actions[rows], losses[rows], levels[rows])
-            self._tick, self._features, done = first + stop, features[stop - 1].copy(), stop
+            newest = features[stop - 1].copy()
+            self._tick, self._features, done = first + stop, newest, stop
             self._settle(float(losses[stop - 1]))
             if self._asks_at(self._tick):
                 end = ends[stop - 1]
                 plan = self._planner.plan(int(steps.steps_since_jump[end]), self._horizon, jumping=True)
                 answers = {name: model.forecast(plan) for name, model in self.models.items()}
-                moment = Moment(self._tick, self._features)
+                moment = Moment(self._tick, newest)
                 self.scores.ask(moment, float(path.far_mean[end]), float(path.far_scale[end]), answers)
 
     def _settle(self, loss: float) -> None:

@@ -58,34 +58,40 @@ class PolicySelector(Stateful):
         self.chooser = None if config.predict.policy else PolicyChooser(config, model, self.window)
         self._fixed = config.predict.policy or NONE
         self._played: dict[str, int] = {}
+        self._confidence: float | None = None
 
     def observe(self, steps: StepStats, path: TrendPath) -> None:
         """Take in full steps."""
+        self._confidence = None
         self.forecasts.observe(steps, path)
         if self.chooser is not None:
             self.chooser.observe(steps)
 
     def end_cycle(self, stats: CycleStats, trend: LossTrend) -> None:
         """Take in a finished cycle."""
+        self._confidence = None
         self.forecasts.end_cycle(stats, trend)
 
     def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | ForkRequest | None:
         """The jump of the policy that is worth most, a fork, or None where nothing is worth a jump."""
         if self.base.propose(stats, trend, max_horizon) is None or self.forecasts.features is None:
             return None
-        raw, confidence = self.forecasts.raw_features, None
-        policy = self._fixed if self.chooser is None else self.chooser.choose(stats, raw)
+        policy = self._fixed if self.chooser is None else self.chooser.choose(stats, self.forecasts.raw_features)
         if isinstance(policy, ForkRequest):
             return policy
         self._played[policy] = self._played.get(policy, 0) + 1
         if policy == NONE:
             return None
-        if self.chooser is not None:
-            confidence = self.chooser.confidence(policy, raw)
         delta = self.policy_delta(policy, stats)
-        proposal = proposal_of(self.name, delta, stats.num_steps, max_horizon, policy, confidence)
+        proposal = proposal_of(self.name, delta, stats.num_steps, max_horizon, policy, self.confidence())
         self.forecasts.announce(proposal.delta, stats)
         return proposal
+
+    def confidence(self) -> float | None:
+        """Calibrated probability that the best policy is worth something, computed once a step; None if it is fixed."""
+        if self._confidence is None and self.chooser is not None:
+            self._confidence = self.chooser.confidence(self.forecasts.raw_features)
+        return self._confidence
 
     def policy_delta(self, policy: str, stats: CycleStats) -> WeightDelta:
         """What the policy makes of the preset."""
@@ -93,6 +99,7 @@ class PolicySelector(Stateful):
 
     def settle(self, outcome: ForkOutcome) -> str:
         """Learn what a fork measured; the policy whose branch goes on."""
+        self._confidence = None
         return NONE if self.chooser is None else self.chooser.settle(outcome, self.forecasts.raw_features)
 
     def decision(self) -> DecisionRecord | None:
@@ -130,6 +137,7 @@ class PolicySelector(Stateful):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
         super().load_state_dict(state)
+        self._confidence = None
         if self.chooser is not None:
             self.chooser.load_state_dict(state["chooser"])
 

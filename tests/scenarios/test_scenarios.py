@@ -17,7 +17,7 @@ from hpt.jump.trajectory import Trajectory
 from hpt.learned.features import FeatureEncoder
 from hpt.learned.learner import DynamicsLearner
 from hpt.learned.rollout import FastRollout, Judged
-from hpt.predictors.selector import LearnedSelector
+from hpt.predictors.selector import PolicySelector
 
 ALL = {one.full_name: one for one in find_scenarios().scenarios}
 WITHOUT_TORCH = ("state_encoding", "state_history")
@@ -162,11 +162,13 @@ def _no_observing(patch: pytest.MonkeyPatch) -> None:
 
 
 def _always_cached(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LearnedSelector, "confidence", lambda _: 0.5)
+    patch.setattr(PolicySelector, "confidence", lambda _: 0.5)
 
 
 def _never_cached(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LearnedSelector, "confidence", lambda self: float(str(self.models[self.name].success())))
+    patch.setattr(
+        PolicySelector, "confidence", lambda self: float(str(self.chooser.confidence(self.forecasts.raw_features)))
+    )
 
 
 def _no_record(patch: pytest.MonkeyPatch) -> None:
