@@ -222,9 +222,7 @@ class OuterStep:
         assert self.snapshot is not None, "a jump starts at a snapshot"
         return [self.snapshot.kept(parameter) for parameter in self.trajectory.parameters]
 
-    def _measured(
-        self, delta: WeightDelta, limit: float, before: Sequence[torch.Tensor]
-    ) -> tuple[WeightDelta, float]:
+    def _measured(self, delta: WeightDelta, limit: float, before: Sequence[torch.Tensor]) -> tuple[WeightDelta, float]:
         """The delta as it came to be, and its length, once it is no longer than `limit`."""
         parameters = self.trajectory.parameters
         if delta.keeps_norm:
