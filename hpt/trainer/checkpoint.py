@@ -288,8 +288,8 @@ def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
 def _fork_from(c: Components, state: Mapping[str, Any]) -> Fork:
     """The fork whose start is in the model right now."""
     plan: dict[str, Any] = dict(state["plan"])
-    request: dict[str, Any] = plan["request"]
-    plan["request"] = ForkRequest(tuple(request["policies"]), request["num_jumps"], request["settle_steps"])
+    request: dict[str, Any] = {**plan["request"], "policies": tuple(plan["request"]["policies"])}
+    plan["request"] = ForkRequest(**request)
     plan["stats"] = CycleStats(**plan["stats"])
     fork = Fork(ForkPlan(**plan), Place(c.present(), PathCopy(state["path"])), state["rng"])
     fork.num_steps = int(state["num_steps"])

@@ -44,7 +44,8 @@ def after_step(c: Components, batches: Sequence[KeptBatch]) -> None:
     if c.correct.num_seen == 1:
         recovery.look_whether_jump_survived(c)
     if c.state.fork is not None:
-        forks.observe(c, c.state.fork, batches)
+        if not forks.observe(c, c.state.fork, batches):
+            recovery.undo_cycle(c, "loss or gradient was not finite in a fork")
     elif c.controller.cycle_done:
         c.state.is_changing = False
         _end_cycle(c, batches, is_followed=bool(c.outer.trajectory.parameters))

@@ -100,7 +100,6 @@ class Fork:
         self.rng = dict(rng)
         self.batches: list[KeptBatch] = []
         self.num_steps = 0
-        self._batch_bytes = 0
 
     @property
     def complete(self) -> bool:
@@ -111,8 +110,7 @@ class Fork:
         """Take note of one full step of the first branch; False when its batches no longer fit MAX_BATCH_BYTES."""
         self.batches.extend(batches)
         self.num_steps += 1
-        self._batch_bytes += sum(batch.nbytes for batch in batches)
-        return self._batch_bytes <= MAX_BATCH_BYTES
+        return sum(batch.nbytes for batch in self.batches) <= MAX_BATCH_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ from hpt.trainer.readings import Row, loss_of_row
 
 LossFunction = Callable[[torch.nn.Module, Any], torch.Tensor]
 
+SCALE_LOWERED = "loss scale lowered"
+"""Fault of an update that the gradient scaler skipped, which is no divergence."""
+
 
 class SchedulerError(HptError):
     """A scheduler raised after an update; the update itself is complete."""
@@ -224,7 +227,7 @@ class FullStep:
         if self._step_optimizer():
             return FullOutcome(read_loss, read_norm, updated=True, row=row, batches=self._kept())
         self.buffers.restore()
-        return FullOutcome(read_loss, read_norm, updated=False, fault="loss scale lowered")
+        return FullOutcome(read_loss, read_norm, updated=False, fault=SCALE_LOWERED)
 
     def _skip(self, read_loss: Callable[[], float], read_norm: Callable[[], float], what: str) -> FullOutcome:
         self.buffers.restore()

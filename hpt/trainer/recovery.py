@@ -17,7 +17,7 @@ from hpt.memory.manager import is_out_of_memory
 from hpt.records import Phase
 from hpt.trainer import checkpoint
 from hpt.trainer.components import Components
-from hpt.trainer.full_step import FullOutcome, SchedulerError
+from hpt.trainer.full_step import SCALE_LOWERED, FullOutcome, SchedulerError
 from hpt.trainer.paired_test import broken_by, examine
 from hpt.trainer.pending import losses_since_jump, read
 
@@ -91,7 +91,7 @@ def skipped(c: Components, outcome: FullOutcome) -> None:
     Raises:
         TrainingDiverged: `divergence.max_skips` refusals in a row, or the weights stay broken after every retry.
     """
-    if outcome.fault == "loss scale lowered":
+    if outcome.fault == SCALE_LOWERED:
         c.event("loss_scale_lowered", "the gradient scaler skipped this update")
         return
     c.event("update_skipped", f"{outcome.fault}; update refused, buffers restored", loss=outcome.read_loss())
@@ -191,6 +191,8 @@ def _restore(c: Components, event: str, reason: str) -> int:
     read(c)
     num_steps = c.history.drop()
     c.event(event, reason, steps_lost=num_steps)
+    if c.state.fork is not None and not c.history.num_pending:
+        c.state.fork.start.path.restore(c.outer.trajectory)  # its cycles are in the trend
     c.outer.undo()
     c.state.fork = None
     c.state.proposal = c.state.stats = None

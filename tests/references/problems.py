@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hpt import HybridConfig, HybridTrainer
+from hpt.predictors.protocol import Predictor
 from hpt.records import Record
 
 
@@ -21,13 +22,15 @@ class Problem:
     loss_fn: Callable[[nn.Module, Any], Tensor]
     batch: Callable[[int], Any]
 
-    def trainer(self, records: list[Record] | None = None, **settings: Any) -> HybridTrainer:
-        """A trainer with short cycles unless told otherwise."""
+    def trainer(
+        self, records: list[Record] | None = None, own: Predictor | None = None, **settings: Any
+    ) -> HybridTrainer:
+        """A trainer with short cycles unless told otherwise; `own` is a predictor in place of the one by name."""
         config = HybridConfig.from_dict(
             {"predictor": "nesterov", "total_steps": 200, "full_steps": 10, "warmup_steps": 20} | settings
         )
         sink = None if records is None else records.append
-        return HybridTrainer(self.model, self.optimizer, self.loss_fn, config, self.scheduler, sink)
+        return HybridTrainer(self.model, self.optimizer, self.loss_fn, config, self.scheduler, sink, own)
 
     def run(self, trainer: HybridTrainer, updates: int) -> list[float]:
         """Losses of all calls until `updates` net updates are done."""
