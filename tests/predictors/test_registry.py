@@ -50,4 +50,5 @@ print("torch" in sys.modules)
         for name in ("ema_nesterov", "ridge")
     ]
     assert found[0] == ["ema_nesterov", "nesterov", "protocol", "registry", "False"]
-    assert found[1] == ["nesterov", "protocol", "registry", "selector", "value_scores", "False"]
+    learned = ["chooser", "loss_forecasts", "nesterov", "protocol", "registry", "selector"]
+    assert found[1] == [*learned, "False"]
