@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from policy_forks import PLACES
 
 from hpt.jump.policy import NONE, POLICIES
 from hpt.learned.loss_curve import fall_of
@@ -105,8 +106,14 @@ def _read_forks(row: dict[str, Any], seed: int, folder: Path) -> list[dict[str, 
     losses = np.load(folder / f"{stem}.npz")["losses"]
     size = row["cycle_steps"]
     return [
-        {**fork, "seed": seed, "cycle_steps": size, "fall": fall_of(*_blocks(losses[: fork["step"]], size))}
-        for fork in row["forks"]
+        {
+            "place": place,
+            **fork,
+            "seed": seed,
+            "cycle_steps": size,
+            "fall": fall_of(*_blocks(losses[: fork["step"]], size)),
+        }
+        for fork, (place, _) in zip(row["forks"], PLACES, strict=False)
     ]
 
 
