@@ -31,7 +31,7 @@ class Recorded:
         actions: (n, 3) that led to them.
         losses: of each full step.
         cycles: of each cycle, the norms of displacement, trend and weights.
-        forks: each a dictionary: step, progress, place (progress wanted), num_jumps, tick, raw features, gains by policy.
+        forks: dictionaries: step, progress, place (progress wanted), num_jumps, tick, raw features, gains by policy.
     """
 
     features: list[Any] = field(default_factory=list[Any])
