@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from references.blocks import rows
 from references.planted_beliefs import HOPELESS, OPEN, READING, SURE, Planted, forked, measured
 from references.planted_runs import Shown, as_stored, cycle_of, noise_losses, outcome_of, step_of, wave_losses
 from references.same import assert_same
@@ -123,9 +124,9 @@ class Counting(Planted):
 
     asked = 0
 
-    def belief(self, features: FloatArray) -> Belief:
+    def belief(self, raw: FloatArray) -> Belief:
         self.asked += 1
-        return super().belief(features)
+        return super().belief(raw)
 
 
 def test_confidence_is_computed_once_a_step_and_goes_with_the_proposal() -> None:
@@ -145,6 +146,16 @@ def test_confidence_is_computed_once_a_step_and_goes_with_the_proposal() -> None
     assert confidence is not None
     assert after is not None
     assert after < confidence
+
+
+def test_no_steps_change_nothing() -> None:
+    """An empty block leaves forecasts, beliefs and the state as they were."""
+    selector = make(OPEN)
+    run = warm(selector)
+    before = as_stored(selector.state_dict())
+    steps = step_of(201, 2.0, K, NEVER, 0)
+    run.observe(rows(steps, 0, 0))
+    assert_same(as_stored(selector.state_dict()), before)
 
 
 def test_the_prior_is_that_of_the_runs_kind() -> None:

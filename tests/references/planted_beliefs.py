@@ -13,7 +13,9 @@ from hpt.config import HybridConfig, ValueConfig
 from hpt.history import FloatArray
 from hpt.jump.stats import CycleStats
 from hpt.learned.belief import Belief
+from hpt.learned.forecast_model import Vector
 from hpt.learned.prior import ForkReading
+from hpt.numerics.stateful import Stateful
 from hpt.predictors.chooser import NAMES, PolicyChooser
 from hpt.predictors.protocol import ForkOutcome, ForkRequest, MeasuredValue
 
@@ -28,10 +30,11 @@ READING = ForkReading(
     variance=np.array([0.2, 0.1, 0.3, 0.05]),
 )
 FEATURES = np.zeros(64)
+NO_TICKS = np.zeros((0, 0), dtype=np.float32)
 
 
 @dataclass
-class Planted:
+class Planted(Stateful):
     """A value model that believes what it is told; policies of one standard deviation go together."""
 
     means: Sequence[float]
@@ -40,7 +43,10 @@ class Planted:
     name: str = "planted"
     basis: str = "a planted belief"
 
-    def belief(self, features: FloatArray) -> Belief:
+    def tick(self, features: Vector, actions: Vector) -> None:
+        """The state of the run does not matter."""
+
+    def belief(self, raw: FloatArray) -> Belief:
         """The same at any time."""
         size = len(NAMES)
         shared = self.correlation + (1.0 - self.correlation) * np.eye(size)
@@ -110,7 +116,7 @@ class PlantedRun:
         middle = self.step + (count + 1) / 2
         self.step += count
         block = one_step(step=0, loss=5.0 - self.fall * math.log(middle))
-        self.chooser.observe(replace(block, step=np.array([middle])))
+        self.chooser.observe(replace(block, step=np.array([middle])), NO_TICKS, NO_TICKS)
         progress = None if self._total is None else self.step / self._total
         cycle = -(-self.step // self._cycle_steps)
         return replace(cycle_of(cycle, self._cycle_steps, 0), step=self.step, progress=progress)
