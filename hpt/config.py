@@ -82,7 +82,6 @@ class LearnerConfig(Settings):
 
     enabled: bool = setting(True, "learn at all; off is the control that must not beat a constant")
     dims: str = setting("default", "sizes of the RSSM", choices=("default", "reference"))
-    bandit: bool = setting(False, "choose the gain by LinUCB on measured values instead of by the models")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,22 +103,14 @@ class ProbeConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForkConfig(Settings):
-    """Running both ways from one state to learn what a jump is worth."""
+class ValueConfig(Settings):
+    """How the policy is chosen: by what jumps were worth in other runs, and in forks of this one."""
 
-    _path = "fork."
+    _path = "value."
 
-    budget_frac: float = setting(
-        0.01,
-        "share of total_steps that losing branches may cost; too small for one fork means none",
-        low=0.0,
-        high=0.5,
-    )
-    steps: int = setting(
-        100, "full steps in each branch; value is measured over the last quarter", unit="steps", low=2, source="lab 4"
-    )
-    at_fracs: tuple[float, ...] = setting(
-        (1 / 3, 1 / 6, 2 / 3), "progress of the forks, most wanted first", low=0.0, high=1.0
+    model: str = setting("prior", "what is believed before this run's own forks", choices=("prior",))
+    fork_budget_frac: float = setting(
+        0.05, "share of total_steps that losing branches of forks may cost; 0: no forks", low=0.0, high=0.5
     )
 
 
@@ -231,7 +222,6 @@ class HybridConfig(Settings):
         high=MAX_TOLD_STEPS,
     )
     correct_steps: int = setting(3, "full steps watched after a kept jump (C)", unit="steps", low=1)
-    confidence_threshold: float = setting(0.5, "least confidence for a jump under gate=earned", low=0.0, high=1.0)
     total_steps: int | None = setting(
         None, "planned optimizer updates; sets windows and K", unit="steps", low=1, high=10**9
     )
@@ -243,7 +233,7 @@ class HybridConfig(Settings):
     trajectory: TrajectoryConfig = setting(TrajectoryConfig(), "group")
     learner: LearnerConfig = setting(LearnerConfig(), "group")
     probe: ProbeConfig = setting(ProbeConfig(), "group")
-    fork: ForkConfig = setting(ForkConfig(), "group")
+    value: ValueConfig = setting(ValueConfig(), "group")
     divergence: DivergenceConfig = setting(DivergenceConfig(), "group")
     memory: MemoryConfig = setting(MemoryConfig(), "group")
     checkpoint: CheckpointConfig = setting(CheckpointConfig(), "group")

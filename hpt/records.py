@@ -163,6 +163,23 @@ class ForkRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """Which policy is played from here on, and why.
+
+    `means` and `sds` are what each policy is believed to be worth: the logarithm of the work ratio of playing it
+    through the whole window, and its standard deviation. `policy` is "none" where nothing jumps; `why` is one sentence.
+    """
+
+    kind: ClassVar[str] = "decision"
+    step: int
+    progress: float | None
+    policy: str
+    means: dict[str, float]
+    sds: dict[str, float]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """Something out of the ordinary: a rollback, a skipped update, a recovery, a degraded setting."""
 
@@ -187,7 +204,7 @@ class MemoryRecord:
     device_bytes: int | None
 
 
-Record = StepRecord | PhaseRecord | JumpRecord | ForkRecord | EventRecord | MemoryRecord
+Record = StepRecord | PhaseRecord | JumpRecord | ForkRecord | DecisionRecord | EventRecord | MemoryRecord
 Sink = Callable[[Record], None]
 
 

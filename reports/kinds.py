@@ -218,7 +218,7 @@ TRAINING = Kind(
 PREDICTION = Kind(
     name="prediction",
     title="paired runs with and without prediction",
-    command="hpt compare --workloads byte-gpt=2000 --arms unlearned,never,first-jump --seeds 5 --out runs/prediction",
+    command="hpt compare --workloads byte-gpt=2000 --arms unlearned,never --seeds 5 --out runs/prediction",
     fields=frozenset({"what", "workload", "steps", "summary", "cells"}),
     schema=single.Prediction,
     completed=lambda _, one: {"environment": one["cells"][-1].get("environment"), **one},

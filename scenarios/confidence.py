@@ -1,4 +1,4 @@
-"""Confidence in a jump: asked again within a step (cached), and for the first time after one (uncached)."""
+"""Probability that a jump is worth something: asked again within a step, and for the first time after one."""
 
 import time
 from dataclasses import fields, replace
@@ -11,23 +11,27 @@ from hpt.config import HybridConfig
 from hpt.history import StepStats
 from hpt.jump.stats import CycleStats
 from hpt.learned.loss_trend import LossTrend
+from hpt.predictors.protocol import ForkOutcome, MeasuredValue
 from hpt_scenarios.synthetic_run import CYCLE_STEPS, Event, blocks_of, synthetic_run
 
 if TYPE_CHECKING:
-    from hpt.predictors.selector import LearnedSelector
+    from hpt.predictors.selector import PolicySelector
 
 _NUM_STEPS = 12 * CYCLE_STEPS
 _MAX_HORIZON = 75
+SETTLE_STEPS = 60
+HALF = "half"
 
 
 class _Run:
     """The shipped predictor after a run in which it saw jumps turn out good and bad, and the trend beside it."""
 
     def __init__(self, preset: Preset) -> None:
+        from hpt.optimizers.traits import UNKNOWN
         from hpt.predictors.selector import build
 
-        config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
-        self.selector: LearnedSelector = build("rssm", config)
+        config = HybridConfig.from_dict({"learner": {"dims": preset.value}, "total_steps": 100 * CYCLE_STEPS})
+        self.selector: PolicySelector = build("rssm", config, UNKNOWN)
         self._trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), self.selector.far)
         for event in synthetic_run(_NUM_STEPS):
             self.feed(event)
@@ -37,6 +41,7 @@ class _Run:
         if isinstance(event, StepStats):
             self.selector.observe(event, self._trend.observe(event.loss))
         elif isinstance(event, CycleStats):
+            self.stats = event
             self.selector.end_cycle(event, self._trend)
             self.selector.propose(event, self._trend, _MAX_HORIZON)
         else:
@@ -55,9 +60,9 @@ def cached(preset: Preset) -> Measured:
     return Measured(call=selector.confidence, check=partial(_check_cached, selector))
 
 
-def _check_cached(selector: "LearnedSelector") -> None:
+def _check_cached(selector: "PolicySelector") -> None:
     first = selector.confidence()
-    require(0 < first < 1, "it is a probability")
+    require(first is not None and 0 < first < 1, "it is a probability")
     require(selector.confidence() is first, "asked again within a step, it is the same object")
 
 
@@ -79,13 +84,17 @@ def _time_uncached(run: _Run, steps: list[StepStats], loops: int) -> float:
 
 
 def _check_uncached(run: _Run, steps: list[StepStats]) -> None:
-    selector, seen = run.selector, list[float]()
-    for one in steps:
+    selector = run.selector
+    chooser = selector.chooser
+    assert chooser is not None, "it decides by value"
+    seen = list[float | None]()
+    for step, one in enumerate(steps):
         run.feed(one)
         seen.append(selector.confidence())
-        again = selector.calibrator.calibrated(selector.models[selector.name].success())
-        require(again == seen[-1], "it is the calibrated probability of the present state")
-    require(len(set(seen)) == len(seen), "it is another one after every step")
+        require(seen[-1] == chooser.confidence(selector.forecasts.raw_features), "it is that of the present belief")
+        measured = MeasuredValue((0.001 * (step + 1),) * SETTLE_STEPS, 3, SETTLE_STEPS)
+        selector.settle(ForkOutcome(run.stats.step, run.stats, {HALF: measured}))
+    require(len(set(seen)) == len(seen), "it is another one after every fork")
 
 
 SCENARIOS = (
@@ -99,7 +108,7 @@ SCENARIOS = (
     Scenario(
         group="confidence",
         name="uncached",
-        summary="Ask for the confidence after a new step: all heads, their mean, calibration.",
+        summary="Ask for the confidence after a new step: belief, this run's forks, calibration.",
         unit="question",
         set_up=uncached,
         timed_frac=0.1,

@@ -28,16 +28,15 @@ def set_up(preset: Preset, *, horizon: int) -> Measured:
     from hpt.learned.rollout import FastRollout
     from hpt.learned.rssm import SIZES
     from hpt.learned.world_model import WorldModel
-    from hpt.predictors.selector import GAIN_MULTIPLIERS
 
-    sizes, num_arms = SIZES[preset], len(GAIN_MULTIPLIERS)
+    sizes = SIZES[preset]
     generator = torch.Generator().manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
-    model = WorldModel(sizes, num_arms, generator)
+    model = WorldModel(sizes, generator)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "bias" in name or name.startswith("heads"):
                 parameter.add_(_SPREAD * torch.randn(parameter.shape, generator=generator))
-    rollout = FastRollout(sizes, num_arms, max(HORIZONS))
+    rollout = FastRollout(sizes, max(HORIZONS))
     rollout.load(model)
     draw = np.random.default_rng(0)
     for _ in range(_NUM_SEEN):
@@ -46,15 +45,15 @@ def set_up(preset: Preset, *, horizon: int) -> Measured:
     return Measured(
         call=partial(rollout.imagine, plan),
         check=partial(_check, rollout, sizes, plan, draw),
-        per_unit={"multiply-add": multiply_adds(sizes, num_arms)},
+        per_unit={"multiply-add": multiply_adds(sizes)},
     )
 
 
-def multiply_adds(sizes: "Sizes", num_arms: int) -> int:
+def multiply_adds(sizes: "Sizes") -> int:
     """Of one tick, by the model's definition: GRU, prior, and one trunk for the whole ensemble of heads."""
     gru = 3 * sizes.deter * (sizes.deter + sizes.stoch + 3)
     trunk = sizes.trunk * (sizes.deter + sizes.stoch)
-    heads = sizes.trunk * sizes.ensemble * (3 + num_arms)
+    heads = sizes.trunk * 2 * sizes.ensemble
     return gru + sizes.stoch * sizes.deter + trunk + heads
 
 
@@ -64,10 +63,9 @@ def _observe(rollout: "FastRollout", sizes: "Sizes", draw: np.random.Generator) 
 
 
 def _answers(rollout: "FastRollout", plan: "Vector") -> np.ndarray:
-    """All that the heads say, (H, E x (3 + A)), copied: the next roll-out writes into the same buffers."""
+    """All that the heads say, (H, 2 E), copied: the next roll-out writes into the same buffers."""
     judged = rollout.imagine(plan)
-    parts = (judged.shift, judged.log_scale, judged.bad_logit, judged.values.reshape(len(plan), -1))
-    return np.concatenate(parts, axis=1)
+    return np.concatenate((judged.shift, judged.log_scale), axis=1)
 
 
 def _check(rollout: "FastRollout", sizes: "Sizes", plan: "Vector", draw: np.random.Generator) -> None:
@@ -83,7 +81,7 @@ def _check(rollout: "FastRollout", sizes: "Sizes", plan: "Vector", draw: np.rand
     if len(plan) > 1:
         require(not np.array_equal(_answers(rollout, other)[1], full[1]), "the second tick continues the first")
         require(bool((np.ptp(full, axis=0) > 0).all()), "every head is evaluated at every tick")
-    require(full.shape[1] % sizes.ensemble == 0, "all heads of the ensemble answer")
+    require(full.shape[1] == 2 * sizes.ensemble, "all heads of the ensemble answer")
     _observe(rollout, sizes, draw)
     require(not np.array_equal(_answers(rollout, plan)[0], full[0]), "the prediction differs when the state differs")
 

@@ -57,16 +57,18 @@ class _Block:
 def set_up(preset: Preset) -> Measured:
     """The shipped learner, with a replay that is warm."""
     from hpt.learned import learner
-    from hpt.predictors.selector import build, tick_steps_of
+    from hpt.optimizers.traits import UNKNOWN
+    from hpt.predictors.loss_forecasts import tick_steps_of
+    from hpt.predictors.selector import build
 
     require(learner.UPDATE_INTERVAL_STEPS[1] == UPDATE_INTERVAL_STEPS, "a block is what shares one update")
     config = HybridConfig.from_dict({"learner": {"dims": preset.value}})
     require(tick_steps_of(config) == TICK_STEPS, "a tick is as long as in the trainer")
-    selector = build("rssm", config)
+    selector = build("rssm", config, UNKNOWN)
     far = selector.far
     assert far is not None, "it forecasts"
     trend = LossTrend(max(config.max_horizon, CYCLE_STEPS), far)
-    block = _Block(selector.models["rssm"], trend, _observations(), far)
+    block = _Block(selector.forecasts.models["rssm"], trend, _observations(), far)
     for _ in range(_WARM_BLOCKS):
         block.run()
     return Measured(

@@ -13,9 +13,9 @@ from hpt.jump.stats import CycleStats
 from hpt.learned.actions import ActionPlanner, tick_ends
 from hpt.learned.features import FeatureEncoder
 from hpt.learned.loss_trend import LossTrend, TrendPath
+from hpt.predictors.loss_forecasts import tick_steps_of
 from hpt.predictors.nesterov import Nesterov, proposal_of
 from hpt.predictors.protocol import BasePredictor, ForkOutcome, ForkRequest, Proposal
-from hpt.predictors.selector import tick_steps_of
 
 SETTLE_STEPS = 60
 PLACES = ((0.12, 3), (0.22, 6), (0.38, 3), (0.5, 6), (0.68, 3))
@@ -31,7 +31,7 @@ class Recorded:
         actions: (n, 3) that led to them.
         losses: of each full step.
         cycles: of each cycle, the norms of displacement, trend and weights.
-        forks: each a dictionary: step, progress, num_jumps, tick, raw features, gains by policy.
+        forks: dictionaries: step, progress, place (progress wanted), num_jumps, tick, raw features, gains by policy.
     """
 
     features: list[Any] = field(default_factory=list[Any])
@@ -79,7 +79,8 @@ class ForkStudy(BasePredictor):
             return None
         if self._places and stats.progress is not None and stats.progress >= self._places[0][0]:
             self._raw = self._encoder.raw()
-            return ForkRequest(tuple(POLICIES), self._places.pop(0)[1], SETTLE_STEPS)
+            self._place, num_jumps = self._places.pop(0)
+            return ForkRequest(tuple(POLICIES), num_jumps, SETTLE_STEPS)
         if self._base == NONE:
             return None
         delta = self.policy_delta(self._base, stats)
@@ -97,6 +98,7 @@ class ForkStudy(BasePredictor):
             {
                 "step": outcome.step,
                 "progress": outcome.stats.progress,
+                "place": self._place,
                 "num_jumps": next(iter(outcome.values.values())).num_jumps,
                 "tick": len(self.recorded.features),
                 "lr_frac": outcome.stats.lr_frac,

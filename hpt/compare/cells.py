@@ -19,7 +19,7 @@ from typing import Annotated, Any, NotRequired, Self
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from hpt.documents import Count, Finite, Like, NotNegative, Positive, Version1, open_ended, read_document
+from hpt.documents import Count, Finite, Like, NotNegative, Number, Positive, Version1, open_ended, read_document
 from hpt.errors import UsageError
 from hpt.jsonfiles import write_json
 from hpt.optimizers.catalogue import OWN
@@ -142,7 +142,21 @@ class _Score(TypedDict):
 
 @open_ended
 class _Fork(TypedDict):
-    value: Finite
+    value: Number
+
+
+@open_ended
+class _Decision(TypedDict):
+    step: Count
+    policy: str
+    means: dict[str, Finite]
+    sds: dict[str, NotNegative]
+    why: str
+
+
+@open_ended
+class _Values(TypedDict):
+    decisions: list[_Decision]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +175,8 @@ class CellResult:
         jump_ratio: mean |jump| over |displacement of the last cycle| of the kept jumps.
         confidence: reliability of the predictor's confidence.
         scores: of every loss forecaster, {nll_mean, nll_rolling, count}, nats of the loss at the horizon.
-        forks: what jumps were worth, see `hpt.records.ForkRecord`.
+        forks: what policies were worth, see `hpt.records.ForkRecord`.
+        values: what was believed, measured and played, see `hpt.predictors.chooser`; None where nothing was chosen.
         chance_loss: loss of knowing nothing but the targets' frequencies.
         num_weights: trainable weights of the model.
         alone: no other cell ran at any moment of this one.
@@ -182,6 +197,7 @@ class CellResult:
     chance_loss: Finite
     scores: Annotated[dict[str, Any], Like(dict[str, _Score])] | None = None
     forks: Annotated[list[dict[str, Any]], Like(list[_Fork])] = field(default_factory=list[dict[str, Any]])
+    values: Annotated[dict[str, Any], Like(_Values)] | None = None
     num_weights: Count | None = None
     alone: bool = False
     environment: dict[str, Any] = field(default_factory=dict[str, Any])

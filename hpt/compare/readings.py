@@ -1,5 +1,6 @@
 """What is known of a workload from its cells: the optimizers by themselves, measures of every arm, what seeds show."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -178,6 +179,17 @@ def forecast_scores(results: Results) -> dict[str, dict[str, Any]] | None:
 
 
 def fork_values(results: Results) -> dict[str, Any] | None:
-    """What forks measured a jump to be worth: loss saved, mean over all, and each."""
+    """What forks measured policies to be worth: loss saved a jump, mean over the branches that held, and each."""
     forks = [{"seed": seed, **fork} for seed, result in results.items() for fork in result.forks]
-    return {"value_mean": fmean(fork["value"] for fork in forks), "forks": forks} if forks else None
+    known = [float(fork["value"]) for fork in forks if math.isfinite(float(fork["value"]))]
+    return {"value_mean": fmean(known) if known else None, "forks": forks} if forks else None
+
+
+def decisions(results: Results) -> list[dict[str, Any]] | None:
+    """What every seed's run decided to play, and why."""
+    found = [
+        {"seed": seed, **decision}
+        for seed, result in results.items()
+        for decision in (result.values or {}).get("decisions", [])
+    ]
+    return found or None

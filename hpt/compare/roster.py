@@ -15,8 +15,6 @@ from hpt.errors import UsageError
 JUMP_RATIO = 0.67
 FEWER_FRAC = 0.8  # what is left of a run that counts a fifth of its steps as predicted and does not make them
 TAIL = {"ema_decay": 0.99}
-# A fork in the middle of a run says less: its branch without the jump lives on the jumps before it.
-FIRST_JUMP = {"predict": {"window_start_frac": 0.333}, "fork": {"budget_frac": 0.05, "at_fracs": [0.3333]}}
 # Only the last planned update lies in this window, and after it nothing is called: the trainer observes, learns and
 # forecasts as always, and its weights are the plain loop's.
 NO_JUMPS = {"window_start_frac": 1.0 - 1e-6, "window_end_frac": 1.0}
@@ -50,13 +48,16 @@ def _methods() -> list[Arm]:
 
     arms = [
         shadow("hybrid", "the trainer as it comes (rssm)", config={}),
-        shadow("unlearned", "hybrid without learned models", config={"learner": {"enabled": False}}),
+        shadow("unlearned", "hybrid without learned models: prior and forks", config={"learner": {"enabled": False}}),
         shadow("hybrid-ema", "hybrid, weights averaged at the end", config={}, changes=TAIL),
-        shadow("first-jump", "hybrid from a third of the run on, its first jump forked", config=FIRST_JUMP),
+        shadow("no-forks", "hybrid by its prior alone", config={"value": {"fork_budget_frac": 0.0}}),
     ]
     fixed: dict[str, tuple[str, dict[str, Any]]] = {
-        "nesterov": ("fixed preset orthogonal, the default", {"predictor": "nesterov"})
+        "nesterov": ("fixed preset orthogonal at its full gain, norms free", {"predictor": "nesterov"})
     }
+    for policy in ("half", "half-kept", "full-kept"):
+        config = {"predictor": "nesterov", "predict": {"policy": policy}}
+        fixed[f"always-{policy}"] = (f"the same with policy {policy}", config)
     for preset in ("ramp", "short", "long"):
         config = {"predictor": "nesterov", "predict": {"preset": preset}}
         fixed[f"nesterov-{preset}"] = (f"fixed preset {preset}", config)

@@ -45,7 +45,9 @@ Values that are not known are null, never 0. Losses are in the workload's own un
             curve            [[full-step equivalents, mean loss, lowest, highest over seeds]], training loss
             reliability      bins of the confidence, summed over seeds, null if the arm has none
             forecasts        {forecaster: {nll_mean, by_seed, count}}: scores of the loss at the horizon, or null
-            jump_values      {value_mean, forks: [{seed, step, value, value_se, kept_jump, ...}]}: loss saved, or null
+            jump_values      {value_mean, forks: [{seed, step, policy, value, value_se, goes_on, ...}]}: loss saved
+                             a jump, or null
+            decisions        [{seed, step, progress, policy, means, sds, why}]: what was played and why, or null
             over             a method's work ratio over each simpler arm, {arm: ratio}: what learning adds; over each
                              ablation: what the part that it lacks adds; else null
     overall          by arm that was measured on every workload: {role, work_ratio, steps_ratio, over, judgement,

@@ -144,10 +144,15 @@ def _learning_table(summary: Mapping[str, Any]) -> TextTable:
             over, forecasts, jumps = (arm.get(key) for key in ("over", "forecasts", "jump_values"))
             if over or forecasts or jumps:
                 ratios = ["-" if over is None or other == name else ratio_cell(over.get(other)) for other in SIMPLER]
-                value = NOT_MEASURED if not jumps else f"{jumps['value_mean']:+.5f} ({len(jumps['forks'])} forks)"
+                value = NOT_MEASURED if not jumps else _jump_value(jumps)
                 rows.append((workload, name, *ratios, _best_forecast(forecasts or {}), value))
     head = ("workload", "arm", *(f"over {other}" for other in SIMPLER), "best forecast", "value of a jump")
     return TextTable("what learning adds", head, tuple(rows))
+
+
+def _jump_value(jumps: Mapping[str, Any]) -> str:
+    mean = jumps["value_mean"]
+    return f"{'every branch broke down' if mean is None else f'{mean:+.5f}'} ({len(jumps['forks'])} forks)"
 
 
 def _best_forecast(forecasts: Mapping[str, Any]) -> str:

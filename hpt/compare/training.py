@@ -23,7 +23,7 @@ from hpt.memory.peak import peak_device_bytes, peak_host_bytes
 from hpt.numerics.flops import count_flops
 from hpt.optimizers.evaluation import evaluating
 from hpt.optimizers.operations import update_flops
-from hpt.records import ForkRecord, JumpRecord, Record
+from hpt.records import ForkRecord, JumpRecord, Record, jsonable
 from hpt.trainer.hybrid import HybridTrainer
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload, kept_rng, num_parameters
@@ -78,7 +78,7 @@ class CellRun:
         if isinstance(record, JumpRecord) and record.verdict == "accepted":
             self._jump_ratios.append(record.norm_ratio)
         elif isinstance(record, ForkRecord):
-            self._forks.append(asdict(record))
+            self._forks.append(jsonable(asdict(record)))
 
     def train(self) -> None:
         """Train to the planned number of net updates, or to divergence."""
@@ -176,6 +176,7 @@ class CellRun:
             confidence=summary["confidence"],
             scores=summary["predictor"].get("scores"),
             forks=self._forks,
+            values=summary["predictor"].get("values"),
             chance_loss=self._workload.chance_loss,
             num_weights=num_parameters(self._model),
             environment=describe_machine(device=str(device), threads=torch.get_num_threads()),

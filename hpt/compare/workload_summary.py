@@ -20,7 +20,7 @@ from hpt.compare.judging import (
 from hpt.compare.placement import Baseline
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.ratios import Ratio, excess
-from hpt.compare.readings import TaskReading, forecast_scores, fork_values, reliability, training_curve
+from hpt.compare.readings import TaskReading, decisions, forecast_scores, fork_values, reliability, training_curve
 from hpt.compare.search import Tuned
 from hpt.compare.sentences import named, of_headline, of_workload, peer_words
 from hpt.compare.tuning import TunedSettings, tuned_for
@@ -103,6 +103,7 @@ class WorkloadSummary:
             "reliability": reliability(results),
             "forecasts": forecast_scores(results),
             "jump_values": fork_values(results),
+            "decisions": decisions(results),
             "over": None,
         }
         if measures is None:

@@ -1,4 +1,4 @@
-"""May this run jump now? Window, progress of the loss, confidence, and a pause after a row of rejections.
+"""May this run jump now? Window, progress of the loss, and a pause after a row of rejections.
 
 Before its first jump a run must have made progress: where the loss does not fall there is nothing to accelerate, and a
 jump would only add noise (`ProgressTest`). The path itself does not tell the two apart. Measured with K = N / 100, the
@@ -16,23 +16,21 @@ MIN_LR_FRAC = 0.1  # without a plan, jumps end where the learning rate has falle
 # without.
 PAUSE_AFTER_REJECTIONS = 5
 PAUSE_CYCLES = 10
-VETOES_BEFORE_TRIAL = 4  # refused for low confidence in a row, then one acts
 
 
 class JumpGate(Stateful):
-    """Decides once a cycle whether a proposal may be asked for, and whether it may act.
+    """Decides once a cycle whether a proposal may be asked for.
 
     Args:
         config: the trainer's settings.
         window: (f0, f1), progress between which jumps are allowed.
     """
 
-    _state = ("_vetoes", "_rejections", "_pause", "progress")
+    _state = ("_rejections", "_pause", "progress")
 
     def __init__(self, config: HybridConfig, window: tuple[float, float]) -> None:
         self._config = config
         self._window = window
-        self._vetoes = 0
         self._rejections = self._pause = 0
         self.progress = ProgressTest()
 
@@ -50,18 +48,6 @@ class JumpGate(Stateful):
             return False
         has_earned = self._config.gate == "always" or self.progress.passed
         return has_earned and self.in_window(progress, lr_frac)
-
-    def admits(self, confidence: float | None) -> bool:
-        """Whether a proposal of this confidence may act; None (no opinion) counts as the base preset, earned.
-
-        What never acts is never judged, so a veto could not be shown to be wrong: after `VETOES_BEFORE_TRIAL` in a
-        row one proposal acts on trial.
-        """
-        if self._config.gate == "always" or confidence is None or confidence >= self._config.confidence_threshold:
-            self._vetoes = 0
-            return True
-        self._vetoes = (self._vetoes + 1) % (VETOES_BEFORE_TRIAL + 1)
-        return self._vetoes == 0
 
     def judge(self, *, kept: bool) -> None:
         """A jump was kept through CORRECT, or was rejected or rolled back."""

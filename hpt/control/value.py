@@ -4,8 +4,8 @@ The worth of a policy is theta, the logarithm of the work ratio that playing it 
 theta = 0.2 the run ends where it would have ended after e^0.2 = 1.22 times as many steps without jumps; "none" is worth
 0 for certain. Worth and cost are then in one unit: n steps spent on a losing branch of a run of T are worth n / T.
 
-Beliefs are normal over all policies together. A fork over one of them measures its theta with a normal error and
-revises all, by as much as they go together (`Belief.revised`, the conjugate update). A fork is worth what the best
+Beliefs are normal over all policies together (`hpt.learned.belief`). A fork over one of them measures its theta with a
+normal error and revises all, by as much as they go together. A fork is worth what the best
 choice is expected to gain by it, less its cost. After it the means are m_i + s_i Z with one standard normal Z, so the
 expectation of their maximum is closed form over the upper envelope of lines; for one policy it is the unit normal
 linear loss of Raiffa and Schlaifer ("Applied Statistical Decision Theory", 1961, chapter 5), for several correlated
@@ -14,46 +14,13 @@ Beliefs", INFORMS J. Computing 2009, algorithm 1).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
 from hpt.history import FloatArray
-
-_TINY = 1e-12
-
-
-@dataclass(frozen=True, slots=True)
-class Belief:
-    """Normal distribution over the worth of A policies.
-
-    Attributes:
-        mean: (A,) log work ratios.
-        covariance: (A, A).
-    """
-
-    mean: FloatArray
-    covariance: FloatArray
-
-    def sd(self, place: int) -> float:
-        """Standard deviation of one policy's worth."""
-        return math.sqrt(max(0.0, float(self.covariance[place, place])))
-
-    def revised(self, place: int, measured: float, variance: float) -> Self:
-        """After the worth of one policy was measured with an error of this variance."""
-        column = self.covariance[:, place]
-        gain = column / (column[place] + max(variance, _TINY))
-        return type(self)(self.mean + gain * (measured - self.mean[place]), self.covariance - np.outer(gain, column))
-
-    def spread(self, place: int, variance: float) -> FloatArray:
-        """(A,) standard deviations s_i by which such a measurement will move the means, with their sign."""
-        column = self.covariance[:, place]
-        return column / math.sqrt(float(column[place]) + max(variance, _TINY))
-
-    def probability_positive(self, place: int) -> float:
-        """Probability that one policy is worth more than nothing."""
-        return normal_cdf(float(self.mean[place]) / max(self.sd(place), _TINY))
+from hpt.learned.belief import TINY, Belief, normal_cdf
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +44,15 @@ def best_policy(belief: Belief) -> int | None:
     return place if belief.mean[place] > 0.0 else None
 
 
-def best_fork(belief: Belief, share_left: float, prospect: Prospect) -> tuple[int, float] | None:
+def best_fork(belief: Belief, share_left: float, prospects: Sequence[Prospect]) -> tuple[int, float] | None:
     """The policy whose measurement is worth most beyond its cost, and by how much; None if none is worth it.
 
     Args:
         belief: about the worth over a whole window.
         share_left: of the window, what is left of it now.
-        prospect: what a fork measures and costs.
+        prospects: what a fork over each policy measures and costs.
     """
-    worth = [fork_value(belief, place, share_left, prospect) for place in range(len(belief.mean))]
+    worth = [fork_value(belief, place, share_left, one) for place, one in enumerate(prospects)]
     place = int(np.argmax(worth))
     return (place, worth[place]) if worth[place] > 0.0 else None
 
@@ -122,20 +89,16 @@ def upper_envelope(means: FloatArray, spreads: FloatArray) -> tuple[list[int], l
         while lines:
             steeper = float(spreads[line] - spreads[lines[-1]])
             higher = float(means[lines[-1]] - means[line])
-            start = higher / steeper if steeper > _TINY else math.copysign(math.inf, higher)
+            start = higher / steeper if steeper > TINY else math.copysign(math.inf, higher)
             if start > starts[-1]:
                 break
-            lines.pop(), starts.pop()
+            lines.pop()
+            starts.pop()
             start = -math.inf
         if start < math.inf:
             lines.append(line)
             starts.append(start)
     return lines, starts
-
-
-def normal_cdf(z: float) -> float:
-    """Standard normal distribution function."""
-    return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
 def normal_density(z: float) -> float:

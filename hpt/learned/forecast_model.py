@@ -55,14 +55,14 @@ NOTHING = RelativeForecast(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A remembered state at which a decision or forecast was made: ticks seen so far, the 64 features."""
+    """A remembered state at which a forecast was made: ticks seen so far, the 64 features."""
 
     tick: int
     features: Vector
 
 
 class ForecastModel(Protocol):
-    """A model learned online, tick by tick: forecasts the loss, the value of each arm and the verdict on a jump."""
+    """A model learned online, tick by tick, that forecasts the loss and nothing else."""
 
     num_ticks: int
 
@@ -76,22 +76,6 @@ class ForecastModel(Protocol):
 
     def resolve(self, moment: Moment, horizon: int, error: float) -> None:
         """Learn what came of a forecast: (loss - level - mean_H) / scale_H by the trend's forecast back then."""
-        ...
-
-    def values(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (A,) of each arm's value now, in units of the trend's noise."""
-        ...
-
-    def resolve_value(self, moment: Moment, arm: int, value: float) -> None:
-        """Learn an arm's measured value, in units of the trend's noise at that moment."""
-        ...
-
-    def success(self) -> float:
-        """Raw probability in (0, 1) that a jump made now turns out good."""
-        ...
-
-    def resolve_verdict(self, moment: Moment, good: bool) -> None:  # noqa: FBT001 (the label itself)
-        """Learn whether a jump turned out good."""
         ...
 
     def learn(self, means: FloatArray, scales: FloatArray) -> None:

@@ -10,7 +10,6 @@ state can be saved, so a run continues bit for bit. The model lives on the CPU w
 products are too small for a device to help.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from hpt.history import FloatArray
 from hpt.learned.forecast_model import NOTHING, Moment, RelativeForecast, Vector
-from hpt.learned.replay import LabelStore, Replay, anchors
+from hpt.learned.replay import Replay, anchors
 from hpt.learned.rollout import FastRollout
 from hpt.learned.rssm import PLACE, SIZES
 from hpt.learned.world_model import ModelOptimizer, WorldModel
@@ -38,8 +37,6 @@ _BATCH_WINDOWS = 16
 _WINDOW_TICKS = 8  # observed, at the head of a window
 RIPE_STEPS = 20
 """Full steps before the first whose averages and latent are ripe enough to forecast from."""
-_PRIOR_VARIANCE = 1.0
-"""Of an arm's value before it was measured, in squares of the trend's noise; n measurements leave 1 / (n + 1)."""
 _GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 _RELUCTANCE = 3.0
 """Nats against believing the latent in full, for shift and scale each, before there is evidence."""
@@ -56,7 +53,6 @@ class DynamicsLearner(Stateful):
 
     Args:
         dims: name of its sizes.
-        num_arms: arms whose value is asked for, "no jump" included.
         max_horizon: furthest forecast, ticks.
         seed: of all its randomness.
         tick_steps: full steps in a tick.
@@ -68,7 +64,7 @@ class DynamicsLearner(Stateful):
     """
 
     _state = (
-        *("_model", "_optimizer", "_replay", "_values", "_verdicts", "_blend", "_acting"),
+        *("_model", "_optimizer", "_replay", "_blend", "_acting"),
         *("_noise", "_draws", "_curve", "_num_learned", "num_ticks"),
     )
 
@@ -76,37 +72,35 @@ class DynamicsLearner(Stateful):
         self,
         dims: str = "default",
         *,
-        num_arms: int,
         max_horizon: int,
         seed: int,
         tick_steps: int = 1,
         update_interval_steps: tuple[int, int] = UPDATE_INTERVAL_STEPS,
         replay_ticks: int = _REPLAY_TICKS,
     ) -> None:
-        self._num_arms = num_arms
         self._update_interval = [interval / tick_steps for interval in update_interval_steps]  # ticks
         self._sizes = sizes = SIZES[dims]
         self._noise = torch.Generator().manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         self._draws = np.random.default_rng(seed)
-        self._model = WorldModel(sizes, num_arms, self._noise)
+        self._model = WorldModel(sizes, self._noise)
         self._optimizer = ModelOptimizer(self._model)
         widths = (sizes.features, sizes.deter, sizes.stoch, sizes.ensemble)
         self._replay = Replay(replay_ticks, widths, max_horizon, first_tick=-(-RIPE_STEPS // tick_steps))
-        self._values = LabelStore(sizes.deter, sizes.stoch, sizes.ensemble)
-        self._verdicts = LabelStore(sizes.deter, sizes.stoch, sizes.ensemble)
         self._blend = BlendWeights()
-        self._acting = FastRollout(sizes, num_arms, max_horizon)
+        self._acting = FastRollout(sizes, max_horizon)
         self._acting.load(self._model)
         self.num_ticks = 0
         self._curve: tuple[FloatArray, FloatArray] | None = None
         self._num_learned = 0  # ticks whose losses have been learned from
-        self._success: float | None = None
 
     def tick(self, features: Vector, actions: Vector, losses: FloatArray, levels: FloatArray) -> None:
         """Take in n ticks: features (n, 64) after each, the actions (n, 3) that led there, losses and levels."""
         self._replay.append(features, actions, losses, levels, self._acting.tick(features, actions))
         self.num_ticks += len(losses)
-        self._success = None
+
+    def latent(self) -> Vector:
+        """State of the run after the newest tick, (D + S,) float32; zeros and uniform categoricals before the first."""
+        return self._acting.latent()
 
     def forecast(self, actions: Vector) -> RelativeForecast:
         """Correct the trend's forecast of the loss H ticks from now, under the planned actions (H, 3)."""
@@ -123,32 +117,6 @@ class DynamicsLearner(Stateful):
         """Nothing to do: every loss is in the replay."""
         del moment, horizon, error
 
-    def values(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (A,) of each arm's value now, in units of the trend's noise."""
-        values = self._acting.judge().values[0].astype(np.float64)
-        prior = _PRIOR_VARIANCE / (self._values.counts(self._num_arms) + 1)
-        return values.mean(axis=0), np.sqrt(values.var(axis=0) + prior)
-
-    def resolve_value(self, moment: Moment, arm: int, value: float) -> None:
-        """Learn an arm's measured value; a moment older than the replay is past learning from."""
-        self._label(self._values, moment, arm, value)
-
-    def success(self) -> float:
-        """Raw probability in (0, 1) that a jump made now turns out good; computed once a tick."""
-        if self._success is None:
-            bad = self._acting.judge().bad_logit[0]
-            self._success = sum(1 / (1 + math.exp(logit)) for logit in bad.tolist()) / len(bad)
-        return self._success
-
-    def resolve_verdict(self, moment: Moment, good: bool) -> None:  # noqa: FBT001 -- the label itself
-        """Learn whether a jump turned out good; a moment older than the replay is past learning from."""
-        self._label(self._verdicts, moment, 0, float(not good))
-
-    def _label(self, store: LabelStore, moment: Moment, arm: int, target: float) -> None:
-        latent = self._replay.latent(moment.tick - 1)
-        if latent is not None:
-            store.add(latent, self._bootstrap(), arm, target)
-
     def learn(self, means: FloatArray, scales: FloatArray) -> None:
         """Take note of the trend's curve and, when the last update is long enough ago, update on the replay."""
         self._curve = means, scales
@@ -158,7 +126,6 @@ class DynamicsLearner(Stateful):
             return
         self._update()
         self._acting.load(self._model)
-        self._success = None
         self._num_learned = self.num_ticks
 
     def _update(self) -> None:
@@ -170,10 +137,6 @@ class DynamicsLearner(Stateful):
         uniforms = torch.rand(shape, generator=self._noise, **PLACE)
         loss, outlook = self._model.loss(windows, uniforms)
         self._blend.judge(outlook.residuals, outlook.shifts, outlook.log_scales, windows.new)
-        for store, cost in ((self._values, self._model.value_loss), (self._verdicts, self._model.verdict_loss)):
-            labelled = store.batch()
-            if labelled is not None:
-                loss = loss + cost(labelled)
         self._optimizer.step(loss)
 
     def _bootstrap(self) -> Vector:
@@ -184,7 +147,6 @@ class DynamicsLearner(Stateful):
         """Inverse of `state_dict`."""
         super().load_state_dict(state)
         self._acting.load(self._model)
-        self._success = None
 
 
 class BlendWeights(Stateful):

@@ -45,8 +45,8 @@ class LinearForecast(FeatureModel):
 
     _state = ("_weights",)
 
-    def __init__(self, num_arms: int, max_horizon: int) -> None:
-        super().__init__(num_arms, max_horizon)
+    def __init__(self, max_horizon: int) -> None:
+        super().__init__(max_horizon)
         self._weights = np.zeros(NUM_INPUTS)
 
     def _predict(self, inputs: FloatArray) -> RelativeForecast:
@@ -62,15 +62,14 @@ class MlpForecast(FeatureModel):
     """Two-layer network on features and actions.
 
     Args:
-        num_arms: arms whose values are learned.
         max_horizon: longest horizon of a forecast, in ticks.
         seed: of its own random stream.
     """
 
     _state = ("_generator", "_first", "_inputs", "_errors", "_masks", "_num_outcomes")
 
-    def __init__(self, num_arms: int, max_horizon: int, seed: int) -> None:
-        super().__init__(num_arms, max_horizon)
+    def __init__(self, max_horizon: int, seed: int) -> None:
+        super().__init__(max_horizon)
         self._generator = torch.Generator().manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         self._first = torch.randn(HIDDEN, NUM_INPUTS, generator=self._generator, **PLACE) / math.sqrt(NUM_INPUTS)
         self._parameters = [

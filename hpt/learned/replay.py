@@ -5,10 +5,6 @@ losses are known but whose features are not shown: the model has to imagine them
 the observed ticks burn them in (Kapturowski et al. 2019, "R2D2"). What is to be forecast is the error that the trend
 made, by its curve at the end of the cycle in which the forecast started, so that the model corrects forecasts as they
 were and not as hindsight would have them.
-
-Apart from it, moments whose outcome became known: what an arm was worth, whether a jump turned out good. There are few
-of them, a handful of forks and one verdict a jump, so every update sees all that are kept. The latent is kept as it was
-when the moment passed; the head reads today's trunk of it.
 """
 
 from collections.abc import Mapping
@@ -27,7 +23,6 @@ from hpt.numerics.stateful import Stateful
 
 _SLOW_GAINS = np.array([1 / 32, 1 / 64, 1 / 128, 1 / 256])  # of the averages that anchor forecasts; the level has 1/16
 _ANCHOR_CLIP = 3.0  # of the trend's scales: after the first ticks, when the loss falls fastest, averages are far off
-_LABELS = 128  # labelled moments kept
 _NUM_NEW = 4  # windows spread over what is new; the rest of the batch is drawn
 
 
@@ -59,7 +54,7 @@ class Windows:
 
 
 def anchors(gaps: NDArray[Any], means: NDArray[Any], scales: NDArray[Any]) -> Vector:
-    """What the loss heads read besides the latent, in units of the trend's scales, clipped to +-3.
+    """What the heads read besides the latent, in units of the trend's scales, clipped to +-3.
 
     Args:
         gaps: (..., 4) slower averages of the loss minus its level.
@@ -127,13 +122,6 @@ class Replay(Stateful):
         """Slower averages of the loss minus its level, (4,), after the newest tick."""
         return self._arrays["gaps"][(self.num_ticks - 1) % self._capacity]
 
-    def latent(self, tick: int) -> tuple[Vector, Vector] | None:
-        """Latent after tick number `tick`, None if it is not, or no longer, there."""
-        if not max(0, self.num_ticks - self._capacity) <= tick < self.num_ticks:
-            return None
-        at = tick % self._capacity
-        return self._arrays["deter"][at].copy(), self._arrays["stoch"][at].copy()
-
     def sample(
         self, batch: int, observed: int, generator: np.random.Generator, *, new_from: int | None
     ) -> Windows | None:
@@ -189,47 +177,3 @@ class Replay(Stateful):
         super().load_state_dict(state)
         for name, array in {"losses": self._losses, "levels": self._levels, **self._arrays}.items():
             array[: min(self.num_ticks, self._capacity)] = state["rows"][name]
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """N moments: latents (N, D) and (N, S), bootstrap weights (N, E), arms (N,) and targets (N,)."""
-
-    deter: Vector
-    stoch: Vector
-    masks: Vector
-    arms: NDArray[np.int64]
-    targets: Vector
-
-
-class LabelStore(Stateful):
-    """The last 128 labelled moments of one kind."""
-
-    _state = ("num_seen", "_latents", "_masks", "_arms", "_targets")
-
-    def __init__(self, deter: int, stoch: int, num_heads: int) -> None:
-        self.num_seen = 0
-        self._latents = np.zeros((_LABELS, deter + stoch), dtype=np.float32)
-        self._deter = deter
-        self._masks = np.zeros((_LABELS, num_heads), dtype=np.float32)
-        self._arms = np.zeros(_LABELS, dtype=np.int64)
-        self._targets = np.zeros(_LABELS, dtype=np.float32)
-
-    def add(self, latent: tuple[Vector, Vector], mask: Vector, arm: int, target: float) -> None:
-        """Store one moment in place of the oldest."""
-        at = self.num_seen % _LABELS
-        self._latents[at] = np.concatenate(latent)
-        self._masks[at], self._arms[at], self._targets[at] = mask, arm, target
-        self.num_seen += 1
-
-    def counts(self, num_arms: int) -> NDArray[np.int64]:
-        """Stored moments of each arm, (A,)."""
-        return np.bincount(self._arms[: self.num_seen], minlength=num_arms)
-
-    def batch(self) -> Labelled | None:
-        """Everything stored, None if nothing is."""
-        if self.num_seen == 0:
-            return None
-        deter, stoch = np.split(self._latents[: self.num_seen], [self._deter], axis=1)
-        kept = slice(0, min(self.num_seen, _LABELS))
-        return Labelled(deter, stoch, self._masks[kept], self._arms[kept], self._targets[kept])

@@ -23,7 +23,6 @@ from hpt.history import FloatArray
 from hpt.learned.actions import ACTION_SIZE
 from hpt.learned.features import NUM_FEATURES
 from hpt.learned.forecast_model import Moment, RelativeForecast, Vector
-from hpt.learned.outcomes import ShrunkLogistic, ShrunkMeans
 from hpt.numerics.linear import RidgeRegressor
 from hpt.numerics.stateful import Stateful
 
@@ -67,26 +66,20 @@ class FeatureModel(Stateful, ABC):
     """Everything but the regression itself; a `ForecastModel`.
 
     Args:
-        num_arms: arms whose values are learned.
         max_horizon: longest horizon of a forecast, in ticks.
 
     Attributes:
         num_ticks: ticks taken in.
     """
 
-    _state = (
-        *("num_ticks", "_features", "_actions", "_learned_horizon"),
-        *("_values", "_verdicts", "_scale"),
-    )
+    _state = ("num_ticks", "_features", "_actions", "_learned_horizon", "_scale")
 
-    def __init__(self, num_arms: int, max_horizon: int) -> None:
+    def __init__(self, max_horizon: int) -> None:
         self.num_ticks = 0
         self._max_horizon = max_horizon
         self._features = np.zeros(NUM_FEATURES, dtype=np.float32)
         self._actions = np.zeros((max_horizon, ACTION_SIZE), dtype=np.float32)  # tick n at row n modulo its length
         self._learned_horizon = max_horizon
-        self._values = ShrunkMeans(num_arms)
-        self._verdicts = ShrunkLogistic(NUM_FEATURES)
         self._scale = ErrorScale()
 
     @abstractmethod
@@ -120,23 +113,6 @@ class FeatureModel(Stateful, ABC):
         clipped = min(ERROR_CLIP, max(-ERROR_CLIP, error))
         self._fit(_inputs(moment.features, self._actions[since]), clipped)
 
-    def values(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (A,) of each arm's next value, in units of the trend's noise."""
-        return self._values.predict()
-
-    def resolve_value(self, moment: Moment, arm: int, value: float) -> None:
-        """Learn an arm's measured value; a handful in a run, so the features are left out."""
-        del moment
-        self._values.add(arm, value)
-
-    def success(self) -> float:
-        """Raw probability in (0, 1) that a jump made now turns out good."""
-        return self._verdicts.probability(self._features)
-
-    def resolve_verdict(self, moment: Moment, good: bool) -> None:  # noqa: FBT001 (the label itself)
-        """Learn whether a jump turned out good."""
-        self._verdicts.add(moment.features, good)
-
     def learn(self, means: FloatArray, scales: FloatArray) -> None:
         """Nothing to replay."""
         del means, scales
@@ -147,8 +123,8 @@ class RidgeForecast(FeatureModel):
 
     _state = ("_ridge",)
 
-    def __init__(self, num_arms: int, max_horizon: int) -> None:
-        super().__init__(num_arms, max_horizon)
+    def __init__(self, max_horizon: int) -> None:
+        super().__init__(max_horizon)
         self._ridge = RidgeRegressor(NUM_INPUTS, PENALTY, FORGETTING)
 
     def _predict(self, inputs: FloatArray) -> RelativeForecast:

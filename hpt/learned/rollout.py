@@ -27,15 +27,13 @@ _HALF = np.float32(0.5)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What E heads say of H states: (H, E) each, values (H, E, A); shifts without their anchored part.
+    """What E heads say of H states: (H, E) each; shifts without their anchored part.
 
     Views of buffers that the next call overwrites.
     """
 
     shift: Vector
     log_scale: Vector
-    bad_logit: Vector
-    values: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,8 @@ class FastRollout(Stateful):
 
     _state = ("_acting",)
 
-    def __init__(self, sizes: Sizes, num_arms: int, max_horizon: int) -> None:
-        self._sizes, self._num_arms, self._max_horizon = sizes, num_arms, max_horizon
+    def __init__(self, sizes: Sizes, max_horizon: int) -> None:
+        self._sizes, self._max_horizon = sizes, max_horizon
         size, stoch, length = sizes.deter, sizes.stoch, max_horizon + 1
         self._states = _empty(length, size + 1 + stoch)
         self._acting = self._states[0]
@@ -68,9 +66,9 @@ class FastRollout(Stateful):
         self._logits, self._sums = _empty(stoch), _empty(stoch)
         same_class = np.ones((sizes.num_classes, sizes.num_classes))
         self._group_sums = np.kron(np.eye(sizes.num_categoricals), same_class).astype(np.float32)
-        self._hidden = _empty(length, sizes.trunk)
-        self._outputs = _empty(length, sizes.ensemble * (3 + num_arms))
-        self._log_scales = _empty(length, sizes.ensemble)
+        self._hidden = _empty(max_horizon, sizes.trunk)
+        self._outputs = _empty(max_horizon, 2 * sizes.ensemble)
+        self._log_scales = _empty(max_horizon, sizes.ensemble)
         self._states[:, :size], self._states[:, size], self._states[:, size + 1 :] = 0, 1, 1 / sizes.num_classes
 
     def load(self, model: WorldModel) -> None:
@@ -120,10 +118,9 @@ class FastRollout(Stateful):
         grouped = weights.reshape(self._sizes.num_categoricals, self._sizes.num_classes, -1)
         return _packed((grouped - grouped.mean(axis=1, keepdims=True)).reshape(weights.shape))
 
-    def latent(self) -> tuple[Vector, Vector]:
-        """Copies of the acting state: deter (D,) and unimix probabilities (S,)."""
-        deter, stoch = self._latents(0, 1)
-        return deter[0], stoch[0]
+    def latent(self) -> Vector:
+        """Copy of the acting state, (D + S,) float32: the deterministic part, then the unimix probabilities."""
+        return np.concatenate(self._latents(0, 1), axis=1)[0]
 
     def _latents(self, first: int, last: int) -> tuple[Vector, Vector]:
         """Copies (n, D) and (n, S) of the states in rows first .. last - 1."""
@@ -149,10 +146,6 @@ class FastRollout(Stateful):
         deter, stoch = zip(*parts, strict=True)
         return np.concatenate(deter), np.concatenate(stoch)
 
-    def judge(self) -> Judged:
-        """What the heads say of the acting state, (1, E) each."""
-        return self._judge(0, 1)
-
     def anchored(self, anchors: Vector) -> Vector:
         """Anchored part (H, E) of the shifts, given anchors (H, 5)."""
         return anchors @ self._anchors
@@ -162,7 +155,7 @@ class FastRollout(Stateful):
         horizon = len(actions)
         assert 1 <= horizon <= self._max_horizon, f"horizon is {horizon}, outside 1..{self._max_horizon}"
         self._run(actions, self._prior, None)
-        return self._judge(1, horizon + 1)
+        return self._judge(horizon)
 
     def _run(self, actions: Vector, logit_weights: Vector, seen: Vector | None) -> None:
         """Write the states after each action behind the acting one."""
@@ -201,19 +194,18 @@ class FastRollout(Stateful):
             np.divide(logits, sums, then.s)
             now = then
 
-    def _judge(self, first: int, last: int) -> Judged:
-        """Trunk and heads of the states in rows first .. last - 1."""
-        hidden, outputs, log_scale = (one[first:last] for one in (self._hidden, self._outputs, self._log_scales))
-        np.dot(self._states[first:last], self._trunk, hidden)
+    def _judge(self, num_ticks: int) -> Judged:
+        """Trunk and heads of the states behind the acting one."""
+        hidden, outputs, log_scale = (one[:num_ticks] for one in (self._hidden, self._outputs, self._log_scales))
+        np.dot(self._states[1 : num_ticks + 1], self._trunk, hidden)
         np.tanh(hidden, hidden)
         np.dot(hidden, self._heads, outputs)
         outputs += self._head_bias
-        size = self._sizes.ensemble
-        shift, raw, bad = (outputs[:, at * size : (at + 1) * size] for at in range(3))
+        shift, raw = outputs[:, : self._sizes.ensemble], outputs[:, self._sizes.ensemble :]
         np.multiply(raw, 1 / MAX_LOG_SCALE, log_scale)
         np.tanh(log_scale, log_scale)
         log_scale *= MAX_LOG_SCALE
-        return Judged(shift, log_scale, bad, outputs[:, 3 * size :].reshape(last - first, size, self._num_arms))
+        return Judged(shift, log_scale)
 
 
 def _empty(*shape: int) -> Vector:

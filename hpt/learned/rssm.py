@@ -10,13 +10,13 @@ A small world model in the sense of DreamerV3 (Hafner et al. 2023, arXiv:2301.04
 Where we differ: sizes fit a single run's few thousand ticks; every network but the GRU is one layer; imagination
 carries the prior's probabilities instead of samples, since only the mean forecast is wanted of it.
 
-An ensemble of heads on one trunk reads the latent state: next loss, value of every arm, probability of a bad verdict.
-Each head sees its own bootstrap resample of the run, so where data were scarce they differ, and their disagreement is
-the epistemic uncertainty (Osband et al. 2016, "Deep Exploration via Bootstrapped DQN"; Sekar et al. 2020, "Planning to
-Explore"). The predicted scale is the aleatoric one; neither is derived from the other. Resampling is double-or-nothing
-(Owen & Eckles 2012) in blocks of one cycle, because neighbouring ticks share their noise (Kuensch 1989).
+An ensemble of heads on one trunk forecasts the loss from the latent state. Each head sees its own bootstrap resample of
+the run, so where data were scarce they differ, and their disagreement is the epistemic uncertainty (Osband et al. 2016,
+"Deep Exploration via Bootstrapped DQN"; Sekar et al. 2020, "Planning to Explore"). The predicted scale is the aleatoric
+one; neither is derived from the other. Resampling is double-or-nothing (Owen & Eckles 2012) in blocks of one cycle,
+because neighbouring ticks share their noise (Kuensch 1989).
 
-The loss heads start at zero: an untrained model says exactly what the constant forecaster says. Besides the latent they
+The heads start at zero: an untrained model says exactly what the constant forecaster says. Besides the latent they
 read *anchors*: how far the loss's slower averages lie from its level, and the trend's own drift. How much of that gap
 closes is a property of the run that a few dozen updates can learn; the latent is for what takes longer.
 """
@@ -39,8 +39,6 @@ NUM_ANCHORS = 5
 """Four slower averages minus the level, and the trend's own expected change: see `replay.anchors`."""
 MAX_LOG_SCALE = 1.5
 """A head may widen or narrow the trend's scale by at most e^1.5 = 4.5."""
-BASE_BAD_LOGIT = -2.1972246
-"""log(0.1 / 0.9): nine jumps in ten are good until there is evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Sizes:
         num_classes: classes C of each; the stochastic state is their concatenation, S = G C.
         embed: encoded features.
         trunk: hidden layer shared by all heads.
-        ensemble: heads E of each kind.
+        ensemble: heads E.
     """
 
     features: int = 64
@@ -138,36 +136,30 @@ class RSSM(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class HeadOutputs:
-    """What E heads say of (...) states: shift, log_scale and bad_logit (..., E), values (..., E, A)."""
+    """What E heads say of (...) states: shift and log_scale, (..., E) each."""
 
     shift: Tensor
     log_scale: Tensor
-    values: Tensor
-    bad_logit: Tensor
 
 
 class EnsembleHeads(nn.Module):
-    """Trunk and heads; rows of `heads` are [shifts | raw log scales | bad logits | values], head by head in each."""
+    """Trunk and heads; rows of `heads` are [shifts | raw log scales], head by head in each."""
 
-    def __init__(self, sizes: Sizes, num_arms: int, generator: torch.Generator) -> None:
+    def __init__(self, sizes: Sizes, generator: torch.Generator) -> None:
         super().__init__()
-        self.size, self.num_arms = sizes.ensemble, num_arms
         self.trunk = nn.Linear(sizes.deter + sizes.stoch, sizes.trunk, **UNSET)
-        self.heads = nn.Linear(sizes.trunk, self.size * (3 + num_arms), **UNSET)
-        self.anchors = nn.Linear(NUM_ANCHORS, self.size, bias=False, **UNSET)
+        self.heads = nn.Linear(sizes.trunk, 2 * sizes.ensemble, **UNSET)
+        self.anchors = nn.Linear(NUM_ANCHORS, sizes.ensemble, bias=False, **UNSET)
         initialise(self, generator)
         with torch.no_grad():
             for parameter in (*self.heads.parameters(), *self.anchors.parameters()):
                 parameter.zero_()
-            self.heads.bias[2 * self.size : 3 * self.size] = BASE_BAD_LOGIT
 
     def forward(self, deter: Tensor, stoch: Tensor) -> HeadOutputs:
         """Judge states (..., D) and (..., S); the shift is without its anchored part."""
         hidden = torch.tanh(self.trunk(torch.cat((deter, stoch), dim=-1)))
-        size = self.size
-        shift, raw_scale, bad, values = self.heads(hidden).split((size, size, size, size * self.num_arms), dim=-1)
-        log_scale = MAX_LOG_SCALE * torch.tanh(raw_scale / MAX_LOG_SCALE)
-        return HeadOutputs(shift, log_scale, values.unflatten(-1, (size, self.num_arms)), bad)
+        shift, raw_scale = self.heads(hidden).chunk(2, dim=-1)
+        return HeadOutputs(shift, MAX_LOG_SCALE * torch.tanh(raw_scale / MAX_LOG_SCALE))
 
 
 def symlog(x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@
     dynamics   KL(posterior, stopped || prior): the prior learns to foresee                            weight 1
     represent  KL(posterior || prior, stopped): the posterior stays foreseeable                        weight 0.1
     reconstruct squared error of the symlog features
-    value      squared error of measured arm values;  verdict  cross-entropy of good or bad
 
 The KL terms, their weights and the free nats, below which a term costs nothing, are DreamerV3's (arXiv:2301.04104,
 "World model learning"); the features and their symlog too.
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hpt.learned.replay import Labelled, Windows
+from hpt.learned.replay import Windows
 from hpt.learned.rssm import RSSM, EnsembleHeads, Filtered, HeadOutputs, Sizes, symlog
 from hpt.learned.scan import UNIMIX
 
@@ -61,14 +60,13 @@ class WorldModel(nn.Module):
 
     Args:
         sizes: widths.
-        num_arms: A.
         generator: of the initial weights.
     """
 
-    def __init__(self, sizes: Sizes, num_arms: int, generator: torch.Generator) -> None:
+    def __init__(self, sizes: Sizes, generator: torch.Generator) -> None:
         super().__init__()
         self.rssm = RSSM(sizes, generator)
-        self.heads = EnsembleHeads(sizes, num_arms, generator)
+        self.heads = EnsembleHeads(sizes, generator)
 
     def loss(self, windows: Windows, uniforms: Tensor | None, free_nats: float = FREE_NATS) -> tuple[Tensor, Outlook]:
         """What a batch of windows costs, and its forecasts.
@@ -96,20 +94,6 @@ class WorldModel(nn.Module):
         num_classes = self.rssm.sizes.num_classes
         kl = kl_balance(seen.posterior_logits, seen.prior_logits, num_classes, free_nats)
         return kl + reconstruction(self.rssm.decode(seen.deter, seen.stoch), features)
-
-    def value_loss(self, labelled: Labelled) -> Tensor:
-        """Error of the measured arm values."""
-        judged = self._judge(labelled)
-        targets, masks = self._tensor(labelled.targets), self._tensor(labelled.masks)
-        return value_error(judged.values, torch.from_numpy(labelled.arms), targets, masks)
-
-    def verdict_loss(self, labelled: Labelled) -> Tensor:
-        """Error of the probabilities of a bad verdict; targets are 1 for bad."""
-        judged = self._judge(labelled)
-        return verdict_error(judged.bad_logit, self._tensor(labelled.targets), self._tensor(labelled.masks))
-
-    def _judge(self, labelled: Labelled) -> HeadOutputs:
-        return self.heads(self._tensor(labelled.deter), self._tensor(labelled.stoch))
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.heads.trunk.weight.dtype)
@@ -207,18 +191,3 @@ def forecast_nll(shift: Tensor, log_scale: Tensor, errors: Tensor, weights: Tens
 def reconstruction(decoded: Tensor, features: Tensor) -> Tensor:
     """Mean squared error of decoded against symlog features, halved: a unit Gaussian per feature."""
     return 0.5 * functional.mse_loss(decoded, symlog(features))
-
-
-def value_error(values: Tensor, arms: Tensor, measured: Tensor, weights: Tensor) -> Tensor:
-    """Weighted Huber error of the played arms' values: (N, E, A), (N,) indices, (N,) and (N, E) to a scalar."""
-    played = values.gather(2, arms[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
-    errors = functional.huber_loss(played, measured[:, None].expand_as(played), reduction="none")
-    return (errors * weights).sum() / weights.sum().clamp(min=1.0)
-
-
-def verdict_error(bad_logits: Tensor, bad: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross-entropy of the verdicts: logits (N, E), labels (N,) in {0, 1}, weights (N, E) to a scalar."""
-    errors = functional.binary_cross_entropy_with_logits(
-        bad_logits, bad[:, None].expand_as(bad_logits), reduction="none"
-    )
-    return (errors * weights).sum() / weights.sum().clamp(min=1.0)

@@ -12,6 +12,7 @@ from hpt.jump.policy import NONE
 from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.learned.loss_trend import LossForecast, LossTrend, TrendPath
 from hpt.predictors.protocol import BasePredictor, ForkOutcome, ForkRequest, Predictor, Proposal
+from hpt.records import DecisionRecord
 
 T = TypeVar("T")
 
@@ -63,6 +64,10 @@ class GuardedPredictor:
     def settle(self, outcome: ForkOutcome) -> str:
         """See `Predictor`."""
         return self._call(lambda: self.inner.settle(outcome), NONE)
+
+    def decision(self) -> DecisionRecord | None:
+        """See `Predictor`."""
+        return self._call(lambda: self.inner.decision(), None)  # noqa: PLW0108 (after a failure another answers)
 
     def judge(self, outcome: JumpOutcome) -> None:
         """See `Predictor`."""

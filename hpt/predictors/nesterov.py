@@ -110,7 +110,9 @@ class Nesterov(BasePredictor):
         return proposal_of(self.name, delta, stats.num_steps, max_horizon, self.policy.name)
 
 
-def proposal_of(name: str, delta: WeightDelta, num_steps: int, max_horizon: int, arm: str) -> Proposal:
+def proposal_of(
+    name: str, delta: WeightDelta, num_steps: int, max_horizon: int, arm: str, confidence: float | None = None
+) -> Proposal:
     """The jump by `delta`; a horizon above the largest is met by lowering the gain, never the pull-back.
 
     Args:
@@ -118,13 +120,14 @@ def proposal_of(name: str, delta: WeightDelta, num_steps: int, max_horizon: int,
         delta: as far as wanted.
         num_steps: full steps in a cycle (K).
         max_horizon: the most full steps the jump may stand for.
-        arm: name under which its value is learned.
+        arm: policy, or another name under which it is recorded.
+        confidence: that its value is positive.
     """
     horizon = delta.horizon(num_steps)
     if horizon > max_horizon:
         gain = max(0.0, delta.pull_back + max_horizon / num_steps)
         delta, horizon = replace(delta, gain=gain), max_horizon
-    return Proposal(predictor=name, delta=delta, horizon=horizon, arm=arm)
+    return Proposal(predictor=name, delta=delta, horizon=horizon, arm=arm, confidence=confidence)
 
 
 def window_of(config: HybridConfig, default: tuple[float, float]) -> tuple[float, float]:

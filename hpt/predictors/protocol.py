@@ -14,6 +14,7 @@ from hpt.jump.delta import WeightDelta
 from hpt.jump.policy import NONE
 from hpt.jump.stats import CycleStats, JumpOutcome
 from hpt.learned.loss_trend import LossForecast, LossTrend, TrendPath
+from hpt.records import DecisionRecord
 
 MEASURED_FRAC = 0.5  # of the settling time, its end, over which a fork's value is measured
 
@@ -150,6 +151,10 @@ class Predictor(Protocol):
         """Learn what a fork measured; the policy whose branch goes on, `hpt.jump.policy.NONE` for the one without."""
         ...
 
+    def decision(self) -> DecisionRecord | None:
+        """The newest decision about what is played; None if there is nothing to decide."""
+        ...
+
     def judge(self, outcome: JumpOutcome) -> None:
         """Learn what became of a proposal."""
         ...
@@ -205,6 +210,10 @@ class BasePredictor:
         """The branch without jumps."""
         del outcome
         return NONE
+
+    def decision(self) -> DecisionRecord | None:
+        """Nothing is decided."""
+        return None
 
     def judge(self, outcome: JumpOutcome) -> None:
         """Ignore the outcome."""

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from hpt.config import HybridConfig
+from hpt.optimizers.traits import UNKNOWN, RunTraits
 from hpt.predictors.protocol import BasePredictor, Predictor
 
 # Learned online from this run, over a base preset.
@@ -20,11 +21,12 @@ FIXED = {
 PREDICTORS = (*LEARNED, "none", *FIXED)
 
 
-def build_predictor(config: HybridConfig) -> Predictor:
+def build_predictor(config: HybridConfig, traits: RunTraits = UNKNOWN) -> Predictor:
     """Make the predictor that `config.predictor` names.
 
     Args:
         config: settings.
+        traits: of the run that it is for.
 
     Raises:
         ConfigError: the predictor's window is empty.
@@ -33,6 +35,6 @@ def build_predictor(config: HybridConfig) -> Predictor:
     if name == "none":
         return BasePredictor()
     if name in LEARNED:
-        return import_module("hpt.predictors.selector").build(name, config)
+        return import_module("hpt.predictors.selector").build(name, config, traits)
     module, kind = FIXED[name]
     return getattr(import_module(f"hpt.predictors.{module}"), kind)(config)

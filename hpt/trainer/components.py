@@ -27,6 +27,7 @@ from hpt.learned.residual_model import ResidualModel
 from hpt.memory.manager import MemoryManager
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.optimizers.memory import memory_steps
+from hpt.optimizers.traits import traits_of
 from hpt.predictors.guarded import GuardedPredictor
 from hpt.predictors.protocol import Predictor, Proposal
 from hpt.predictors.registry import build_predictor
@@ -142,7 +143,7 @@ class Components:
         self.parameters.settle()
         self.others = OthersChanges(self.model, self.optimizer)
         distinct = self.parameters.distinct()
-        inner = build_predictor(config) if predictor is None else predictor
+        inner = build_predictor(config, traits_of(self.model, self.optimizer)) if predictor is None else predictor
         self.predictor = GuardedPredictor(inner, self._retired)
         self.history = RunHistory(len(distinct), config.total_steps)
         self.readings = self._rows()

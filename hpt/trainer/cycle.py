@@ -4,8 +4,8 @@
     _end_cycle   read -> finite? -> alarms, broken weights? -> displacement -> the steps stand -> observers -> proposal
     predict      the PREDICT call: probe, jump, probe, keep or undo; the next cycle begins
 
-The order of decisions, once a cycle: window and progress (gate), choice and proposal (predictor), confidence (gate),
-trust region and probe (outer step), verdict (CORRECT), value (fork). Each can only say no.
+The order of decisions, once a cycle: window and progress (gate), choice by value and proposal, or a fork (predictor),
+trust region and probe (outer step), verdict (CORRECT). Each can only say no.
 """
 
 import dataclasses
@@ -190,10 +190,13 @@ def _proposal(c: Components, stats: CycleStats) -> Proposal | ForkRequest | None
     limit = max(1, int(c.config.max_horizon * c.state.horizon_factor))
     proposal = c.predictor.propose(stats, c.trend, limit)
     c.ledger.lap("predictor")
+    decision = c.predictor.decision()
+    if decision is not None and decision.step == stats.step:
+        c.sink(decision)
     if proposal is None or isinstance(proposal, ForkRequest):
         return proposal
     c.state.confidence = proposal.confidence
-    return proposal if c.gate.admits(proposal.confidence) else None
+    return proposal
 
 
 def predict(c: Components, batch: Any) -> JumpResult:

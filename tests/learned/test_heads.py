@@ -10,7 +10,7 @@ _SIZES = Sizes(features=6, deter=4, num_categoricals=1, num_classes=4, embed=4, 
 
 
 def _heads(seed: int = 0) -> EnsembleHeads:
-    return EnsembleHeads(_SIZES, 5, torch.Generator().manual_seed(seed))
+    return EnsembleHeads(_SIZES, torch.Generator().manual_seed(seed))
 
 
 def _states(num: int, seed: int, offset: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,20 +19,18 @@ def _states(num: int, seed: int, offset: float = 0.0) -> tuple[torch.Tensor, tor
 
 
 def test_untrained_heads_say_nothing() -> None:
-    """Exact zeros for shift, log scale and values, one tenth for a bad verdict, whatever the state."""
+    """Exact zeros for shift and log scale, whatever the state."""
     out = _heads()(*_states(20, seed=1))
-    for part in (out.shift, out.log_scale, out.values):
+    for part in (out.shift, out.log_scale):
         assert float(part.detach().abs().max()) == 0.0
-    torch.testing.assert_close(torch.sigmoid(out.bad_logit), torch.full((20, 3), 0.1))
     assert float(_heads().anchors.weight.detach().abs().max()) == 0.0
 
 
-def test_outputs_have_a_row_for_every_head_and_arm() -> None:
-    """(..., E) for shift, scale and verdict, (..., E, A) for values, for any leading shape."""
+def test_outputs_have_a_row_for_every_head() -> None:
+    """(..., E) for shift and scale, for any leading shape."""
     deter, stoch = torch.zeros(7, 2, 4), torch.zeros(7, 2, 4)
     out = _heads()(deter, stoch)
-    assert out.shift.shape == out.log_scale.shape == out.bad_logit.shape == (7, 2, 3)
-    assert out.values.shape == (7, 2, 3, 5)
+    assert out.shift.shape == out.log_scale.shape == (7, 2, 3)
 
 
 def test_scale_is_bounded_smoothly() -> None:
@@ -54,7 +52,7 @@ def test_a_head_left_out_by_the_bootstrap_learns_nothing() -> None:
     world_model.forecast_nll(out.shift[None], out.log_scale[None], torch.full((1, 8), 2.0), weights).backward()
     grad = heads.heads.weight.grad
     assert grad is not None
-    moved = grad[:6].abs().sum(1) > 0  # three shifts, then three scales
+    moved = grad.abs().sum(1) > 0  # three shifts, then three scales
     assert moved.tolist() == [True, False, True] * 2
 
 

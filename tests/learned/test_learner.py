@@ -3,20 +3,19 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from references.moody_run import MoodyRun, bumpy_run, moody_run
 
-from hpt.learned.forecast_model import NOTHING, ForecastModel, Moment, RelativeForecast, Vector, gaussian_nll
+from hpt.learned.forecast_model import NOTHING, ForecastModel, RelativeForecast, Vector, gaussian_nll
 from hpt.learned.learner import DynamicsLearner
 from hpt.learned.loss_trend import LossTrend
-
-_ARMS = 4
+from hpt.learned.rssm import SIZES
+from hpt.learned.world_model import WorldModel
 
 
 def _learner(seed: int = 0, horizon: int = 12, **settings: Any) -> DynamicsLearner:
     settings.setdefault("update_interval_steps", (0, 0))
-    return DynamicsLearner(num_arms=_ARMS, max_horizon=horizon, seed=seed, **settings)
+    return DynamicsLearner(max_horizon=horizon, seed=seed, **settings)
 
 
 def _feed(
@@ -75,7 +74,7 @@ def test_untrained_it_is_the_constant_forecaster() -> None:
 
 def test_blocks_of_ticks_are_single_ticks() -> None:
     """Taken in cycle by cycle, latents, updates and forecasts are the same bits."""
-    run, said = moody_run(2, 100, 20), list[tuple[RelativeForecast, float]]()
+    run, said, latents = moody_run(2, 100, 20), list[RelativeForecast](), list[Vector]()
     for size in (1, 20):
         learner, trend = _learner(), LossTrend(12)
         for t in range(0, 100, size):
@@ -84,9 +83,11 @@ def test_blocks_of_ticks_are_single_ticks() -> None:
             learner.tick(run.features[at], run.actions[at], run.losses[at], path.level)
             if (t + size) % 20 == 0:
                 learner.learn(*trend.curve(12))
-        said.append((learner.forecast(_plan()), learner.success()))
+        latents.append(learner.latent())
+        said.append(learner.forecast(_plan()))
+    np.testing.assert_array_equal(latents[0], latents[1])
     assert said[0] == said[1]
-    assert said[0][0] != NOTHING
+    assert said[0] != NOTHING
 
 
 def test_an_observation_changes_it() -> None:
@@ -150,8 +151,6 @@ def test_it_continues_bit_for_bit() -> None:
     run, trend = moody_run(4, 120, 20), LossTrend(12)
     first = _learner(seed=7)
     _feed(first, trend, run, range(40))
-    first.resolve_value(Moment(30, run.features[29]), 2, 1.5)
-    first.resolve_verdict(Moment(35, run.features[34]), good=False)
     second, other_trend = _learner(seed=8), LossTrend(12)
     second.load_state_dict(first.state_dict())
     other_trend.load_state_dict(trend.state_dict())
@@ -160,9 +159,7 @@ def test_it_continues_bit_for_bit() -> None:
         _feed(learner, level, run, range(80, 110))
     assert first.forecast(_plan()) == second.forecast(_plan())
     assert first.forecast(_plan()) != NOTHING
-    assert first.success() == second.success()
-    for one, two in zip(first.values(), second.values(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(first.latent(), second.latent())
 
 
 def test_saving_changes_nothing_and_is_a_copy() -> None:
@@ -197,57 +194,19 @@ def test_global_randomness_is_neither_used_nor_moved() -> None:
     assert said[0] != NOTHING
 
 
-def test_success_starts_at_nine_in_ten_and_falls_with_bad_verdicts() -> None:
-    """Base rate 0.9; after bad verdicts on what was seen lately the probability is lower, after good ones not."""
-    after: list[float] = []
-    for good in (False, True):
-        learner, run, trend = _learner(), moody_run(6, 140, 10), LossTrend(12)
-        _feed(learner, trend, run, range(60), learns=5)
-        for tick in range(25, 60):
-            learner.resolve_verdict(Moment(tick, run.features[tick - 1]), good=good)
-        _feed(learner, trend, run, range(60, 140), learns=10)
-        after.append(learner.success())
-    assert _learner().success() == pytest.approx(0.9)
-    assert after[0] < 0.6
-    assert after[1] > 0.85
-
-
-def test_success_is_computed_once_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked again it does not ask the heads; after a tick it does."""
-    learner, run, trend = _learner(), moody_run(0, 40, 10), LossTrend(12)
-    asked: list[int] = []
-    judge = learner._acting.judge
-    monkeypatch.setattr(learner._acting, "judge", lambda: (asked.append(1), judge())[1])
-    for t in range(3):
-        _tick(learner, trend, run, t)
-        assert learner.success() == learner.success()
-    assert len(asked) == 3
-
-
-def test_values_start_wide_and_learn_the_measured_arm() -> None:
-    """Unmeasured arms keep mean near 0 and deviation 1; a measured one moves to its value and narrows."""
-    learner, run, trend = _learner(), moody_run(7, 200, 10), LossTrend(12)
-    means, deviations = learner.values()
-    assert means.tolist() == [0.0] * _ARMS
-    assert deviations.tolist() == [1.0] * _ARMS
-    _feed(learner, trend, run, range(60), learns=5)
-    for tick in range(45, 60):
-        learner.resolve_value(Moment(tick, run.features[tick - 1]), 2, 1.5)
-    _feed(learner, trend, run, range(60, 200), learns=5)
-    means, deviations = learner.values()
-    assert means[2] > 0.75
-    assert abs(means[1]) < 0.1
-    assert deviations[2] < 0.6
-    assert deviations[1] >= 1.0
-
-
-def test_moments_beyond_the_replay_are_let_go() -> None:
-    """A label for a tick that is no longer, or not yet, stored is no error and teaches nothing."""
-    learner, run = _learner(replay_ticks=64), moody_run(7, 100, 10)
-    _feed(learner, LossTrend(12), run, range(100))
-    learner.resolve_value(Moment(10, run.features[9]), 1, 5.0)
-    learner.resolve_value(Moment(101, run.features[99]), 1, 5.0)
-    assert learner.values()[1].tolist() == [1.0] * _ARMS
+def test_the_latent_is_what_the_model_filters() -> None:
+    """After an update the next ticks go on from the old latent with the new weights, as `RSSM.observe` does."""
+    learner, run, trend = _learner(), moody_run(8, 80, 20), LossTrend(12)
+    _feed(learner, trend, run, range(60))
+    start = torch.from_numpy(learner.latent())[None].split((48, 32), dim=1)
+    model = WorldModel(SIZES["default"], torch.Generator())
+    model.load_state_dict(learner.state_dict()["model"])
+    _feed(learner, trend, run, range(60, 79))
+    features, actions = (torch.from_numpy(one[60:79])[:, None] for one in (run.features, run.actions))
+    with torch.no_grad():
+        seen = model.rssm.observe((start[0], start[1]), features, actions, None)
+    expected = torch.cat((seen.deter[-1, 0], seen.stoch[-1, 0])).numpy()
+    np.testing.assert_allclose(learner.latent(), expected, atol=1e-5)
 
 
 def test_short_cycles_share_their_updates() -> None:

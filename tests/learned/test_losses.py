@@ -99,24 +99,3 @@ def test_symlog_has_symexp_as_inverse(x: float) -> None:
     """sign(y) (e^|y| - 1) brings x back (DreamerV3, equation 9)."""
     y = float(symlog(torch.tensor(x, dtype=torch.float64)))
     assert math.copysign(math.expm1(abs(y)), y) == pytest.approx(x, rel=1e-9, abs=1e-12)
-
-
-def test_only_the_played_arm_is_taught() -> None:
-    """The value error's gradient lies on the arms that were measured, and is their error, averaged over heads."""
-    values = _random(2, 3, 4, scale=0.1).requires_grad_()
-    arms, measured = torch.tensor([1, 3]), torch.tensor([0.5, -0.5], dtype=torch.float64)
-    cost = losses.value_error(values, arms, measured, torch.ones(2, 3, dtype=torch.float64))
-    (grad,) = torch.autograd.grad(cost, values)
-    expected = torch.zeros_like(values)
-    for moment, arm in enumerate(arms.tolist()):
-        expected[moment, :, arm] = (values[moment, :, arm] - measured[moment]).detach() / 6
-    torch.testing.assert_close(grad, expected)
-
-
-def test_verdicts_are_scored_by_cross_entropy() -> None:
-    """-log p of what happened, in closed form, weighted by the masks."""
-    logits = torch.tensor([[0.0, 2.0], [-1.0, 3.0]], dtype=torch.float64)
-    weights = torch.tensor([[1.0, 0.0], [2.0, 0.0]], dtype=torch.float64)
-    got = losses.verdict_error(logits, torch.tensor([1.0, 0.0], dtype=torch.float64), weights)
-    expected = (math.log(2) + 2 * math.log1p(math.exp(-1))) / 3
-    assert float(got) == pytest.approx(expected)

@@ -16,7 +16,7 @@ CURVE = LossTrend(HORIZON).curve(HORIZON)
 
 
 def make(seed: int = 0) -> MlpForecast:
-    return MlpForecast(3, HORIZON, seed)
+    return MlpForecast(HORIZON, seed)
 
 
 def tick(model: FeatureModel, features: np.ndarray) -> None:
@@ -55,7 +55,7 @@ def test_untrained_is_exactly_the_constant() -> None:
 
 def test_it_learns_a_square_and_ridge_cannot() -> None:
     """Both ends of a parabola are forecast above its middle; the line's slope says nothing of the sort."""
-    model, line = make(), RidgeForecast(3, HORIZON)
+    model, line = make(), RidgeForecast(HORIZON)
     teach(model, 200, 0)
     teach(line, 200, 0)
     curved = min(shift_at(model, -2.0), shift_at(model, 2.0)) - shift_at(model, 0.0)
@@ -117,7 +117,7 @@ def teach_linear(model: LinearForecast, features: np.ndarray, error: float) -> N
 
 def test_one_update_removes_the_stated_share_of_the_error() -> None:
     """Asked again at the same input, the error left is 1 - mu |x|^2 / (1 + |x|^2) of it (closed form)."""
-    model, features = LinearForecast(3, HORIZON), np.linspace(-1.0, 1.0, 64)
+    model, features = LinearForecast(HORIZON), np.linspace(-1.0, 1.0, 64)
     assert linear_shift(model, features) == 0.0
     teach_linear(model, features, 1.0)
     square = 1.0 + float((features.astype(np.float32).astype(np.float64) ** 2).sum()) + 9.0
@@ -128,7 +128,7 @@ def test_one_update_removes_the_stated_share_of_the_error() -> None:
 @given(size=st.floats(1e-3, 5.0), seed=st.integers(0, 1000))
 def test_errors_of_a_linear_world_never_grow(size: float, seed: int) -> None:
     """The distance to the true weights falls with every update, whatever the inputs' size."""
-    rng, model = np.random.default_rng(seed), LinearForecast(1, HORIZON)
+    rng, model = np.random.default_rng(seed), LinearForecast(HORIZON)
     true = rng.normal(size=68) * 0.05
     distance = float(np.linalg.norm(true))
     for _ in range(20):
@@ -142,7 +142,7 @@ def test_errors_of_a_linear_world_never_grow(size: float, seed: int) -> None:
 
 def test_pure_noise_costs_what_the_theory_says() -> None:
     """The excess error on noise stays near mu / (2 - mu) = 2.6 % of its variance (Haykin)."""
-    rng, model, excess = np.random.default_rng(0), LinearForecast(1, HORIZON), list[float]()
+    rng, model, excess = np.random.default_rng(0), LinearForecast(HORIZON), list[float]()
     for index in range(3000):
         features = rng.normal(size=64)
         if index > 500:

@@ -1,11 +1,11 @@
-"""What a window holds, tick by tick, also after the ring has wrapped; the store of labelled moments."""
+"""What a window holds, tick by tick, also after the ring has wrapped."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt.learned.replay import LabelStore, Replay, anchors
+from hpt.learned.replay import Replay, anchors
 
 _H, _O, _FIRST = 6, 3, 20
 
@@ -121,17 +121,6 @@ def test_anchors_are_gaps_and_drift_in_scales() -> None:
     np.testing.assert_allclose(got, [[0.5, 1.0, -2.0, 3.0, -0.25], [0.25, 0.5, -1.0, 3.0, 0.25]])
 
 
-def test_latents_are_found_by_tick_until_overwritten() -> None:
-    """The stored latent of a tick, None before the ring's oldest and after its newest."""
-    replay = _filled(100)
-    found = replay.latent(99)
-    assert found is not None
-    assert found[0].tolist() == [99.5, 99.5]
-    assert replay.latent(36) is not None
-    assert replay.latent(35) is None
-    assert replay.latent(100) is None
-
-
 def test_state_continues_exactly() -> None:
     """A replay restored from its state draws the same windows, and goes on averaging where it was."""
     first, second = _filled(100), Replay(64, (2, 2, 2, 2), _H, first_tick=_FIRST)
@@ -144,49 +133,3 @@ def test_state_continues_exactly() -> None:
     assert two is not None
     np.testing.assert_array_equal(one.errors, two.errors)
     np.testing.assert_array_equal(one.anchors, two.anchors)
-
-
-def _store(num: int) -> LabelStore:
-    store = LabelStore(2, 3, 2)
-    for at in range(num):
-        latent = np.full(2, at, np.float32), np.full(3, -at, np.float32)
-        store.add(latent, np.array([0, 2], np.float32), at % 3, 10.0 * at)
-    return store
-
-
-def test_empty_store_gives_no_batch() -> None:
-    """Nothing to learn from is None, not an empty batch."""
-    assert _store(0).batch() is None
-
-
-def test_batch_holds_what_was_added() -> None:
-    """Latent, weights, arm and target of every moment, in order."""
-    batch = _store(4).batch()
-    assert batch is not None
-    assert batch.deter[:, 0].tolist() == [0, 1, 2, 3]
-    assert batch.stoch[:, 2].tolist() == [0, -1, -2, -3]
-    assert batch.arms.tolist() == [0, 1, 2, 0]
-    assert batch.targets.tolist() == [0, 10, 20, 30]
-    assert batch.masks.tolist() == [[0, 2]] * 4
-
-
-def test_the_oldest_give_way() -> None:
-    """Of 130 moments the first two are gone, and counts are of what is left."""
-    store = _store(130)
-    batch = store.batch()
-    assert batch is not None
-    assert sorted(batch.targets.tolist()) == [10.0 * at for at in range(2, 130)]
-    assert store.counts(4).tolist() == [43, 42, 43, 0]
-
-
-def test_a_restored_store_continues_exactly() -> None:
-    """A restored store gives the same batch and takes in the next moment at the same place."""
-    first, second = _store(130), LabelStore(2, 3, 2)
-    second.load_state_dict(first.state_dict())
-    for store in (first, second):
-        store.add((np.ones(2, np.float32), np.ones(3, np.float32)), np.ones(2, np.float32), 1, 7.0)
-    one, two = first.batch(), second.batch()
-    assert one is not None
-    assert two is not None
-    np.testing.assert_array_equal(one.targets, two.targets)
-    np.testing.assert_array_equal(one.deter, two.deter)

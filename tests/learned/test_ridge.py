@@ -37,7 +37,7 @@ def planted(num_ticks: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_untrained_is_exactly_the_constant() -> None:
     """No outcome, no opinion: shift and log scale are zero to the bit."""
-    model = RidgeForecast(3, HORIZON)
+    model = RidgeForecast(HORIZON)
     tick(model, np.ones(64, dtype=np.float32))
     forecast = model.forecast(QUIET)
     assert (forecast.shift, forecast.log_scale) == (0.0, 0.0)
@@ -46,7 +46,7 @@ def test_untrained_is_exactly_the_constant() -> None:
 def test_forecast_equals_the_batch_ridge_solution() -> None:
     """With a handful of outcomes forgetting is negligible: the shift is that of the closed form."""
     features, errors = planted(60, 0)
-    model = RidgeForecast(3, HORIZON)
+    model = RidgeForecast(HORIZON)
     feed(model, features, errors)
     rows = features[: 60 - HORIZON].astype(np.float64)
     ones, since = np.full((len(rows), 1), INTERCEPT_SIZE), np.full((len(rows), 1), 3.0)
@@ -63,7 +63,7 @@ def test_forecast_equals_the_batch_ridge_solution() -> None:
 def test_a_planted_feature_is_found_and_the_scale_shrinks() -> None:
     """After 600 outcomes the shift follows the feature, shrunk, and the error bar is smaller than the constant's."""
     features, errors = planted(600, 1)
-    model = RidgeForecast(3, HORIZON)
+    model = RidgeForecast(HORIZON)
     feed(model, features, errors)
     probe = np.zeros(64, dtype=np.float32)
     shifts: list[float] = []
@@ -78,7 +78,7 @@ def test_a_planted_feature_is_found_and_the_scale_shrinks() -> None:
 
 def test_a_planned_jump_changes_the_forecast_when_jumps_moved_the_loss() -> None:
     """The actions that really were taken are what is learned from; the planned ones are what is asked about."""
-    model, calm = RidgeForecast(3, HORIZON), np.zeros(64, dtype=np.float32)
+    model, calm = RidgeForecast(HORIZON), np.zeros(64, dtype=np.float32)
     jump = np.array([2.0, 2.0, 0.0], dtype=np.float32)
     for index in range(300):
         jumped = index % 2 == 0
@@ -94,7 +94,7 @@ def test_a_planned_jump_changes_the_forecast_when_jumps_moved_the_loss() -> None
 def test_a_shorter_horizon_is_corrected_in_proportion() -> None:
     """Half the learned horizon gets half the shift."""
     features, errors = planted(200, 2)
-    model = RidgeForecast(3, HORIZON)
+    model = RidgeForecast(HORIZON)
     feed(model, features, errors)
     whole, half = model.forecast(QUIET), model.forecast(QUIET[: HORIZON // 2])
     assert (half.shift, half.log_scale, half.epistemic) == pytest.approx(
@@ -106,7 +106,7 @@ def test_one_absurd_outcome_does_not_bend_the_model() -> None:
     """An error of a million scales moves the forecast no more than one of five."""
     shifts: list[float] = []
     for outcome in (5.0, 1e6):
-        model = RidgeForecast(3, HORIZON)
+        model = RidgeForecast(HORIZON)
         features, errors = planted(30, 3)
         errors[-1] = outcome
         feed(model, features, errors)
@@ -130,7 +130,7 @@ def test_blocks_of_ticks_are_single_ticks() -> None:
     actions = np.random.default_rng(0).random((3 * HORIZON, 3)).astype(np.float32)
     said: list[object] = []
     for size in (1, 3 * HORIZON):
-        model = RidgeForecast(3, HORIZON)
+        model = RidgeForecast(HORIZON)
         for start in range(0, 3 * HORIZON, size):
             at = slice(start, start + size)
             model.tick(features[at].astype(np.float32), actions[at], np.zeros(size), np.zeros(size))

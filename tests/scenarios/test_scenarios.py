@@ -17,7 +17,7 @@ from hpt.jump.trajectory import Trajectory
 from hpt.learned.features import FeatureEncoder
 from hpt.learned.learner import DynamicsLearner
 from hpt.learned.rollout import FastRollout, Judged
-from hpt.predictors.selector import LearnedSelector
+from hpt.predictors.selector import PolicySelector
 
 ALL = {one.full_name: one for one in find_scenarios().scenarios}
 WITHOUT_TORCH = ("state_encoding", "state_history")
@@ -70,7 +70,7 @@ def test_multiply_adds_are_those_of_the_layers() -> None:
     from hpt.learned.world_model import WorldModel
 
     for preset in Preset:
-        model = WorldModel(SIZES[preset], 3, torch.Generator())
+        model = WorldModel(SIZES[preset], torch.Generator())
         layers = (model.rssm.cell.weight_ih, model.rssm.cell.weight_hh, model.rssm.prior.weight)
         used = sum(weight.numel() for weight in (*layers, model.heads.trunk.weight, model.heads.heads.weight))
         assert set_up("rssm_prediction/horizon_1", preset).per_unit == {"multiply-add": used}
@@ -96,8 +96,7 @@ def _one_tick_for_all(patch: pytest.MonkeyPatch) -> None:
 
     def imagine(self: FastRollout, actions: Any) -> Judged:
         first = real(self, actions[:1])
-        parts = (first.shift, first.log_scale, first.bad_logit, first.values)
-        return Judged(*(np.repeat(part, len(actions), axis=0) for part in parts))
+        return Judged(*(np.repeat(part, len(actions), axis=0) for part in (first.shift, first.log_scale)))
 
     patch.setattr(FastRollout, "imagine", imagine)
 
@@ -113,7 +112,7 @@ def _uneven_heads(patch: pytest.MonkeyPatch) -> None:
 
     def imagine(self: FastRollout, actions: Any) -> Judged:
         judged = real(self, actions)
-        judged.values[:] = judged.values[-1]
+        judged.log_scale[:] = judged.log_scale[-1]
         return judged
 
     patch.setattr(FastRollout, "imagine", imagine)
@@ -163,11 +162,13 @@ def _no_observing(patch: pytest.MonkeyPatch) -> None:
 
 
 def _always_cached(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LearnedSelector, "confidence", lambda _: 0.5)
+    patch.setattr(PolicySelector, "confidence", lambda _: 0.5)
 
 
 def _never_cached(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LearnedSelector, "confidence", lambda self: float(str(self.models[self.name].success())))
+    patch.setattr(
+        PolicySelector, "confidence", lambda self: float(str(self.chooser.confidence(self.forecasts.raw_features)))
+    )
 
 
 def _no_record(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,161 @@
+"""The prior of what jumps are worth, and how forks are read, from stored runs: writes hpt/learned/prior.json.
+
+A kind's mean is that of its runs. Its spread is what a further run of the kind would have about it: scatter of the
+kind's runs, shrunk to the scatter within all kinds, and the error of the mean. A family's spread has the scatter
+between its kinds as well, that of `any` the scatter between families: the less is known, the wider, and the sooner a
+fork pays.
+
+    python scripts/fit_prior.py --runs runs/policies
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure_policies import LONGER
+from policy_study import NAMES, WINDOW, FloatArray, Setting, load
+
+from hpt.jsonfiles import write_json
+from hpt.learned.prior import ANY, PATH
+from hpt.optimizers.inner import InnerOptimizer
+from hpt.optimizers.traits import RunTraits, traits_of
+from hpt.workloads.inner import inner_optimizers
+from hpt.workloads.registry import load_workload
+
+PSEUDO_RUNS = 4.0  # that the scatter within all kinds counts as, beside a kind's own
+LEAST_SD, LEAST_CORRELATION = 0.05, 0.7  # of the scatter within kinds: eleven pairs do not tell it any better
+NUM_JUMPS, SETTLE_STEPS = 3, 60
+
+
+def main() -> None:
+    """Fit and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=PATH)
+    arguments = parser.parse_args()
+    settings = load(arguments.runs, LONGER)
+    if not settings:
+        sys.exit(f"{arguments.runs} holds no setting with every policy and a longer run; run measure_policies.py")
+    document: dict[str, Any] = {
+        "schema_version": 1,
+        "made_by": "scripts/fit_prior.py",
+        "policies": list(NAMES),
+        "unit": "log work ratio of playing a policy through the whole window",
+        "entries": entries(settings),
+        "forks": fork_reading(settings),
+    }
+    write_json(arguments.out, document)
+    for name, entry in document["entries"].items():
+        sds = np.sqrt(np.diag(np.array(entry["covariance"])))
+        row = "  ".join(
+            f"{policy} {mean:+.3f} +- {sd:.3f}" for policy, mean, sd in zip(NAMES, entry["mean"], sds, strict=True)
+        )
+        print(f"{name:18s} {len(entry['runs']):3d} runs  {row}")
+
+
+def traits(setting: Setting) -> RunTraits:
+    """Of a setting's runs."""
+    workload = load_workload(setting.workload, seed=0, data=None, device=torch.device("cpu"))
+    model = workload.build_model()
+    return traits_of(model, InnerOptimizer(inner_optimizers(workload, model, setting.optimizer, setting.steps)))
+
+
+def entries(settings: Sequence[Setting]) -> dict[str, Any]:
+    """By kind, family and for any run: mean, covariance and the runs behind them."""
+    kinds: dict[str, list[tuple[str, FloatArray]]] = defaultdict(list)
+    families: dict[str, str] = {}
+    for setting in settings:
+        found = traits(setting)
+        families[found.kind] = found.family
+        for seed, worth in setting.worth.items():
+            name = f"{setting.workload} {setting.optimizer} x{setting.lr_factor:g} T={setting.steps} seed {seed}"
+            kinds[found.kind].append((name, worth))
+    means = {kind: np.mean([worth for _, worth in rows], axis=0) for kind, rows in kinds.items()}
+    within = floored(pooled([np.array([worth for _, worth in rows]) for rows in kinds.values()]))
+    result: dict[str, Any] = {}
+    for kind, rows in kinds.items():
+        deviations = np.array([worth for _, worth in rows]) - means[kind]
+        own = (PSEUDO_RUNS * within + deviations.T @ deviations) / (PSEUDO_RUNS + len(rows) - 1)
+        result[kind] = entry(means[kind], own * (1.0 + 1.0 / len(rows)), [name for name, _ in rows])
+    between_kinds = pooled([np.array([means[kind] for kind in members]) for members in members_of(families).values()])
+    for family, members in members_of(families).items():
+        mean = np.mean([means[kind] for kind in members], axis=0)
+        spread = within + between_kinds * (1.0 + 1.0 / len(members))
+        result[family] = entry(mean, spread, [name for kind in members for name, _ in kinds[kind]])
+    tops = np.array([result[family]["mean"] for family in members_of(families)])
+    spread = within + between_kinds + pooled([tops]) * (1.0 + 1.0 / len(tops))
+    result[ANY] = entry(tops.mean(axis=0), spread, [name for rows in kinds.values() for name, _ in rows])
+    return result
+
+
+def members_of(families: dict[str, str]) -> dict[str, list[str]]:
+    """Kinds of each family."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for kind, family in families.items():
+        found[family].append(kind)
+    return found
+
+
+def entry(mean: FloatArray, covariance: FloatArray, runs: list[str]) -> dict[str, Any]:
+    """As it is stored."""
+    return {"mean": np.round(mean, 5).tolist(), "covariance": np.round(covariance, 6).tolist(), "runs": sorted(runs)}
+
+
+def pooled(groups: Sequence[FloatArray]) -> FloatArray:
+    """Covariance (A, A) about each group's own mean, of rows (n, A); zeros where no group has two."""
+    spare = sum(len(rows) - 1 for rows in groups)
+    squares: Any = sum((rows - rows.mean(axis=0)).T @ (rows - rows.mean(axis=0)) for rows in groups)
+    return squares / max(spare, 1)
+
+
+def floored(covariance: FloatArray) -> FloatArray:
+    """No narrower than LEAST_SD in any direction that goes together as LEAST_CORRELATION has it."""
+    size = len(covariance)
+    least = LEAST_SD**2 * (LEAST_CORRELATION + (1.0 - LEAST_CORRELATION) * np.eye(size))
+    return covariance + least
+
+
+def fork_reading(settings: Sequence[Setting]) -> dict[str, Any]:
+    """Least squares of what forks measured on what the policies turned out to be worth, policy by policy."""
+    pairs: dict[int, list[tuple[float, float, float]]] = defaultdict(list)  # worth, measured, its own variance
+    for setting in settings:
+        for fork in setting.forks:
+            if fork["num_jumps"] != NUM_JUMPS or fork["seed"] not in setting.worth or not fork["fall"]:
+                continue
+            per_loss = WINDOW * setting.steps / fork["cycle_steps"] / fork["fall"]
+            for place, name in enumerate(NAMES):
+                gains = np.array(fork["gains"][name][-SETTLE_STEPS // 2 :]) / NUM_JUMPS
+                if len(gains):
+                    error = gains.std(ddof=1) / len(gains) ** 0.5
+                    row = setting.worth[fork["seed"]][place], gains.mean() * per_loss, (error * per_loss) ** 2
+                    pairs[place].append(row)
+    fits = [fit([pairs[place] for place in range(len(NAMES))][place]) for place in range(len(NAMES))]
+    offset, scale, variance = (list(map(float, np.round(row, 5))) for row in zip(*fits, strict=True))
+    return {
+        "num_jumps": NUM_JUMPS,
+        "settle_steps": SETTLE_STEPS,
+        "offset": offset,
+        "scale": scale,
+        "variance": variance,
+        "num_forks": len(pairs[0]),
+    }
+
+
+def fit(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Offset, scale and residual variance (less what the forks' own errors explain) of measured on worth."""
+    worth, measured, own = np.array(rows).T
+    centred = worth - worth.mean()
+    scale = float(centred @ measured / (centred @ centred))
+    offset = float(measured.mean() - scale * worth.mean())
+    left = measured - offset - scale * worth
+    variance = float(left @ left / max(1, len(rows) - 2)) - float(own.mean())
+    return offset, scale, max(variance, 0.25 * float(left.var()))
+
+
+if __name__ == "__main__":
+    main()

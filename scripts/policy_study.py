@@ -1,0 +1,124 @@
+"""Reading what `measure_policies.py` stored: settings with the worth of every policy, and their forks."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from policy_forks import PLACES
+
+from hpt.jump.policy import NONE, POLICIES
+from hpt.learned.loss_curve import fall_of
+
+FloatArray = NDArray[np.float64]
+NAMES = tuple(POLICIES)
+WINDOW = 0.8  # of a run, in which the default jumps
+WORST = -1.0  # log work ratio of a run that diverged with jumps, or ended as after a third of the steps
+STRUCTURES = {"byte": "text", "gpt": "text", "gru": "text", "window": "text", "cnn": "normalised"}
+Key = tuple[str, str, int, float]
+
+
+@dataclass
+class Setting:
+    """A workload, optimizer, length and rate: what was measured of it, over all seeds.
+
+    Attributes:
+        workload, optimizer, steps, lr_factor: of the runs.
+        worth: by seed, log work ratios (A,) of the policies.
+        gained: loss per e-fold of steps, by which losses become log work ratios.
+        forks: of all seeds, as stored, each with "seed", "fall" (as the run saw it) and "cycle_steps".
+    """
+
+    workload: str
+    optimizer: str
+    steps: int
+    lr_factor: float
+    worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
+    gained: float = math.nan
+    forks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    @property
+    def mean(self) -> FloatArray:
+        """Worth over seeds."""
+        return np.mean(list(self.worth.values()), axis=0)
+
+
+def load(folder: Path, longer: float) -> list[Setting]:
+    """Settings for which there are a longer run and a seed with every policy.
+
+    Args:
+        folder: where `measure_policies.py` stores.
+        longer: length of the longer runs over the others'.
+    """
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    finals: dict[tuple[Key, int], dict[str, float | None]] = defaultdict(dict)
+    forks: dict[tuple[Key, int], dict[str, Any]] = {}
+    for row in rows:
+        cell = row["cell"]
+        place = (cell["workload"], cell["optimizer"], cell["steps"], cell["lr_factor"]), cell["seed"]
+        if cell["forks"]:
+            forks[place] = row
+            finals[place].setdefault(NONE, row["final_loss"])
+        else:
+            finals[place][cell["policy"]] = row["final_loss"]
+    return list(_settings(finals, forks, folder, longer))
+
+
+def _settings(finals: Any, forks: Any, folder: Path, longer: float) -> Iterable[Setting]:
+    grouped: dict[Key, list[int]] = defaultdict(list)
+    for key, seed in finals:
+        grouped[key].append(seed)
+    for key, seeds in grouped.items():
+        workload, optimizer, steps, factor = key
+        gains = [
+            (finals[key, seed][NONE] - further) / math.log(longer)
+            for seed in seeds
+            if (further := finals.get(((workload, optimizer, round(longer * steps), factor), seed), {}).get(NONE))
+        ]
+        whole = [seed for seed in seeds if {NONE, *NAMES} <= set(finals[key, seed])]
+        if not gains or not whole or fmean(gains) <= 0.0:
+            continue
+        setting = Setting(workload, optimizer, steps, factor, gained=fmean(gains))
+        for seed in whole:
+            row = finals[key, seed]
+            if row[NONE] is not None:
+                setting.worth[seed] = np.array([_worth(row[NONE], row[name], setting.gained) for name in NAMES])
+        for seed in seeds:
+            if (key, seed) in forks:
+                setting.forks += _read_forks(forks[key, seed], seed, folder)
+        yield setting
+
+
+def _worth(without: float, jumped: float | None, gained: float) -> float:
+    return WORST if jumped is None else max(WORST, (without - jumped) / gained)
+
+
+def _read_forks(row: dict[str, Any], seed: int, folder: Path) -> list[dict[str, Any]]:
+    name = row["cell"]["workload"].rpartition(":")[2]
+    cell = row["cell"]
+    stem = f"{name}-{cell['optimizer']}-x{cell['lr_factor']:.3g}-n{cell['steps']}-s{seed}-{cell['policy']}-forks"
+    losses = np.load(folder / f"{stem}.npz")["losses"]
+    size = row["cycle_steps"]
+    return [
+        {
+            "place": place,
+            **fork,
+            "seed": seed,
+            "cycle_steps": size,
+            "fall": fall_of(*_blocks(losses[: fork["step"]], size)),
+        }
+        for fork, (place, _) in zip(row["forks"], PLACES, strict=False)
+    ]
+
+
+def _blocks(losses: FloatArray, size: int) -> tuple[list[float], list[float]]:
+    """Mean step and loss of every cycle, as `LossCurve` has them."""
+    count = len(losses) // size
+    steps = [size * index + (size + 1) / 2 for index in range(count)]
+    return steps, losses[: count * size].reshape(count, size).mean(axis=1).tolist()

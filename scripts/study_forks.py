@@ -1,0 +1,132 @@
+"""Which fork tells what a policy is worth: length, settling time and place against full runs with and without it.
+
+For each candidate (cycles with a jump, settling time, progress) and policy: over how many pairs of workload and
+optimizer does the sign of the measured value agree with that of the full runs, as it is and after the correction that
+the other pairs teach (offset and scale, leave one pair out); and what it costs, as a share of the run.
+
+    python scripts/study_forks.py --runs runs/policies --result reports/evidence/fork_study.json
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fit_prior import fit
+from measure_policies import LONGER
+from policy_study import NAMES, WINDOW, Setting, load
+
+from hpt.jsonfiles import write_json
+from hpt.machine import describe_machine, utc_now
+from hpt.predictors.protocol import MEASURED_FRAC
+
+SETTLE_STEPS = (10, 20, 30, 60)
+Row = tuple[str, float, float, float]  # pair, worth, measured, variance of its own error
+
+
+def main() -> None:
+    """Score every candidate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--result", type=Path, required=True)
+    arguments = parser.parse_args()
+    settings = load(arguments.runs, LONGER)
+    if not any(setting.forks for setting in settings):
+        sys.exit(f"{arguments.runs} holds no forks beside full runs; run measure_policies.py")
+    rows = [candidate for key, found in sorted(_candidates(settings).items()) for candidate in [_scored(key, found)]]
+    write_json(
+        arguments.result,
+        {
+            "schema_version": 1,
+            "what": "signs of forks against full runs",
+            "policies": list(NAMES),
+            "worth": [_described(setting) for setting in settings],
+            "candidates": rows,
+            "measured": utc_now(),
+            "environment": describe_machine(device="cpu", threads=1),
+        },
+    )
+    for row in rows:
+        signs = "  ".join(
+            f"{name} {row['right'][name]}/{row['right_corrected'][name]} of {row['pairs']}" for name in NAMES
+        )
+        print(
+            f"{row['num_jumps']} jumps, {row['settle_steps']:2d} steps, at {row['progress']:.2f}: {signs}; "
+            f"{row['cost_frac']:.1%} of a run",
+            file=sys.stderr,
+        )
+
+
+def _described(setting: Setting) -> dict[str, Any]:
+    return {
+        "workload": setting.workload,
+        "optimizer": setting.optimizer,
+        "steps": setting.steps,
+        "lr_factor": setting.lr_factor,
+        "loss_per_e_fold": setting.gained,
+        "worth_by_seed": {str(seed): row.tolist() for seed, row in setting.worth.items()},
+    }
+
+
+def _candidates(settings: Sequence[Setting]) -> dict[tuple[int, int, float], dict[str, list[Any]]]:
+    """By candidate: rows by policy, and the cost of each fork under "cost"."""
+    found: dict[tuple[int, int, float], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for setting in settings:
+        for fork in setting.forks:
+            if fork["seed"] not in setting.worth or not fork["fall"]:
+                continue
+            for settle in SETTLE_STEPS:
+                key = fork["num_jumps"], settle, fork["place"]
+                steps = fork["num_jumps"] * fork["cycle_steps"] + settle
+                found[key]["cost"].append(steps / setting.steps)
+                for name, row in _rows(setting, fork, steps, settle):
+                    found[key][name].append(row)
+    return found
+
+
+def _rows(setting: Setting, fork: dict[str, Any], steps: int, settle: int) -> Iterator[tuple[str, Row]]:
+    per_loss = WINDOW * setting.steps / fork["cycle_steps"] / fork["fall"]
+    count = max(2, round(MEASURED_FRAC * settle))
+    for place, name in enumerate(NAMES):
+        gains = np.array(fork["gains"][name][:steps][-count:]) / fork["num_jumps"]
+        if len(gains) == count:
+            own = (gains.std(ddof=1) * per_loss) ** 2 / count
+            pair = f"{setting.workload} {setting.optimizer}"
+            yield name, (pair, float(setting.worth[fork["seed"]][place]), float(gains.mean() * per_loss), float(own))
+
+
+def _scored(key: tuple[int, int, float], found: dict[str, list[Any]]) -> dict[str, Any]:
+    num_jumps, settle, progress = key
+    right, corrected, correlation = dict[str, int](), dict[str, int](), dict[str, float]()
+    for name in NAMES:
+        rows: list[Row] = found[name]
+        right[name] = sum((worth > 0) == (measured > 0) for _, worth, measured, _ in rows)
+        corrected[name] = sum((worth > 0) == (_read(rows, row) > 0) for row in rows for worth in [row[1]])
+        pairs = np.array([row[1:3] for row in rows]).T
+        correlation[name] = float(np.corrcoef(pairs)[0, 1]) if len(rows) > 2 else float("nan")
+    return {
+        "num_jumps": num_jumps,
+        "settle_steps": settle,
+        "progress": progress,
+        "pairs": len(found[NAMES[0]]),
+        "right": right,
+        "right_corrected": corrected,
+        "correlation": correlation,
+        "cost_frac": float(np.mean(found["cost"])),
+    }
+
+
+def _read(rows: Sequence[Row], row: Row) -> float:
+    """Worth by the correction that the other pairs teach."""
+    others = [one[1:] for one in rows if one[0] != row[0]]
+    if len(others) < 3:
+        return row[2]
+    offset, scale, _ = fit(others)
+    return (row[2] - offset) / scale
+
+
+if __name__ == "__main__":
+    main()
