@@ -167,7 +167,7 @@ class PolicyChooser(Stateful):
     def _note(self, stats: CycleStats, policy: str, belief: Belief) -> None:
         """Keep a decision that differs from the one before or follows a fork."""
         forked = bool(self.measurements) and (
-            not self.decisions or self.decisions[-1].step <= self.measurements[-1].step
+            not self.decisions or self.decisions[-1].step < self.measurements[-1].step
         )
         if self.decisions and self.decisions[-1].policy == policy and not forked:
             return
