@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt.history import NEVER, PAST_STEPS, RunHistory
+from hpt.predictors.protocol import ForkRequest
 from hpt.records import Phase
+from hpt.trainer.fork import ForkPlan
 
 
 def add(history: RunHistory, step: int, loss: float, lr: float = 1.0) -> None:
@@ -86,14 +88,55 @@ def test_steps_before_the_last_snapshot_are_not_dropped() -> None:
     np.testing.assert_array_equal(history.pending().loss, [1.0, 2.0])
 
 
-def test_the_other_branch_takes_the_place_of_the_last_steps() -> None:
-    """Its losses and norms, counted from the jump; learning rates and step numbers are the same."""
-    history = of([1.0, 2.0, 3.0])
-    history.replace(np.array([[7.0, 1.0, 1.0, 1.0], [8.0, 1.0, 1.0, 1.0]]))
-    steps = history.pending()
+def test_another_branch_takes_the_place_of_the_last_steps() -> None:
+    """Its losses, norms and ages; learning rates, places and step numbers are those of the first."""
+    history, first = of([1.0, 2.0, 3.0]), of([1.0, 2.0, 3.0])
+    history.replace(np.array([[7.0, 1.0, 5.0, 6.0], [8.0, 1.0, 5.0, 6.0]]), [1, 1])
+    steps, others = history.pending(), first.pending()
     np.testing.assert_array_equal(steps.loss, [1.0, 7.0, 8.0])
-    np.testing.assert_array_equal(steps.steps_since_jump, [NEVER, 1, 2])
-    assert history.steps_since_jump == 2
+    np.testing.assert_array_equal(steps.grad_norm, [2.0, 1.0, 1.0])
+    np.testing.assert_array_equal(steps.group_grad_norms, [[3.0, 4.0], [5.0, 6.0], [5.0, 6.0]])
+    np.testing.assert_array_equal(steps.steps_since_jump, [NEVER, 1, 1])
+    for name in ("step", "lr_frac", "progress", "cycle_frac"):
+        np.testing.assert_array_equal(getattr(steps, name), getattr(others, name))
+
+
+def aged(jumps_before: list[int], total: int) -> list[int]:
+    """The slow twin: full steps since the last jump, of each step, where jumps come before the steps named."""
+    since, ages = NEVER, list[int]()
+    for step in range(total):
+        since = 1 if step in jumps_before else since if since == NEVER else since + 1
+        ages.append(since)
+    return ages
+
+
+@given(
+    before=st.integers(0, 30),
+    cycle_steps=st.integers(2, 12),
+    num_jumps=st.integers(1, 6),
+    settle_steps=st.integers(0, 40),
+    after=st.integers(1, 5),
+    jumped_at=st.none() | st.integers(0, 29),
+)
+def test_ages_after_a_fork_are_those_of_a_run_that_jumped_there(
+    before: int, cycle_steps: int, num_jumps: int, settle_steps: int, after: int, jumped_at: int | None
+) -> None:
+    """Steps since the last jump inside the branch that goes on, and of the steps that follow it."""
+    request = ForkRequest(("half",), num_jumps, settle_steps)
+    plan = ForkPlan(before, cycle_steps, request, stats=None)  # type: ignore[arg-type]
+    earlier = [] if jumped_at is None or jumped_at >= before else [jumped_at]
+    jumps = [*earlier, *(before + place * cycle_steps for place in range(num_jumps))]
+    history = RunHistory(2, total_steps=1000)
+    for step in range(before + plan.num_steps):
+        if step in earlier:
+            history.jumped()
+        add(history, step + 1, 1.0)
+    history.replace(np.zeros((plan.num_steps, 4)), plan.ages())
+    for step in range(after):
+        add(history, before + plan.num_steps + step + 1, 1.0)
+    expected = aged(jumps, before + plan.num_steps + after)
+    assert history.pending().steps_since_jump.tolist() == expected
+    assert history.steps_since_jump == expected[-1]
 
 
 def test_a_checkpoint_in_mid_cycle_continues_bit_for_bit() -> None:

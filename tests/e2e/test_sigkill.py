@@ -17,10 +17,6 @@ full_steps = 10
 warmup_steps = 20
 [checkpoint]
 save_interval = 7
-[fork]
-budget_frac = 0.5
-steps = 12
-at_fracs = [0.6]
 """
 
 

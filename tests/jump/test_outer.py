@@ -133,6 +133,42 @@ def test_with_norms_kept_matrices_turn_and_vectors_move_freely(max_ratio: float,
     assert result.delta.keeps_norm
 
 
+KINDS = [
+    DELTA,
+    WeightDelta(0.5, 2.0, 0.8, keeps_norm=True),
+    WeightDelta(0.5, 2.0, 0.8, orthogonal=True),
+    WeightDelta(0.0, 1.0, 0.8, noise_seed=3),
+]
+
+
+@pytest.mark.parametrize("delta", KINDS)
+@pytest.mark.parametrize("max_ratio", [10.0, 0.3])
+def test_a_move_is_measured_from_the_weights_it_is_given(delta: WeightDelta, max_ratio: float) -> None:
+    """Given copies it is the move from a snapshot, to the bit, and needs none; also where it is shortened."""
+    walk, other = Walk(max_ratio), Walk(max_ratio)
+    copies = [one.detach().clone() for one in other.model.parameters()]
+    other.outer.snapshot = None
+    assert other.outer.move(delta, other.stats, copies) == walk.outer.move(delta, walk.stats)
+    assert torch.equal(other.weights(), walk.weights())
+
+
+@pytest.mark.parametrize("delta", KINDS)
+def test_a_move_away_from_the_snapshot_keeps_to_the_trust_region(delta: WeightDelta) -> None:
+    """A branch is elsewhere than the snapshot: its length, and the norm that is kept, are counted from the branch."""
+    walk = Walk(max_ratio=0.3)
+    for one, start in zip(walk.model.parameters(), walk.outer.trajectory._start, strict=True):
+        start.add_(one.data, alpha=2.0)  # the displacement of the cycle is as it was
+        one.data.mul_(3.0)
+    copies = [one.detach().clone() for one in walk.model.parameters()]
+    before = walk.weights()
+    norm = walk.outer.move(delta, walk.stats, copies).norm
+    assert norm <= 0.3 * walk.stats.displacement_norm * (1.0 + 1e-6)
+    if not delta.keeps_norm:  # to keep the norm moves it once more
+        assert float((walk.weights() - before).norm()) == pytest.approx(norm, rel=1e-4)
+    else:
+        assert float(walk.model.weight.detach().norm()) == pytest.approx(float(copies[0].norm()), rel=1e-6)
+
+
 def test_a_later_undo_goes_back_to_the_end_of_the_cycle() -> None:
     """Steps after a kept jump are undone with it, and the next displacement counts from there."""
     walk = Walk()

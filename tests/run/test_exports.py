@@ -58,7 +58,7 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
     write_run(folder, ("tensorboard",), 3, 4, 5.0)
     with open_exports(("tensorboard",), folder, 4) as (sink,):
         sink(jump_at(4, 5))
-        sink(ForkRecord(4, 100, 0.1, 0.5, 0.01, kept_jump=True, arm="ramp"))
+        sink(ForkRecord(4, 100, 3, "half", 0.5, 0.01, goes_on=True))
     done = subprocess.run(
         [sys.executable, "-c", READ_BACK, str(tmp_path / "tensorboard")],
         capture_output=True,
@@ -68,7 +68,7 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["loss"] == [[1, 2.0], [2, 3.0], [3, 8.0], [4, 9.0]]
     assert seen["jump/accepted/norm_ratio"] == [[4, 0.25]]
-    assert seen["fork/value"] == [[4, 0.5]]
+    assert seen["fork/half/value"] == [[4, 0.5]]
     assert "grad_norm" not in seen
 
 

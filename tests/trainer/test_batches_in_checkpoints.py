@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from references import odd_batches
+from references.forking import Forking
 from references.fresh_process import run_fresh
 from references.odd_batches import KINDS, Unstorable, parts_of
 from references.problems import Problem, teacher
@@ -20,7 +21,6 @@ SETTINGS: dict[str, Any] = {
     "gate": "always",
     "update": {"accumulation_steps": 2},
     "probe": {"batches": 4, "budget_frac": 1.0},
-    "fork": {"budget_frac": 0.5, "steps": 12, "at_fracs": (0.3,)},
 }
 
 
@@ -36,7 +36,8 @@ def make(
         return nn.functional.mse_loss(net(x), y)
 
     problem.loss_fn = loss_fn
-    return problem, problem.trainer(records, **(SETTINGS | more))
+    own = Forking((60,), ("full",), 1, 10, plays="full")
+    return problem, problem.trainer(records, own, **(SETTINGS | more))
 
 
 def advance(problem: Problem, trainer: HybridTrainer, place: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from references.bad_predictor import Overshoot, Raising
+from references.forking import Forking
 from references.fresh_process import FreshProcess
 from references.problems import Problem, teacher, weights_of
 
@@ -267,8 +268,7 @@ def test_8_a_raising_scheduler_is_named_and_the_state_can_be_saved(tmp_path: Pat
 def test_9_a_loader_that_ends_mid_cycle_leaves_an_ordinary_run() -> None:
     """Ending inside an open fork or an update in progress leaves the weights of ordinary steps."""
     problem, plain = teacher(), teacher()
-    fork = {"budget_frac": 0.5, "steps": 20, "at_fracs": [0.15]}
-    trainer = build(problem, fork=fork, update={"accumulation_steps": 2})
+    trainer = problem.trainer(None, Forking((30,)), gate="always", update={"accumulation_steps": 2})
     while trainer._c.state.fork is None:
         trainer.step(problem.batch(trainer.num_calls))
     for _ in range(7):

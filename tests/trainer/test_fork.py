@@ -2,14 +2,14 @@
 
 import copy
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
 import torch
 from references.forking import FULL, Forking, HandJump, best, run_by_hand
 from references.inner import Training
-from references.problems import Problem, teacher, weights_of
+from references.problems import Problem, noisy_optimum, quadratic, teacher, weights_of
 from references.same import assert_same
 
 from hpt import HybridTrainer
@@ -158,3 +158,20 @@ def test_the_history_counts_steps_from_the_jumps_of_the_branch_that_goes_on(num_
         expected.append(since)
     assert seen[40 : 40 + fork.num_steps] == expected
     assert seen[40 + fork.num_steps] == expected[-1] + 1
+
+
+def test_a_jump_is_worth_something_in_a_valley_and_less_than_nothing_round_its_bottom() -> None:
+    """Without noise on the way down every policy saves loss; kept off the optimum by noise alone, each costs some."""
+    problem, own = quadratic(), Forking((60,), tuple(POLICIES), 2, 20)
+    problem.run(problem.trainer(None, own, **SETTINGS), 100)
+    assert all(one.value > 0.0 for one in own.outcomes[0].values.values())
+    values: dict[str, list[float]] = {policy: [] for policy in ("half", "full")}
+    for seed in range(8):
+        problem, own = noisy_optimum(seed=seed), Forking((60, 110), tuple(values), 2, 20)
+        problem.run(problem.trainer(None, own, **SETTINGS), 160)
+        for outcome in own.outcomes:
+            for policy, one in outcome.values.items():
+                values[policy].append(one.value)
+    means = {policy: fmean(some) for policy, some in values.items()}
+    assert means["full"] < means["half"] < 0.0
+    assert all(mean + 2.0 * stdev(values[policy]) / 4.0 < 0.0 for policy, mean in means.items())

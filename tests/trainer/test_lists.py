@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from references.bad_predictor import Overshoot
+from references.forking import Forking
 from references.inner import MAKERS, Training
 from references.problems import weights_of
 from references.same import assert_same
@@ -118,11 +119,10 @@ def test_going_back_removes_state_that_appeared_since(name: str, taken_at: int) 
 def test_forks_go_both_ways_from_one_state(name: str) -> None:
     """Whichever branch stands, only its updates are in the counters of groups and schedules."""
     records, training = list[Record](), Training.of(name)
-    fork = {"budget_frac": 0.5, "steps": 12, "at_fracs": (0.3, 0.6)}
-    trainer = training.trainer(records, predictor="nesterov", fork=fork)
+    trainer = training.trainer(records, Forking((60, 120), ("full", "half"), 1, 10, plays="full"), gate="always")
     while trainer.num_updates < 190:
         run(training, trainer, 1)
-    assert sum(isinstance(one, ForkRecord) for one in records) == 2
+    assert sum(isinstance(one, ForkRecord) for one in records) == 4
     assert [one.last_epoch for one in training.schedulers] == [trainer.num_updates] * 2
     for group in training.optimizers[1].param_groups:
         assert group.get("step", trainer.num_updates) == trainer.num_updates

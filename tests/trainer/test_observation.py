@@ -99,7 +99,7 @@ def test_nothing_undone_is_remembered_anywhere(predictor: str) -> None:
     problem = teacher()
     trainer = build(problem, "step", predictor=predictor, predict={"window_start_frac": 0.95, "window_end_frac": 1.0})
     problem.run(trainer, 60)
-    names = {"predictor", "outer", "history", "gate", "residuals", "trend", "forks"}
+    names = {"predictor", "outer", "history", "gate", "residuals", "trend"}
     before = {name: copy.deepcopy(part.state_dict()) for name, part in trainer._c.stateful() if name in names}
     for _ in range(7):
         trainer.step(problem.batch(trainer.num_calls))

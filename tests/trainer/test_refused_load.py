@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from references.forking import Forking
 from references.problems import Problem, teacher
 from references.same import assert_same
 from torch import nn
@@ -140,12 +141,15 @@ def test_what_does_not_fit_is_named_and_nothing_changes(name: str, tmp_path: Pat
     _assert_refuses(trainer, path, match)
 
 
+def _forking(place: str) -> Forking:
+    return Forking((70,) if place == "fork" else (), ("full",), 1, 10, plays="full")
+
+
 @pytest.mark.parametrize("place", ["fork", "in_doubt", "mid-update"])
 def test_a_load_that_fails_half_way_is_taken_back(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module's own code refuses its state late; the trainer goes on bit for bit as one that never tried."""
-    more: dict[str, Any] = {"fork": {"budget_frac": 0.5, "steps": 12, "at_fracs": (0.35 if place == "fork" else 0.9,)}}
-    path = _saved(tmp_path / "run.ckpt", _picky(), 33, **more)
-    runs = [(problem, problem.trainer(**(SETTINGS | more))) for problem in (_picky(), _picky())]
+    path = _saved(tmp_path / "run.ckpt", _picky(), 33)
+    runs = [(problem, problem.trainer(None, _forking(place), **SETTINGS)) for problem in (_picky(), _picky())]
     for problem, trainer in runs:
         problem.run(trainer, 61)
         for _ in range(200):

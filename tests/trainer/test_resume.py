@@ -2,21 +2,21 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from references.forking import Forking
 from references.fresh_process import run_fresh
 from references.problems import Problem, teacher
 
 from hpt import HybridTrainer, Phase
 from hpt.errors import CheckpointError
 
-SETTINGS: dict[str, Any] = {"fork": {"budget_frac": 0.5, "steps": 12, "at_fracs": (0.3,)}}
-
 
 def make(predictor: str) -> tuple[Problem, HybridTrainer]:
     problem = teacher(dropout=0.1, norm=True)
-    return problem, problem.trainer(predictor=predictor, **SETTINGS)
+    if predictor == "forking":
+        return problem, problem.trainer(None, Forking((60,), ("full", "half"), 1, 10, plays="full"), gate="always")
+    return problem, problem.trainer(predictor=predictor)
 
 
 def write_losses(predictor: str, path: Path, calls: int) -> int:
@@ -38,7 +38,7 @@ def continue_in_new_process(predictor: str, path: Path, calls: int) -> list[str]
 @pytest.mark.parametrize("place", ["WARMUP", "mid-FULL", "PREDICT", "CORRECT", "fork"])
 def test_the_next_fifty_losses_are_bit_identical_in_a_new_process(place: str, tmp_path: Path) -> None:
     """Dropout, BatchNorm, momentum, trajectory, predictor, fork, phases: nothing is forgotten."""
-    problem, trainer = make("nesterov")
+    problem, trainer = make("forking")
     for _ in range(400):
         parts = trainer._c
         here = {
@@ -56,7 +56,7 @@ def test_the_next_fifty_losses_are_bit_identical_in_a_new_process(place: str, tm
     path = tmp_path / "run.ckpt"
     trainer.save(path)
     expected = [trainer.step(problem.batch(trainer.num_calls)).loss.hex() for _ in range(50)]
-    assert continue_in_new_process("nesterov", path, 50) == expected
+    assert continue_in_new_process("forking", path, 50) == expected
 
 
 @pytest.mark.parametrize("predictor", ["rssm", "ridge", "mlp", "linear", "ema_nesterov", "lookahead", "random", "none"])

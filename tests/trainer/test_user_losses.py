@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from references.forking import Forking
 from references.problems import Problem, teacher, weights_of
 from torch import nn
 
 from hpt import HybridTrainer, Phase
 from hpt.errors import OutOfMemory
+from hpt.jump.policy import NONE
 from hpt.records import EventRecord, ForkRecord, JumpRecord, Record
 
-FORK = {"budget_frac": 0.5, "steps": 20, "at_fracs": [0.3]}
-SETTINGS: dict[str, Any] = {"gate": "always", "probe": {"batches": 3, "budget_frac": 1.0}, "fork": FORK}
+SETTINGS: dict[str, Any] = {"gate": "always", "probe": {"batches": 3, "budget_frac": 1.0}}
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -55,6 +56,11 @@ GREEDY: dict[str, tuple[Callable[[Pair], Any], Callable[[nn.Module, Any], torch.
 }
 
 
+def forking(*at: int) -> Forking:
+    """Jumps, and forks over two policies at these updates."""
+    return Forking(at, ("full", "half"), 1, 10, plays="full")
+
+
 def with_batches(convert: Callable[[Pair], Any], loss_fn: Callable[..., torch.Tensor], **kind: Any) -> Problem:
     """The usual problem on other batches and another loss function."""
     problem = teacher(**kind)
@@ -75,19 +81,18 @@ def jumps(records: list[Record]) -> list[tuple[Any, ...]]:
 def test_a_loss_that_plunders_its_batch_trains_as_one_that_does_not(name: str) -> None:
     """Losses, jumps, weights of paired probes equal those on plain pairs; forks need batches that can be stored."""
     convert, loss_fn = GREEDY[name]
-    fork = {} if name in {"pop from an encoding", "attributes blanked"} else {"fork": FORK}
-    settings = {**SETTINGS, "fork": {"budget_frac": 0.0}, **fork}
+    at = [] if name in {"pop from an encoding", "attributes blanked"} else [60]
     plain, greedy = teacher(dropout=0.1), with_batches(convert, loss_fn, dropout=0.1)
     expected, records = list[Record](), list[Record]()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
-        losses = plain.run(plain.trainer(expected, **settings), 150)
+        losses = plain.run(plain.trainer(expected, forking(*at), **SETTINGS), 150)
         torch.default_generator.manual_seed(1)
-        assert greedy.run(greedy.trainer(records, **settings), 150) == losses
+        assert greedy.run(greedy.trainer(records, forking(*at), **SETTINGS), 150) == losses
     assert jumps(records) == jumps(expected) != []
-    assert [one for one in records if isinstance(one, ForkRecord)] == [
-        one for one in expected if isinstance(one, ForkRecord)
-    ]
+    forks = [one for one in records if isinstance(one, ForkRecord)]
+    assert forks == [one for one in expected if isinstance(one, ForkRecord)]
+    assert len(forks) == 2 * len(at)
     assert names(records) == []
     assert torch.equal(weights_of(greedy.model), weights_of(plain.model))
 
@@ -111,7 +116,7 @@ def doubling(model: nn.Module, batch: Pair) -> torch.Tensor:
 @pytest.mark.parametrize("batches", [1, 3])
 def test_a_loss_that_changes_its_inputs_in_place_is_probed_on_what_came(batches: int) -> None:
     """Full steps and jumps equal those of a loss that doubles a copy; kept batches are no longer what they were."""
-    settings = {"gate": "always", "probe": {"batches": batches, "budget_frac": 1.0}}
+    settings: dict[str, Any] = {"gate": "always", "probe": {"batches": batches, "budget_frac": 1.0}}
     plain, changing = (with_batches(tuple, one) for one in (lambda net, pair: mse(net, pair[0] * 2, pair[1]), doubling))
     expected, records = list[Record](), list[Record]()
     alone = {"batches": 1, "budget_frac": 1.0}
@@ -128,7 +133,7 @@ def test_a_loss_that_changes_its_inputs_in_place_is_probed_on_what_came(batches:
 def test_a_fork_over_batches_changed_in_place_is_dropped() -> None:
     """The second branch would see other inputs; the run goes on as if no fork had been opened, and says why."""
     changing, records = with_batches(tuple, doubling), list[Record]()
-    trainer = changing.trainer(records, gate="always", fork=FORK)
+    trainer = changing.trainer(records, forking(60), gate="always")
     changing.run(trainer, 120)
     assert any("changed in place" in one.message for one in records if isinstance(one, EventRecord))
     assert not [one for one in records if isinstance(one, ForkRecord)]
@@ -214,7 +219,7 @@ def training_only(model: nn.Module, pair: Pair) -> torch.Tensor:
 def test_losses_that_need_more_than_a_forward_pass_are_jumped_with(loss_fn: Callable[..., torch.Tensor]) -> None:
     """Jumps are kept, one event says how probes are run, and a fork is settled."""
     problem, records = with_batches(tuple, loss_fn), list[Record]()
-    trainer = problem.trainer(records, **SETTINGS)
+    trainer = problem.trainer(records, forking(60), **SETTINGS)
     losses = problem.run(trainer, 150)
     assert names(records) == ["probe_way"]
     assert trainer.summary()["counters"]["jumps_accepted"] >= 5
@@ -222,9 +227,9 @@ def test_losses_that_need_more_than_a_forward_pass_are_jumped_with(loss_fn: Call
     assert sum(losses[-10:]) < 0.2 * sum(losses[:10])
 
 
-@pytest.mark.parametrize("fork", [{"budget_frac": 0.0}, FORK | {"at_fracs": [0.11]}])
-def test_without_any_way_to_probe_jumps_are_off(fork: dict[str, Any]) -> None:
-    """A loss that works in training steps alone: three attempts, one event, then the plain loop; forks end nothing."""
+@pytest.mark.parametrize("at", [(), (22,)])
+def test_without_any_way_to_probe_jumps_are_off(at: tuple[int, ...]) -> None:
+    """A loss that works in training steps alone: three attempts, one event, the plain loop; forks probe nothing."""
     expected, records, inside = full_steps(teacher(), 120), list[Record](), [False]
 
     def only_in_full_steps(model: nn.Module, pair: Pair) -> torch.Tensor:
@@ -233,7 +238,8 @@ def test_without_any_way_to_probe_jumps_are_off(fork: dict[str, Any]) -> None:
         return mse(model, *pair)
 
     problem = with_batches(tuple, only_in_full_steps)
-    trainer = problem.trainer(records, gate="always", fork=fork)
+    own = Forking(at, plays="full", settles=lambda _: NONE)
+    trainer = problem.trainer(records, own, gate="always")
     run = trainer._c.full.run
 
     def marked(batch: Any) -> Any:
@@ -248,6 +254,7 @@ def test_without_any_way_to_probe_jumps_are_off(fork: dict[str, Any]) -> None:
     assert names(records) == ["probe_failed"] * 3 + ["jumps_off"]
     counters = trainer.summary()["counters"]
     assert counters["jumps_proposed"] == counters["jumps_rejected"] == 3
+    assert len(own.outcomes) == len(at)
 
 
 def mixing(draw: Callable[[], float]) -> Callable[..., torch.Tensor]:
@@ -267,7 +274,7 @@ def test_streams_after_jumps_and_forks_are_where_the_plain_loop_has_them(draw: C
     """Draws in the loss and in the data pipeline: as many as there were calls with an update, none twice."""
     records = list[Record]()
     problem, seen = with_batches(tuple, mixing(draw)), list[float]()
-    trainer = problem.trainer(records, **SETTINGS)
+    trainer = problem.trainer(records, forking(60), **SETTINGS)
     random.seed(5)
     np.random.seed(5)  # noqa: NPY002
     torch.default_generator.manual_seed(5)
