@@ -55,4 +55,4 @@ def test_sense_is_taken_as_it_is(name: str, value: object) -> None:
     group, _, field = name.rpartition(".")
     stored = of(name, value).to_dict()
     found = (stored[group] if group else stored)[field]
-    assert found == (tuple(value) if isinstance(value, list) else value)
+    assert found == value
