@@ -52,6 +52,16 @@ def test_an_open_question_in_a_long_run_is_forked_over_at_once() -> None:
     assert request.policies[0] in NAMES
 
 
+@pytest.mark.parametrize("place", range(len(NAMES)))
+def test_a_fork_is_over_the_policy_of_which_least_is_known(place: int) -> None:
+    """Where the others are known, measuring them changes nothing."""
+    sds = [0.5 if other == place else 1e-3 for other in range(len(NAMES))]
+    run = PlantedRun(Planted((0.05,) * len(NAMES), sds, correlation=0.0))
+    request = run.choose(run.until(0.1))
+    assert isinstance(request, ForkRequest)
+    assert request.policies == (NAMES[place],)
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
@@ -252,6 +262,29 @@ def test_a_restored_chooser_goes_on_alike(at: float) -> None:
     assert_same(whole.chooser.state_dict(), resumed.chooser.state_dict())
     assert whole.chooser.summary() == resumed.chooser.summary()
     assert whole.chooser.measurements
+
+
+def test_what_was_spent_is_remembered() -> None:
+    """With a budget for one fork of 360 steps, one that told nothing is the last, also in a restored chooser."""
+    run, twin = (PlantedRun(OPEN, budget=0.04) for _ in range(2))
+    stats = run.until(0.1)
+    request = run.choose(stats)
+    assert isinstance(request, ForkRequest)
+    run.settle(stats, {request.policies[0]: measured(0.0, 10.0)})
+    twin.chooser.load_state_dict(run.chooser.state_dict())
+    for each in (run, twin):
+        assert not isinstance(each.choose(stats), ForkRequest)
+
+
+def test_a_fork_that_was_open_when_it_was_saved_is_read_by_the_same_curve() -> None:
+    """A chooser restored before the fork settles measures the same worth."""
+    run, twin = PlantedRun(OPEN, fall=0.7), PlantedRun(OPEN)
+    stats = run.until(0.1)
+    assert isinstance(run.choose(stats), ForkRequest)
+    twin.chooser.load_state_dict(run.chooser.state_dict())
+    for each in (run, twin):
+        each.settle(stats, {"full": measured(0.01, 0.001)})
+    assert run.chooser.measurements == twin.chooser.measurements
 
 
 def test_the_summary_is_what_was_believed_measured_and_decided() -> None:

@@ -35,10 +35,10 @@ NO_TICKS = np.zeros((0, 0), dtype=np.float32)
 
 @dataclass
 class Planted(Stateful):
-    """A value model that believes what it is told; policies of one standard deviation go together."""
+    """A value model that believes what it is told, with one standard deviation or one a policy."""
 
     means: Sequence[float]
-    sd: float
+    sd: float | Sequence[float]
     correlation: float = 0.8
     name: str = "planted"
     basis: str = "a planted belief"
@@ -48,9 +48,9 @@ class Planted(Stateful):
 
     def belief(self, raw: FloatArray) -> Belief:
         """The same at any time."""
-        size = len(NAMES)
-        shared = self.correlation + (1.0 - self.correlation) * np.eye(size)
-        return Belief(np.array(self.means, dtype=np.float64), self.sd**2 * shared)
+        shared = self.correlation + (1.0 - self.correlation) * np.eye(len(NAMES))
+        sds = np.broadcast_to(np.array(self.sd, dtype=np.float64), len(NAMES))
+        return Belief(np.array(self.means, dtype=np.float64), np.outer(sds, sds) * shared)
 
     def describe(self) -> dict[str, Any]:
         """Its numbers."""
