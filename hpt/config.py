@@ -108,7 +108,7 @@ class ValueConfig(Settings):
 
     _path = "value."
 
-    model: str = setting("prior", "what is believed before this run's own forks", choices=("prior",))
+    model: str = setting("prior", "what is believed before this run's own forks", choices=("prior", "ridge", "rssm"))
     fork_budget_frac: float = setting(
         0.05, "share of total_steps that losing branches of forks may cost; 0: no forks", low=0.0, high=0.5
     )

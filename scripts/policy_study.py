@@ -30,6 +30,7 @@ class Setting:
 
     Attributes:
         workload, optimizer, steps, lr_factor: of the runs.
+        folder: where they are stored.
         worth: by seed, log work ratios (A,) of the policies.
         gained: loss per e-fold of steps, by which losses become log work ratios.
         forks: of all seeds, as stored, each with "seed", "fall" (as the run saw it) and "cycle_steps".
@@ -39,14 +40,15 @@ class Setting:
     optimizer: str
     steps: int
     lr_factor: float
+    folder: Path
     worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
     gained: float = math.nan
     forks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    @property
-    def mean(self) -> FloatArray:
-        """Worth over seeds."""
-        return np.mean(list(self.worth.values()), axis=0)
+    def stem(self, seed: int) -> str:
+        """File of the ticks of the run that forked."""
+        name = self.workload.rpartition(":")[2]
+        return f"{name}-{self.optimizer}-x{self.lr_factor:.3g}-n{self.steps}-s{seed}-{NONE}-forks.npz"
 
 
 def load(folder: Path, longer: float) -> list[Setting]:
@@ -84,14 +86,14 @@ def _settings(finals: Any, forks: Any, folder: Path, longer: float) -> Iterable[
         whole = [seed for seed in seeds if {NONE, *NAMES} <= set(finals[key, seed])]
         if not gains or not whole or fmean(gains) <= 0.0:
             continue
-        setting = Setting(workload, optimizer, steps, factor, gained=fmean(gains))
+        setting = Setting(workload, optimizer, steps, factor, folder, gained=fmean(gains))
         for seed in whole:
             row = finals[key, seed]
             if row[NONE] is not None:
                 setting.worth[seed] = np.array([_worth(row[NONE], row[name], setting.gained) for name in NAMES])
         for seed in seeds:
             if (key, seed) in forks:
-                setting.forks += _read_forks(forks[key, seed], seed, folder)
+                setting.forks += _read_forks(forks[key, seed], setting, seed)
         yield setting
 
 
@@ -99,11 +101,8 @@ def _worth(without: float, jumped: float | None, gained: float) -> float:
     return WORST if jumped is None else max(WORST, (without - jumped) / gained)
 
 
-def _read_forks(row: dict[str, Any], seed: int, folder: Path) -> list[dict[str, Any]]:
-    name = row["cell"]["workload"].rpartition(":")[2]
-    cell = row["cell"]
-    stem = f"{name}-{cell['optimizer']}-x{cell['lr_factor']:.3g}-n{cell['steps']}-s{seed}-{cell['policy']}-forks"
-    losses = np.load(folder / f"{stem}.npz")["losses"]
+def _read_forks(row: dict[str, Any], setting: Setting, seed: int) -> list[dict[str, Any]]:
+    losses = np.load(setting.folder / setting.stem(seed))["losses"]
     size = row["cycle_steps"]
     return [
         {

@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from hpt.cli.console import Heartbeat, LiveBar, duration, message_console
 from hpt.cli.tables import table
+from hpt.cli.train_decisions import last_decision, told
 from hpt.records import Phase, Record, Sink, StepRecord
 from hpt.run.folder import RunRecord
 from hpt.run.trouble import TroubleCount
@@ -93,10 +94,13 @@ def _number(value: float | None, form: str) -> str:
 
 @contextmanager
 def show_progress(tally: Tally) -> Generator[Sink]:
-    """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere; and trouble as it comes."""
+    """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere.
+
+    Trouble, decisions and forks are told as they come: words are wrapped on a terminal, elsewhere each is one line.
+    """
     console = message_console()
     if not console.is_terminal:
-        yield _with_troubles(_plain_lines(tally), console)
+        yield _with_news(_plain_lines(tally), console)
         return
     with LiveBar(console, tally.total_steps) as bar:
         drawn_s = 0.0
@@ -109,20 +113,20 @@ def show_progress(tally: Tally) -> Generator[Sink]:
                 bar.draw(tally.step, tally.facts())
 
         try:
-            yield _with_troubles(live_line, console)
+            yield _with_news(live_line, console)
         finally:
             bar.draw(tally.step, tally.facts())
 
 
-def _with_troubles(shown: Sink, console: Console) -> Sink:
-    """The sink, and a line on the console for trouble."""
+def _with_news(shown: Sink, console: Console) -> Sink:
+    """The sink, and a line on the console for trouble, a decision or a fork."""
     troubles = TroubleCount()
 
     def sink(record: Record) -> None:
         shown(record)
-        line = troubles.told(record)
+        line = troubles.told(record) or told(record)
         if line is not None:
-            console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=not console.is_terminal)
 
     return sink
 
@@ -159,11 +163,12 @@ def show_summary(record: RunRecord, folder: str, console: Console) -> None:
     title = f"{record.workload['name']}, {record.config['predictor']}, seed {record.seed}"
     console.print(_table(("outcome", "value"), _outcome(record), console.width, title))
     console.print(Columns(tables, padding=(0, 4)))
-    console.print(f"Files: {folder}", soft_wrap=True)
+    console.print(f"Files: {folder}", soft_wrap=not console.is_terminal)
 
 
 def _outcome(record: RunRecord) -> dict[str, object]:
-    """How the run ended: status, loss against the chance level, confidence, wall time."""
+    """How the run ended: status, loss against the chance level, confidence, what is played and why, wall time."""
+    decision = last_decision(record.predictor)
     short = record.wall_s is not None and record.wall_s < SHORT_S
     calibration = {
         f"confidence {name}": value
@@ -176,6 +181,7 @@ def _outcome(record: RunRecord) -> dict[str, object]:
         "validation loss": "not measured" if record.final_loss is None else record.final_loss,
         "chance level": record.workload["chance_loss"],
         **calibration,
+        **({} if decision is None else {"decision": decision}),
         **record.troubles,
         "wall time": f"{record.wall_s:.2f} s" if short else duration(record.wall_s),
     }

@@ -117,6 +117,19 @@ class DynamicsLearner(Stateful):
         """Nothing to do: every loss is in the replay."""
         del moment, horizon, error
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Copies of the world model's weights, by name."""
+        return {name: one.clone() for name, one in self._model.state_dict().items()}
+
+    def begin_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Go on from weights that were learned elsewhere.
+
+        Raises:
+            RuntimeError: names or shapes are not those of the model (torch's own message).
+        """
+        self._model.load_state_dict(weights)
+        self._acting.load(self._model)
+
     def learn(self, means: FloatArray, scales: FloatArray) -> None:
         """Take note of the trend's curve and, when the last update is long enough ago, update on the replay."""
         self._curve = means, scales

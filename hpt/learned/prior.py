@@ -6,6 +6,7 @@ other models, with its family's; any other with the mean of all, each with the s
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,7 +86,11 @@ def prior_of(traits: RunTraits) -> Prior:
 
 def fork_reading() -> ForkReading:
     """How forks are made and read."""
-    forks = _document()["forks"]
+    return reading_of(_document()["forks"])
+
+
+def reading_of(forks: Mapping[str, Any]) -> ForkReading:
+    """As it is stored."""
     arrays = {name: np.array(forks[name]) for name in ("offset", "scale", "variance")}
     return ForkReading(num_jumps=int(forks["num_jumps"]), settle_steps=int(forks["settle_steps"]), **arrays)
 

@@ -9,12 +9,13 @@ normalisation follows; both decide whether a jump should keep the norms.
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import nn
-from torch.optim import Optimizer
+if TYPE_CHECKING:  # torch is imported where it is needed: it takes a second, and some predictors do without
+    from torch import nn
+    from torch.optim import Optimizer
 
-from hpt.optimizers.inner import InnerOptimizer
-from hpt.optimizers.roles import is_matrix
+    from hpt.optimizers.inner import InnerOptimizer
 
 FAMILIES = {
     "adam": ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "ADOPT", "AdEMAMix", "MARS", "Adafactor", "Adan", "LAMB"),
@@ -45,27 +46,31 @@ class RunTraits:
 UNKNOWN = RunTraits(OTHER, PLAIN)
 
 
-def traits_of(model: nn.Module, optimizer: InnerOptimizer) -> RunTraits:
+def traits_of(model: "nn.Module", optimizer: "InnerOptimizer") -> RunTraits:
     """The traits of a run."""
     main = max(optimizer.each, key=_num_in_matrices)
     return RunTraits(family_of(main), structure_of(model))
 
 
-def family_of(optimizer: Optimizer) -> str:
+def family_of(optimizer: "Optimizer") -> str:
     """By the names of its class and those that it is derived from."""
     names = [one.__name__ for one in type(optimizer).__mro__]
     found = (family for name in names for family, members in FAMILIES.items() if name in members)
     return next(found, OTHER)
 
 
-def structure_of(model: nn.Module) -> str:
+def structure_of(model: "nn.Module") -> str:
     """A table of rows beats layers of normalisation, which are known by the end of their class name."""
+    from torch import nn  # noqa: PLC0415
+
     if any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules()):
         return TEXT
     normalises = any(_NORMALISATION.search(type(module).__name__) for module in model.modules())
     return NORMALISED if normalises else PLAIN
 
 
-def _num_in_matrices(optimizer: Optimizer) -> int:
+def _num_in_matrices(optimizer: "Optimizer") -> int:
     """Numbers in the matrices that it moves."""
+    from hpt.optimizers.roles import is_matrix  # noqa: PLC0415
+
     return sum(one.numel() for group in optimizer.param_groups for one in group["params"] if is_matrix(one))

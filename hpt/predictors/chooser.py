@@ -17,6 +17,7 @@ from hpt.jump.policy import NONE, POLICIES
 from hpt.jump.stats import CycleStats
 from hpt.learned.belief import Belief
 from hpt.learned.confidence import Calibrator, Reliability
+from hpt.learned.forecast_model import Vector
 from hpt.learned.loss_curve import LossCurve
 from hpt.learned.prior import fork_reading
 from hpt.learned.value_models import ValueModel
@@ -65,7 +66,7 @@ class PolicyChooser(Stateful):
         decisions: each that differed from the one before, or came after a fork.
     """
 
-    _state = ("_curve", "_calibrator", "_reliability", "_spent_steps")
+    _state = ("model", "_curve", "_calibrator", "_reliability", "_spent_steps")
 
     def __init__(self, config: HybridConfig, model: ValueModel, window: tuple[float, float]) -> None:
         self.model = model
@@ -77,9 +78,10 @@ class PolicyChooser(Stateful):
         self._calibrator, self._reliability = Calibrator(PRIOR_RATE), Reliability()
         self._spent_steps = 0
 
-    def observe(self, steps: StepStats) -> None:
-        """Take in the full steps of a cycle."""
+    def observe(self, steps: StepStats, features: Vector, actions: Vector) -> None:
+        """Take in the full steps of a cycle, and their ticks: features (n, 64), the actions (n, 3) that led there."""
         self._curve.observe(steps)
+        self.model.tick(features, actions)
 
     def belief(self, features: FloatArray) -> Belief:
         """What the policies are worth, given the run's features (64,) in units of their own, and its forks."""
@@ -165,7 +167,7 @@ class PolicyChooser(Stateful):
     def _note(self, stats: CycleStats, policy: str, belief: Belief) -> None:
         """Keep a decision that differs from the one before or follows a fork."""
         forked = bool(self.measurements) and (
-            not self.decisions or self.decisions[-1].step <= self.measurements[-1].step
+            not self.decisions or self.decisions[-1].step < self.measurements[-1].step
         )
         if self.decisions and self.decisions[-1].policy == policy and not forked:
             return

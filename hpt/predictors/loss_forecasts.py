@@ -80,10 +80,12 @@ class LossForecasts(Stateful):
         """The same in units of their own, (64,)."""
         return self._encoder.raw()
 
-    def observe(self, steps: StepStats, path: TrendPath) -> None:
-        """Take in full steps: score what was forecast for them, learn from that, and ask for the next forecasts."""
-        if not len(steps):
-            return
+    def observe(self, steps: StepStats, path: TrendPath) -> tuple[Vector, Vector]:
+        """Take in full steps, at least one: score what was forecast for them, learn from that, ask for more.
+
+        Returns:
+            Features (n, 64) of the ticks, and the actions (n, 3) that led to them.
+        """
         if self._last_step is not None and steps.step[0] != self._last_step + 1:
             self.scores.void()
         self._last_step = int(steps.step[-1])
@@ -106,6 +108,7 @@ class LossForecasts(Stateful):
                 answers = {name: model.forecast(plan) for name, model in self.models.items()}
                 moment = Moment(self._tick, newest)
                 self.scores.ask(moment, float(path.far_mean[end]), float(path.far_scale[end]), answers)
+        return features, actions
 
     def _settle(self, loss: float) -> None:
         for moment, error in self.scores.settle(self._tick, loss):

@@ -62,10 +62,12 @@ class PolicySelector(Stateful):
 
     def observe(self, steps: StepStats, path: TrendPath) -> None:
         """Take in full steps."""
+        if not len(steps):
+            return
         self._confidence = None
-        self.forecasts.observe(steps, path)
+        ticks = self.forecasts.observe(steps, path)
         if self.chooser is not None:
-            self.chooser.observe(steps)
+            self.chooser.observe(steps, *ticks)
 
     def end_cycle(self, stats: CycleStats, trend: LossTrend) -> None:
         """Take in a finished cycle."""

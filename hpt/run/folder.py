@@ -61,6 +61,22 @@ class _Seconds(TypedDict, total=False):
     part: dict[str, NotNegative]
 
 
+@open_ended
+class _Decision(TypedDict):
+    step: Count
+    why: str
+
+
+@open_ended
+class _Values(TypedDict, total=False):
+    decisions: list[_Decision]
+
+
+@open_ended
+class _Predictor(TypedDict, total=False):
+    values: _Values | None
+
+
 @contextmanager
 def locked(folder: Path, what: str, *marks: str) -> Generator[None]:
     """The folder, made if need be, for this process alone while it works there; see `claim`.
@@ -144,7 +160,7 @@ class RunRecord:
         wall_s: seconds inside the trainer, all parts of the run together.
         final_loss: mean loss on the fixed validation set.
         confidence: how well the confidence was calibrated.
-        predictor: what the predictor learned.
+        predictor: what the predictor learned, and what it decided.
         troubles: how often something went wrong without ending the run, see `hpt.run.trouble`.
     """
 
@@ -168,7 +184,7 @@ class RunRecord:
     wall_s: NotNegative | None = None
     final_loss: Number | None = None
     confidence: dict[str, Any] | None = None
-    predictor: dict[str, Any] | None = None
+    predictor: Annotated[dict[str, Any], Like(_Predictor)] | None = None
     troubles: dict[str, Count] = field(default_factory=dict[str, int])
     schema_version: Version1 = RUN_SCHEMA_VERSION
 

@@ -33,7 +33,7 @@ def walk(since: int, size: tuple[float, float], cycle: int, num_steps: int, *, j
 def test_plan_equals_a_walk(since: int, cycle: int, num_ticks: int, tick_steps: int, jumping: bool) -> None:
     """A tick has the jump that the walk makes in one of its steps, of the last one's size, and its end's position."""
     planner = ActionPlanner(cycle, tick_steps, 1.5)
-    planner.judge(outcome_of(100, "0.8x1", good=True))  # norm ratio .5, gain 1.8
+    planner.judge(outcome_of(100, "full", good=True))  # norm ratio .5, gain 1.8
     plan = planner.plan(since, num_ticks, jumping=jumping)
     steps = np.array(walk(since, (0.5, 1.8), cycle, num_ticks * tick_steps, jumping=jumping), dtype=np.float32)
     expected = steps.reshape(num_ticks, tick_steps, 3)

@@ -89,7 +89,7 @@ def test_nothing_is_proposed_before_three_cycles(cycle: int) -> None:
 
 @pytest.mark.parametrize(("preset", "scale"), [("short", 0.8), ("ramp", 0.8), ("long", 0.95)])
 def test_the_presets_time_scale_is_the_trends(preset: str, scale: float) -> None:
-    """One EMA of the weights, named in the delta and in the arm."""
+    """One EMA of the weights, named in the delta; without a policy in the settings it is played in full."""
     predictor = nesterov(preset)
     path = random_path(seed=0, num_cycles=3, scale=predictor.scale)
 
@@ -98,7 +98,7 @@ def test_the_presets_time_scale_is_the_trends(preset: str, scale: float) -> None
     assert proposal is not None
     assert proposal.delta.scale == predictor.scale == scale
     assert not proposal.delta.orthogonal
-    assert proposal.arm == f"{scale:g}x1"
+    assert proposal.arm == "full"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,25 @@ def test_the_default_follows_orthogonal_factors(progress: float, a: float, g: fl
     assert proposal is not None
     assert (proposal.delta.pull_back, proposal.delta.gain) == pytest.approx((a, g), rel=1e-12)
     assert proposal.delta.orthogonal
-    assert (proposal.horizon, proposal.arm) == (round((g - a) * stats.num_steps), "0.8x1")
+    assert (proposal.horizon, proposal.arm) == (round((g - a) * stats.num_steps), "full")
+
+
+@pytest.mark.parametrize(
+    ("policy", "share", "keeps_norm"),
+    [("half", 0.5, False), ("half-kept", 0.5, True), ("full", 1.0, False), ("full-kept", 1.0, True)],
+)
+def test_a_policy_is_a_share_of_gain_and_pull_back(policy: str, share: float, keeps_norm: bool) -> None:
+    """Half-way the default is (.475, 1.95); half of it stands for half as many steps, in the same direction."""
+    path = random_path(seed=2, num_cycles=4)
+    predictor = Nesterov(HybridConfig(predict=PredictConfig(policy=policy)))
+
+    proposal = predictor.propose(path.stats(4, progress=0.5), TREND, 500)
+
+    assert proposal is not None
+    wanted = WeightDelta(0.475 * share, 1.95 * share, 0.8, orthogonal=True, keeps_norm=keeps_norm)
+    assert replace(proposal.delta, pull_back=wanted.pull_back, gain=wanted.gain) == wanted
+    assert (proposal.delta.pull_back, proposal.delta.gain) == pytest.approx((wanted.pull_back, wanted.gain))
+    assert (proposal.horizon, proposal.arm) == (round(1.475 * share * path.num_steps), policy)
 
 
 def test_short_is_outer_nesterov_but_for_the_bias_correction() -> None:
@@ -164,7 +182,7 @@ def test_the_jump_points_where_a_quadratic_goes_next() -> None:
 def test_a_long_jump_has_its_gain_lowered(a: float, g: float, num_steps: int, max_horizon: int) -> None:
     """The pull-back stays; the horizon is the nominal one or the cap, and then the gain is a + cap / K."""
     delta = WeightDelta(a, g, 0.8, orthogonal=True)
-    proposal = proposal_of("nesterov", delta, num_steps, max_horizon, "0.8x1")
+    proposal = proposal_of("nesterov", delta, num_steps, max_horizon, "full")
     nominal = max(1, round((g - a) * num_steps))
 
     assert proposal.horizon == min(nominal, max_horizon)

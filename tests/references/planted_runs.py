@@ -1,7 +1,8 @@
 """Synthetic training runs with a known structure, and a driver that shows them to a predictor as the trainer would."""
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,7 @@ def cycle_of(cycle: int, cycle_steps: int, seed: int) -> CycleStats:
     )
 
 
-def outcome_of(
-    step: int, arm: str, *, good: bool, value: float | None = None, value_se: float | None = None
-) -> JumpOutcome:
+def outcome_of(step: int, arm: str, *, good: bool) -> JumpOutcome:
     """A kept jump's outcome."""
     return JumpOutcome(
         step=step,
@@ -70,14 +69,23 @@ def outcome_of(
         gain=1.8,
         loss_change=0.01,
         good=good,
-        value=value,
-        value_se=value_se,
     )
 
 
 def since_of(index: int, cycle_steps: int) -> int:
     """Steps since the last jump, where every cycle from the third on ends in one."""
     return NEVER if index <= 3 * cycle_steps else (index - 1) % cycle_steps + 1
+
+
+def as_stored(state: Any) -> Any:
+    """A state as a checkpoint gives it back: tuples as lists, numpy scalars as numbers, nothing shared."""
+    if isinstance(state, Mapping):
+        return {str(key): as_stored(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [as_stored(value) for value in state]
+    if isinstance(state, np.generic):
+        return state.item()
+    return copy.deepcopy(state)
 
 
 class Shown:

@@ -1,0 +1,238 @@
+"""Learned models of the policies' worth against the simpler rules, on stored runs; writes their weights and scores.
+
+    constant  one normal for all runs             prior   one for each kind
+    ridge     prior corrected by the features     rssm    prior corrected by the latent of an RSSM
+    two-fork  the prior, revised by the run's own first two forks of `full`: no model, measurement alone
+    linucb    LinUCB over the policies in the context of the kind, taught by the stored runs
+
+Each is scored on runs that it has not seen, one workload or one optimizer left out at a time: mean negative log
+density of the worth (nats a run; lower is better) and the share of the gap between the best fixed policy and the best
+policy of each run that its choice recovers. The two-fork rule is charged for its forks.
+
+    python scripts/fit_values.py --runs runs/policies --result reports/evidence/value_models.json
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fit_prior import entries, fork_reading, traits
+from measure_policies import LONGER
+from policy_rssm import latents, train_world_model
+from policy_study import NAMES, FloatArray, Setting, load
+
+from hpt.control.bandit import LinUCB
+from hpt.jsonfiles import write_json
+from hpt.learned.belief import Belief
+from hpt.learned.prior import ANY, ForkReading, reading_of
+from hpt.learned.value_models import PATH, Correction, fit_correction
+from hpt.machine import describe_machine, utc_now
+
+PENALTY = 100.0  # prior precision of a weight, in runs: sixty-four features of a hundred runs explain little for sure
+LEAST_VARIANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run at the moment of its first fork.
+
+    Attributes:
+        setting: it belongs to.
+        seed: of the run.
+        kind, family: of its traits.
+        raw: (64,) features.
+        latent: of the RSSM; empty before it is made.
+        worth: (A,) of the policies.
+        forks: of this run, in order.
+    """
+
+    setting: Setting
+    seed: int
+    kind: str
+    family: str
+    raw: FloatArray
+    latent: FloatArray
+    worth: FloatArray
+    forks: list[dict[str, Any]]
+
+    @property
+    def ticks(self) -> Path:
+        """File of the run's ticks."""
+        return self.setting.folder / self.setting.stem(self.seed)
+
+
+Model = Callable[[Row], tuple[Belief, float]]
+"""Belief about a row, and what it cost as a share of the run."""
+
+
+def main() -> None:
+    """Fit, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--result", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=PATH)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = load(arguments.runs, LONGER)
+    rows = rows_of(settings)
+    if len(rows) < len(NAMES):
+        sys.exit(f"{arguments.runs} holds {len(rows)} runs with forks beside full runs, too few; run measure_policies")
+    scores = {
+        f"leave one {what} out": held_out(rows, lambda row, what=what: getattr(row.setting, what))
+        for what in ("workload", "optimizer")
+    }
+    world = train_world_model([row.ticks for row in rows])
+    rows = [replace(row, latent=latents(world, row.ticks, row.forks[0]["tick"])) for row in rows]
+    save(rows, world, arguments.weights)
+    document = {
+        "schema_version": 1,
+        "what": "models of the worth of policies",
+        "num_runs": len(rows),
+        "scores": scores,
+        "measured": utc_now(),
+        "environment": describe_machine(device="cpu", threads=1),
+    }
+    write_json(arguments.result, document)
+    for what, table in scores.items():
+        for name, score in table.items():
+            nll = "-" if score["nll"] is None else f"{score['nll']:+.3f} nats"
+            print(f"{what}: {name:9s} {nll}, gap recovered {score['gap_recovered']:.0%}", file=sys.stderr)
+
+
+def rows_of(settings: Sequence[Setting]) -> list[Row]:
+    """One for every run with forks whose full runs are known."""
+    rows: list[Row] = []
+    for setting in settings:
+        found = traits(setting)
+        for seed, worth in setting.worth.items():
+            forks = [fork for fork in setting.forks if fork["seed"] == seed]
+            if forks:
+                raw = np.array(forks[0]["raw"])
+                rows.append(Row(setting, seed, found.kind, found.family, raw, np.zeros(0), worth, forks))
+    return rows
+
+
+def held_out(rows: Sequence[Row], group_of: Callable[[Row], str]) -> dict[str, dict[str, Any]]:
+    """Scores of every model, each group left out in turn."""
+    nlls: dict[str, list[float]] = {}
+    earned: dict[str, list[float]] = {}
+    for group in sorted({group_of(row) for row in rows}):
+        kept = [row for row in rows if group_of(row) != group]
+        left = [row for row in rows if group_of(row) == group]
+        if len(kept) < len(NAMES):
+            continue
+        for name, model in models(kept, left).items():
+            for row, (belief, cost) in ((one, model(one)) for one in left):
+                if belief.covariance.any():
+                    nlls.setdefault(name, []).append(nll(belief, row.worth))
+                earned.setdefault(name, []).append(gain_of(belief, row.worth) - cost)
+    fixed = max(0.0, float(np.mean([row.worth for row in rows], axis=0).max()))
+    best = float(np.mean([max(0.0, float(row.worth.max())) for row in rows]))
+    return {
+        name: {
+            "nll": float(np.mean(nlls[name])) if name in nlls else None,
+            "worth": float(np.mean(values)),
+            "gap_recovered": (float(np.mean(values)) - fixed) / (best - fixed) if best > fixed else 0.0,
+            "num_runs": len(values),
+        }
+        for name, values in earned.items()
+    }
+
+
+def models(kept: Sequence[Row], left: Sequence[Row]) -> dict[str, Model]:
+    """Every model, fitted on the rows that were kept."""
+    settings = {id(row.setting): row.setting for row in kept}
+    table = entries(list(settings.values()))
+    reading = reading_of(fork_reading(list(settings.values())))
+    world = train_world_model([row.ticks for row in kept])
+    encoded = {id(row): latents(world, row.ticks, row.forks[0]["tick"]) for row in (*kept, *left)}
+
+    def prior(row: Row) -> Belief:
+        entry = next(table[name] for name in (row.kind, row.family, ANY) if name in table)
+        return Belief(np.array(entry["mean"]), np.array(entry["covariance"]))
+
+    residuals = np.array([row.worth - prior(row).mean for row in kept])
+    everything = np.array([row.worth for row in kept])
+    constant = Belief(everything.mean(axis=0), np.cov(everything.T) + LEAST_VARIANCE * np.eye(len(NAMES)))
+    ridge = fit_correction(np.array([row.raw for row in kept]), residuals, PENALTY)
+    latent = fit_correction(np.array([encoded[id(row)] for row in kept]), residuals, PENALTY)
+    bandit = taught(kept)
+    return {
+        "constant": lambda _: (constant, 0.0),
+        "prior": lambda row: (prior(row), 0.0),
+        "ridge": lambda row: (ridge.corrected(prior(row).mean, row.raw), 0.0),
+        "rssm": lambda row: (latent.corrected(prior(row).mean, encoded[id(row)]), 0.0),
+        "two-fork": lambda row: two_forks(prior(row), row, reading),
+        "linucb": lambda row: (Belief(np.array(bandit.choose(context(row)).means), np.zeros((4, 4))), 0.0),
+    }
+
+
+def two_forks(belief: Belief, row: Row, reading: ForkReading) -> tuple[Belief, float]:
+    """The belief after two forks of `full`, and the share of the run that they cost."""
+    place, cost = NAMES.index("full"), 0.0
+    for fork in [one for one in row.forks if one["num_jumps"] == reading.num_jumps and one["fall"]][:2]:
+        gains = np.array(fork["gains"]["full"][-reading.settle_steps // 2 :]) / reading.num_jumps
+        per_loss = 0.8 * row.setting.steps / fork["cycle_steps"] / fork["fall"]
+        error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+        belief = belief.revised(place, *reading.worth(place, float(gains.mean()), error, per_loss))
+        cost += (reading.num_jumps * fork["cycle_steps"] + reading.settle_steps) / row.setting.steps
+    return belief, cost
+
+
+def context(row: Row) -> list[float]:
+    """Of the bandit: 1, and the family and structure as indicators."""
+    structure = row.kind.rpartition("-")[2]
+    families, structures = ("adam", "muon", "soap", "sign", "sgd"), ("text", "normalised", "plain")
+    return [1.0, *(float(row.family == one) for one in families), *(float(structure == one) for one in structures)]
+
+
+def taught(rows: Sequence[Row]) -> LinUCB:
+    """LinUCB that was told the worth of every policy in every stored run."""
+    bandit = LinUCB(NAMES, 9)
+    for row in rows:
+        for place, value in enumerate(row.worth.tolist()):
+            bandit.observe(context(row), place, value)
+    return bandit
+
+
+def nll(belief: Belief, worth: FloatArray) -> float:
+    """Negative log density of the worth (A,), nats, over A."""
+    covariance = belief.covariance + LEAST_VARIANCE * np.eye(len(worth))
+    error = worth - belief.mean
+    _, log_determinant = np.linalg.slogdet(covariance)
+    squares = float(error @ np.linalg.solve(covariance, error))
+    return 0.5 * (squares + float(log_determinant) + len(worth) * math.log(2 * math.pi)) / len(worth)
+
+
+def gain_of(belief: Belief, worth: FloatArray) -> float:
+    """Worth of the policy that the belief plays."""
+    place = int(np.argmax(belief.mean))
+    return float(worth[place]) if belief.mean[place] > 0.0 else 0.0
+
+
+def save(rows: Sequence[Row], world: dict[str, torch.Tensor], path: Path) -> None:
+    """Corrections fitted on all runs, and the RSSM."""
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    table = entries(list({id(row.setting): row.setting for row in rows}.values()))
+    residuals = np.array([row.worth - np.array(table[row.kind]["mean"]) for row in rows])
+    tensors = {f"world.{name}": one.contiguous() for name, one in world.items()}
+    for name, inputs in (("ridge", [row.raw for row in rows]), ("rssm", [row.latent for row in rows])):
+        correction = fit_correction(np.array(inputs), residuals, PENALTY)
+        tensors |= {f"{name}.{field}": one for field, one in _tensors(correction)}
+    save_file(tensors, path)
+
+
+def _tensors(correction: Correction) -> list[tuple[str, torch.Tensor]]:
+    names = ("centre", "scale", "weights", "inverse", "left")
+    return [(name, torch.as_tensor(getattr(correction, name)).float().contiguous()) for name in names]
+
+
+if __name__ == "__main__":
+    main()
