@@ -68,7 +68,7 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["loss"] == [[1, 2.0], [2, 3.0], [3, 8.0], [4, 9.0]]
     assert seen["jump/accepted/norm_ratio"] == [[4, 0.25]]
-    assert seen["fork/value"] == [[4, 0.5]]
+    assert seen["fork/half/value"] == [[4, 0.5]]
     assert "grad_norm" not in seen
 
 
