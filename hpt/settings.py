@@ -24,7 +24,7 @@ def setting(
 ) -> Any:
     """Declare a setting with its meaning, unit, inclusive range or choices, and the origin of its default.
 
-    Range and choices are those of every member of a list and of every value of a table.
+    Range and choices are those of every value of a table.
     """
     facts = {
         "meaning": meaning,
@@ -72,7 +72,7 @@ class Settings:
                     raise ConfigError(f"{key} is {value!r}, but it is a group; write it as a table [{key}]")
                 arguments[key] = kind.from_dict(cast("Mapping[str, Any]", value))
             else:
-                arguments[key] = tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType]
+                arguments[key] = value
         return cls(**arguments)
 
 
@@ -99,14 +99,11 @@ def _members(name: str, value: object) -> list[tuple[str, object]]:
     """Name and value of what the range is of."""
     if isinstance(value, dict):
         return [(f"{name}.{key}", one) for key, one in cast("dict[str, object]", value).items()]
-    return [(name, one) for one in (cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,))]
+    return [(name, value)]
 
 
 def _is_of(value: object, kind: object) -> bool:
-    """A value of that type: an int is a float, too, a bool is neither, and of a tuple or dict all members count."""
-    if get_origin(kind) is tuple:
-        member = get_args(kind)[0]
-        return isinstance(value, tuple) and all(_is_of(one, member) for one in cast("tuple[object, ...]", value))
+    """A value of that type: an int is a float, too, a bool is neither, and of a dict all members count."""
     if get_origin(kind) is dict:
         of_key, of_value = get_args(kind)
         entries = cast("dict[object, object]", value).items() if isinstance(value, dict) else None
@@ -116,8 +113,6 @@ def _is_of(value: object, kind: object) -> bool:
 
 
 def _type_name(kind: object) -> str:
-    if get_origin(kind) is tuple:
-        return f"a list of {_type_name(get_args(kind)[0])}"
     if get_origin(kind) is dict:
         return f"a table from names in quotes to {_type_name(get_args(kind)[1])}"
     return getattr(kind, "__name__", str(kind))

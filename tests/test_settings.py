@@ -6,8 +6,12 @@ from hpt.config import HybridConfig
 from hpt.errors import ConfigError
 
 WRONG = {
-    "fork.at_fracs": [0.8, "0.5", ["a"], [[0.5]], [True], [None], [0.5, 1.5], [float("nan")], [1e20], {"a": 1}],
-    "fork.steps": [1e20, 10**20, 2.0, True, "100", [100], None, float("inf")],
+    "fork": [{"budget_frac": 0.01}],
+    "learner.bandit": [True],
+    "confidence_threshold": [0.5],
+    "value.fork_budget_frac": [True, "0.1", [0.1], None, 0.6, -0.01, float("nan")],
+    "value.model": ["bandit", None, 1, ["prior"]],
+    "predict.policy": ["none", "quarter", True, 0.5, ["half"]],
     "seed": [1e20, 10**20, 2**63, -1, 0.5, True, None],
     "full_steps": [10**20, 10**9, 1, 1e20, [10], True],
     "max_predict_steps": [10**20, 10**9, 0, 1e3],
@@ -23,7 +27,8 @@ WRONG = {
     "checkpoint.dir": [3, ["a"], True],
 }
 RIGHT = {
-    "fork.at_fracs": [[0.5], (0.1, 1), [0, 1], []],
+    "value.fork_budget_frac": [0, 0.0, 0.05, 0.5],
+    "predict.policy": [None, "half", "half-kept", "full", "full-kept"],
     "seed": [0, 2**63 - 1],
     "full_steps": [5, 10**6],
     "memory.warn_at": [None, 0.5, 2, 10**12],
@@ -50,4 +55,4 @@ def test_sense_is_taken_as_it_is(name: str, value: object) -> None:
     group, _, field = name.rpartition(".")
     stored = of(name, value).to_dict()
     found = (stored[group] if group else stored)[field]
-    assert found == (tuple(value) if isinstance(value, list) else value)
+    assert found == value

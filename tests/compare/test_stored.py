@@ -8,7 +8,7 @@ from references.damage import damages, is_named
 from references.known_results import make_result
 
 from hpt.compare.cells import Cell, CellFolder, Recipe
-from hpt.compare.readings import forecast_scores, fork_values, reliability, training_curve
+from hpt.compare.readings import decisions, forecast_scores, fork_values, reliability, training_curve
 from hpt.compare.request import ComparisonFolder, ComparisonRequest
 from hpt.documents import DocumentError
 from hpt.errors import UsageError
@@ -19,7 +19,10 @@ RESULT = make_result(
     70,
     confidence={"table": [{"low": 0.0, "count": 3, "mean_probability": 0.5, "frequency": 0.2}]},
     scores={"rssm": {"nll_mean": 1.0, "count": 3}},
-    forks=[{"value": 1.0, "step": 3}],
+    forks=[{"value": 1.0, "step": 3}, {"value": "-inf", "step": 3}],
+    values={
+        "decisions": [{"step": 3, "policy": "half", "means": {"half": 0.1}, "sds": {"half": 0.2}, "why": "it pays"}]
+    },
 )
 
 
@@ -39,7 +42,7 @@ def test_a_cell_with_an_odd_value_is_refused_by_name_or_can_be_read(tmp_path: Pa
             num_refused += 1
             continue
         assert result is not None
-        for read in (training_curve, reliability, forecast_scores, fork_values):
+        for read in (training_curve, reliability, forecast_scores, fork_values, decisions):
             read({0: result})
         assert result.loss + result.full_step_equivalents + result.backwards > 0.0
     assert unnamed == []

@@ -16,7 +16,7 @@ from hpt.compare.cells import CellFolder, Recipe
 from hpt.compare.figures import draw_all
 from hpt.compare.peers import ONLY, Best
 from hpt.compare.plan import ComparisonPlan
-from hpt.compare.readings import read
+from hpt.compare.readings import fork_values, read
 from hpt.compare.roster import ARMS
 from hpt.compare.search import UNTUNED, Tuned
 from hpt.compare.suite import Task
@@ -47,12 +47,22 @@ SCORES = {"rssm": {"nll_mean": 0.5, "count": 3}, "constant": {"nll_mean": 0.4, "
 FORK = {
     "step": 200,
     "num_steps": 100,
-    "immediate": 0.0,
+    "num_jumps": 3,
+    "policy": "half",
     "value": 0.003,
     "value_se": 0.001,
-    "kept_jump": True,
-    "arm": "d",
+    "goes_on": True,
 }
+BROKEN = FORK | {"policy": "full", "value": "-inf", "goes_on": False}
+DECISION = {
+    "step": 200,
+    "progress": 0.2,
+    "policy": "half",
+    "means": {"half": 0.1},
+    "sds": {"half": 0.02},
+    "why": "half: it pays",
+}
+LEARNED = {"scores": SCORES, "forks": [FORK, BROKEN], "values": {"decisions": [DECISION]}}
 TABLE = [{"low": 0.5, "count": 4, "mean_probability": 0.6, "frequency": 0.75}]
 
 
@@ -69,7 +79,7 @@ def fill(folder: CellFolder, arms: dict[str, float]) -> None:
             folder.store(cell, make_result(loss_of(steps, seed), steps))
         for name, ratio in arms.items():
             for seed, cell in PLAN.arm_cells(task, ARMS[name], recipes).items():
-                learned = {"scores": SCORES, "forks": [FORK]} if name == "hybrid" else {}
+                learned = LEARNED if name == "hybrid" else {}
                 result = make_result(loss_of(ratio * T, seed) + noise[seed], T, confidence={"table": TABLE}, **learned)
                 folder.store(cell, result)
 
@@ -160,14 +170,16 @@ def test_reliability_is_summed_over_seeds(summary: dict[str, Any]) -> None:
 
 
 def test_what_learning_adds_is_told(summary: dict[str, Any]) -> None:
-    """The ratio over the same arm without its models, seed by seed; scores and forks of all seeds together."""
+    """The ratio over the same arm without its models, seed by seed; scores, forks and decisions of all seeds."""
     arms = summary["workloads"]["mlp"]["arms"]
     assert set(arms["hybrid"]["over"]) == {"unlearned"}
     assert arms["hybrid"]["over"]["unlearned"]["value"] == pytest.approx(1.3 / 1.25)
     assert arms["hybrid"]["forecasts"]["constant"]["nll_mean"] == pytest.approx(0.4)
     assert arms["hybrid"]["forecasts"]["rssm"]["count"] == 3 * len(SEEDS)
     assert arms["hybrid"]["jump_values"]["value_mean"] == pytest.approx(0.003)
-    assert [fork["seed"] for fork in arms["hybrid"]["jump_values"]["forks"]] == list(SEEDS)
+    assert arms["hybrid"]["jump_values"]["forks"] == [{"seed": seed, **one} for seed in SEEDS for one in (FORK, BROKEN)]
+    assert arms["hybrid"]["decisions"] == [{"seed": seed, **DECISION} for seed in SEEDS]
+    assert (arms["unlearned"]["jump_values"], arms["unlearned"]["decisions"]) == (None, None)
     assert (arms["unlearned"]["over"], arms["lr-boost"]["over"], arms["lr-boost"]["forecasts"]) == (None, None, None)
 
 
@@ -182,9 +194,21 @@ def test_the_learning_table_names_the_best_forecaster(summary: dict[str, Any]) -
         "over unlearned": row[3],
         "over never": "not measured",
         "best forecast": "constant, 0.400 nats",
-        "value of a jump": "+0.00300 (4 forks)",
+        "value of a jump": "+0.00300 (8 forks)",
     }
     assert row[3].startswith("1.040x [")
+
+
+def test_branches_that_broke_down_have_no_mean(summary: dict[str, Any]) -> None:
+    """The mean is of those that held; where none did, the table says so."""
+    values = fork_values({0: make_result(1.0, T, forks=[BROKEN])})
+    assert values is not None
+    assert values["value_mean"] is None
+    again = json.loads(json.dumps(summary))
+    again["workloads"]["mlp"]["arms"]["hybrid"]["jump_values"] = values
+    table = next(one for one in tables_of(again) if one.title == "what learning adds")
+    row = next(row for row in table.rows if row[:2] == ("mlp", "hybrid"))
+    assert row[table.head.index("value of a jump")] == "every branch broke down (1 forks)"
 
 
 def test_models_that_add_nothing_do_not_forecast_best(summary: dict[str, Any]) -> None:

@@ -2,14 +2,18 @@
 
 import dataclasses
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from references.forking_prior import forking_prior
 
 from hpt.compare.cells import Cell, CellResult, Recipe
 from hpt.compare.recipes import WeightAverage
 from hpt.compare.roster import ARMS
 from hpt.compare.training import train_cell
+from hpt.jump.policy import NONE, POLICIES
 from hpt.workloads.cnn import TemplateCNN
 from hpt.workloads.plain_loop import PlainLoop
 from hpt.workloads.regression import Regression
@@ -114,14 +118,47 @@ def test_the_arm_that_never_jumps_is_the_baseline() -> None:
     assert plain.scores is None
 
 
-def test_what_jumps_are_worth_is_kept_with_a_cell() -> None:
-    """The arm that forks its first jump has one measured value."""
-    recipe = ARMS["first-jump"].recipe(Recipe())
-    short = {"full_steps": 15, "gate": "always", "fork": {**recipe.config["fork"], "steps": 30}}
-    found = run(dataclasses.replace(recipe, config=recipe.config | short), "mlp", 600)
-    (fork,) = found.forks
-    assert fork["step"] >= 200
-    assert math.isfinite(fork["value"])
+def forked(arm: str, **config: Any) -> CellResult:
+    """A cell that begins with a wide prior, in short cycles, with as large a budget as there is for forks."""
+    recipe = ARMS[arm].recipe(Recipe())
+    short = {"full_steps": 15, "gate": "always", "value": {"fork_budget_frac": 0.5}} | recipe.config | config
+    return run(dataclasses.replace(recipe, config=short), "mlp", 400)
+
+
+def test_what_was_measured_and_decided_is_kept_with_a_cell(tmp_path: Path) -> None:
+    """A row for every fork, a measurement of each, and decisions of which the first one after a fork names it."""
+    with forking_prior(tmp_path):
+        found = forked("hybrid")
+    assert found.values is not None
+    measurements, decisions = (found.values[name] for name in ("measurements", "decisions"))
+    assert [(one["step"], one["policy"], one["value"]) for one in found.forks] == [
+        (one["step"], one["policy"], one["value"]) for one in measurements
+    ]
+    first = found.forks[0]
+    assert first["step"] >= 200
+    assert math.isfinite(first["value"])
+    after = next(one for one in decisions if one["step"] == first["step"])
+    assert f"fork at update {first['step']}: {first['policy']}" in after["why"]
+    assert after["policy"] in {NONE, *POLICIES}
+
+
+def test_an_arm_without_forks_decides_by_its_prior(tmp_path: Path) -> None:
+    """The same prior, by which `full-kept` is worth a little, and no branch is lost over it."""
+    with forking_prior(tmp_path):
+        found = forked("no-forks")
+    assert found.forks == []
+    assert found.values is not None
+    assert [one["policy"] for one in found.values["decisions"]] == ["full-kept"]
+    assert found.counters["jumps_accepted"] > 0
+
+
+def test_arms_of_a_fixed_policy_choose_nothing_and_differ() -> None:
+    """There is neither fork nor decision, and every policy ends elsewhere."""
+    arms = ("nesterov", "always-half", "always-half-kept", "always-full-kept")
+    cells = [forked(arm) for arm in arms]
+    assert all((one.forks, one.values) == ([], None) for one in cells)
+    assert all(one.counters["jumps_accepted"] > 0 for one in cells)
+    assert len({one.final_loss for one in cells}) == len(arms)
 
 
 def test_without_learning_all_forecasters_are_the_constant() -> None:

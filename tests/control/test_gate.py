@@ -1,42 +1,9 @@
-"""The gate: who may act, and that no veto is for ever."""
+"""The gate: when a proposal may be asked for."""
 
 import pytest
 
 from hpt import HybridConfig
-from hpt.control.gate import VETOES_BEFORE_TRIAL, JumpGate
-
-
-def gate(kind: str = "earned") -> JumpGate:
-    return JumpGate(HybridConfig.from_dict({"gate": kind, "confidence_threshold": 0.8}), (0.0, 1.0))
-
-
-def test_low_confidence_is_refused_but_gets_a_trial_now_and_then() -> None:
-    """Four refusals, one trial, over and over: the calibration always hears of some verdict."""
-    judge = gate()
-    answers = [judge.admits(0.1) for _ in range(3 * (VETOES_BEFORE_TRIAL + 1))]
-    assert answers == [*[False] * VETOES_BEFORE_TRIAL, True] * 3
-
-
-def test_a_confident_proposal_acts_and_starts_the_count_anew() -> None:
-    """Refusals are counted in a row."""
-    judge = gate()
-    assert [judge.admits(one) for one in (0.1, 0.1, 0.8, 0.1, 0.1, 0.1)] == [False, False, True, False, False, False]
-
-
-@pytest.mark.parametrize(("kind", "confidence"), [("always", 0.0), ("earned", None)])
-def test_controls_and_predictors_without_an_opinion_are_never_refused(kind: str, confidence: float | None) -> None:
-    """`always` and "no opinion" act every time."""
-    judge = gate(kind)
-    assert all(judge.admits(confidence) for _ in range(20))
-
-
-def test_the_count_survives_a_checkpoint() -> None:
-    """A restored gate gives the answers the other would have given."""
-    judge, twin = gate(), gate()
-    for _ in range(3):
-        judge.admits(0.1)
-    twin.load_state_dict(judge.state_dict())
-    assert [twin.admits(0.1) for _ in range(4)] == [judge.admits(0.1) for _ in range(4)]
+from hpt.control.gate import PAUSE_AFTER_REJECTIONS, PAUSE_CYCLES, JumpGate
 
 
 @pytest.mark.parametrize(
@@ -63,3 +30,41 @@ def test_without_a_plan_the_learning_rate_says_when_it_is_late(lr_frac: float, o
     """Below a tenth of the largest rate nothing jumps any more."""
     judge = JumpGate(HybridConfig(gate="always"), (0.1, 0.9))
     assert judge.opens(None, lr_frac) is opens
+
+
+def rejected(count: int) -> JumpGate:
+    """A gate that stands open, after so many rejections in a row."""
+    judge = JumpGate(HybridConfig(gate="always"), (0.1, 0.9))
+    for _ in range(count):
+        judge.judge(kept=False)
+    return judge
+
+
+def test_after_rejections_in_a_row_it_pauses_and_opens_again() -> None:
+    """Five jumps undone are a pause of ten cycles, once."""
+    judge = rejected(PAUSE_AFTER_REJECTIONS)
+    answers = [judge.opens(0.5, 1.0) for _ in range(2 * PAUSE_CYCLES)]
+    assert answers == [False] * PAUSE_CYCLES + [True] * PAUSE_CYCLES
+
+
+def test_a_kept_jump_starts_the_count_of_rejections_anew() -> None:
+    """Rejections are counted in a row."""
+    judge = rejected(PAUSE_AFTER_REJECTIONS - 1)
+    judge.judge(kept=True)
+    judge.judge(kept=False)
+    assert judge.opens(0.5, 1.0)
+
+
+@pytest.mark.parametrize("cycles", [0, 4])
+def test_count_and_pause_survive_a_checkpoint(cycles: int) -> None:
+    """Saved before or inside the pause, a restored gate gives the answers the other would have given."""
+    judge, twin = rejected(PAUSE_AFTER_REJECTIONS - (cycles == 0)), rejected(0)
+    for _ in range(cycles):
+        judge.opens(0.5, 1.0)
+    twin.load_state_dict(judge.state_dict())
+    answers: list[list[bool]] = []
+    for each in (judge, twin):
+        each.judge(kept=False)
+        answers.append([each.opens(0.5, 1.0) for _ in range(2 * PAUSE_CYCLES)])
+    assert answers[0] == answers[1]
+    assert not answers[0][0]

@@ -83,3 +83,26 @@ def test_probabilities_of_a_gain_are_calibrated() -> None:
 def test_the_normal_distribution_is_scipys(z: float) -> None:
     """To relative precision also far in the tail."""
     assert normal_cdf(z) == pytest.approx(float(norm.cdf(z)), rel=1e-9)
+
+
+def test_sd_and_probability_are_those_of_one_normal() -> None:
+    """Mean 0.3 with variance 0.04: sd 0.2, and 1.5 of them above nothing."""
+    belief = Belief(np.array([0.3, -0.1]), np.array([[0.04, 0.01], [0.01, 0.25]]))
+    assert belief.sd(0) == pytest.approx(0.2)
+    assert belief.probability_positive(0) == pytest.approx(float(norm.cdf(1.5)))
+    assert belief.probability_positive(1) == pytest.approx(float(norm.cdf(-0.2)))
+
+
+@pytest.mark.parametrize(("mean", "expected"), [(0.1, 1.0), (-0.1, 0.0), (0.0, 0.5)])
+def test_certainty_is_no_division_by_zero(mean: float, expected: float) -> None:
+    """A variance of 0, or one that rounding took below it, leaves the sign of the mean."""
+    for variance in (0.0, -1e-18):
+        assert Belief(np.array([mean]), np.array([[variance]])).probability_positive(0) == expected
+
+
+def test_an_exact_measurement_settles_one_policy() -> None:
+    """With no error the mean is what was measured, and of another is left what does not go with it."""
+    belief = Belief(np.zeros(2), np.array([[0.04, 0.03], [0.03, 0.09]])).revised(0, 0.1, 0.0)
+    assert belief.mean == pytest.approx([0.1, 0.1 * 0.03 / 0.04])
+    assert belief.sd(0) == pytest.approx(0.0, abs=1e-6)
+    assert belief.sd(1) == pytest.approx(math.sqrt(0.09 - 0.03**2 / 0.04))
