@@ -82,15 +82,23 @@ def entries(settings: Sequence[Setting]) -> dict[str, Any]:
         deviations = np.array([worth for _, worth in rows]) - means[kind]
         own = (PSEUDO_RUNS * within + deviations.T @ deviations) / (PSEUDO_RUNS + len(rows) - 1)
         result[kind] = entry(means[kind], own * (1.0 + 1.0 / len(rows)), [name for name, _ in rows])
-    between_kinds = pooled([np.array([means[kind] for kind in members]) for members in members_of(families).values()])
+    between = between_kinds(families, means)
     for family, members in members_of(families).items():
         mean = np.mean([means[kind] for kind in members], axis=0)
-        spread = within + between_kinds * (1.0 + 1.0 / len(members))
+        own = np.mean([result[kind]["covariance"] for kind in members], axis=0)
+        spread = own + between * (1.0 + 1.0 / len(members))
         result[family] = entry(mean, spread, [name for kind in members for name, _ in kinds[kind]])
     tops = np.array([result[family]["mean"] for family in members_of(families)])
-    spread = within + between_kinds + pooled([tops]) * (1.0 + 1.0 / len(tops))
+    widest = np.mean([result[family]["covariance"] for family in members_of(families)], axis=0)
+    spread = widest + pooled([tops]) * (1.0 + 1.0 / len(tops))
     result[ANY] = entry(tops.mean(axis=0), spread, [name for rows in kinds.values() for name, _ in rows])
     return result
+
+
+def between_kinds(families: dict[str, str], means: dict[str, FloatArray]) -> FloatArray:
+    """Covariance of kinds about their family; about all, where no family has two kinds."""
+    groups = [np.array([means[kind] for kind in members]) for members in members_of(families).values()]
+    return pooled(groups if any(len(group) > 1 for group in groups) else [np.concatenate(groups)])
 
 
 def members_of(families: dict[str, str]) -> dict[str, list[str]]:

@@ -2,7 +2,8 @@
 
 The belief of every cycle is the value model's, revised by each fork of this run in turn. Where the largest mean is not
 positive nothing jumps. A fork is asked for when what it may change is worth more than the steps of its losing branch,
-within the budget; its branches end inside the window.
+within the budget; its branches end inside the window. Where a fork was dropped (its batches cannot be had again, or are
+too large) no further one is asked for.
 """
 
 import math
@@ -66,7 +67,7 @@ class PolicyChooser(Stateful):
         decisions: each that differed from the one before, or came after a fork.
     """
 
-    _state = ("model", "_curve", "_calibrator", "_reliability", "_spent_steps")
+    _state = ("model", "_curve", "_calibrator", "_reliability", "_spent_steps", "_open", "_gives_up")
 
     def __init__(self, config: HybridConfig, model: ValueModel, window: tuple[float, float]) -> None:
         self.model = model
@@ -77,6 +78,7 @@ class PolicyChooser(Stateful):
         self._curve = LossCurve()
         self._calibrator, self._reliability = Calibrator(PRIOR_RATE), Reliability()
         self._spent_steps = 0
+        self._open = self._gives_up = False  # a fork was asked for; one was dropped, and so would others be
 
     def observe(self, steps: StepStats, features: Vector, actions: Vector) -> None:
         """Take in the full steps of a cycle, and their ticks: features (n, 64), the actions (n, 3) that led there."""
@@ -93,7 +95,9 @@ class PolicyChooser(Stateful):
     def choose(self, stats: CycleStats, features: FloatArray) -> str | ForkRequest:
         """The policy to play now, or a fork."""
         belief = self.belief(features)
-        request = self._fork(belief, stats)
+        self._gives_up = self._gives_up or self._open
+        request = None if self._gives_up else self._fork(belief, stats)
+        self._open = request is not None
         if request is not None:
             self._spent_steps += request.work(stats.num_steps)
             return request
@@ -137,6 +141,7 @@ class PolicyChooser(Stateful):
             outcome: of the fork.
             features: as they were when it was asked for.
         """
+        self._open = False
         for policy, measured in outcome.values.items():
             place = NAMES.index(policy)
             raw = self.belief(features).probability_positive(place)

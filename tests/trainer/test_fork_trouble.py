@@ -130,6 +130,17 @@ def test_what_a_replay_raises_leaves_the_branch_without_jumps(kind: str, settle_
     assert len(forks_in(records)) == 1
 
 
+def test_half_an_update_of_a_replay_is_no_half_of_the_next_one() -> None:
+    """The second micro-batch of an update raises after the first left its gradient; the run is the plain one."""
+    accumulated: dict[str, Any] = {"update": {"accumulation_steps": 2}}
+    problem, records = raising(teacher(), 2 * 90 + 18, ERRORS["loss"]), list[Record]()
+    problem.run(problem.trainer(records, Forking((60,), ("half",), 1, 20), **SETTINGS, **accumulated), 110)
+    assert events(records, "fork_dropped")
+    twin = teacher()
+    twin.run(twin.trainer(predictor="none", **accumulated), 110)
+    assert torch.equal(weights_of(problem.model), weights_of(twin.model))
+
+
 def dropped(problem: Problem, records: list[Record], **settings: Any) -> HybridTrainer:
     """A run of 110 updates whose one fork is wanted after 60."""
     trainer = problem.trainer(records, Forking((60,), ("half",), 1, 20), **(SETTINGS | settings))
