@@ -276,6 +276,16 @@ def test_what_was_spent_is_remembered() -> None:
         assert not isinstance(each.choose(stats), ForkRequest)
 
 
+def test_a_run_whose_fork_was_dropped_asks_for_no_other() -> None:
+    """Asked again without a measurement, the best mean is played from there on; a restored chooser knows."""
+    run, twin = PlantedRun(OPEN, budget=0.5), PlantedRun(OPEN, budget=0.5)
+    assert isinstance(run.choose(run.until(0.1)), ForkRequest)
+    twin.chooser.load_state_dict(run.chooser.state_dict())
+    twin.step = run.step
+    for each in (run, twin):
+        assert set(each.play({})) == {NAMES[0]}
+
+
 def test_a_fork_that_was_open_when_it_was_saved_is_read_by_the_same_curve() -> None:
     """A chooser restored before the fork settles measures the same worth."""
     run, twin = PlantedRun(OPEN, fall=0.7), PlantedRun(OPEN)
