@@ -116,8 +116,7 @@ def profile_components(workload: Workload, predictor: str, *, total_steps: int, 
         "predictor": predictor,
         "gate": "always",
         "total_steps": total_steps,
-        "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0},
-        "fork": {"budget_frac": 0.0},
+        "predict": {"policy": "full", "window_start_frac": 0.0, "window_end_frac": 1.0},
     }
     both = SideBySide(workload, values, note)
     both.warm_up()
