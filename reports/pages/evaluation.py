@@ -24,7 +24,7 @@ from hpt_reports.inner_optimizers import NO_OTHER, beside, has_several, optimize
 from hpt_reports.kinds import COMPARISON, PREDICTION, STOPPING, TRAINING
 from hpt_reports.ladder import ladder
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import comparison, paired_runs, peers, stopping
+from hpt_reports.pages import comparison, decided, paired_runs, peers, stopping
 from hpt_reports.pages import ladder as ladder_page
 from hpt_reports.targets import verdicts
 from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
@@ -43,6 +43,7 @@ def build(evidence: Evidence, links: Links) -> Page:
     figures = [figure for source in found for figure in _figures(source)]
     figures += [] if paired is None else [draw_pairs(paired, paired_runs.losses(paired))]
     figures += [] if rungs is None else [draw_ladder(rungs)]
+    figures += decided.figures(found, runs)
     return Page(
         name=NAME,
         title="Evaluation: does it pay?",
@@ -55,6 +56,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             *_missing(evidence, found, paired),
             *([absent(STOPPING)] if looked is None else []),
             *ladder_page.missing(rungs),
+            *decided.missing(found),
         ],
         figures={one.name: one for one in figures},
         values={
@@ -63,6 +65,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             "paired": None if paired is None else paired_runs.section(paired, links),
             "looked": None if looked is None else stopping.section(looked, links),
             "ladder": "" if rungs is None else ladder_page.ladder_table(rungs, links),
+            "decided": decided.section(found, runs, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
         },
