@@ -10,7 +10,7 @@ import html
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import markdown
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hpt_reports import prior
 from hpt_reports.evidence import Evidence, address_of, gather
 from hpt_reports.formatting import code, harmless
 from hpt_reports.page import Links, Page, again, counted, source_table, verdict_table
@@ -25,6 +26,8 @@ from hpt_reports.pages import benchmarking, blocks, evaluation, layers, release_
 
 LISTS = ("claims.toml", "targets.toml")
 """Kept beside this module; pages built elsewhere get a copy to link to."""
+BELIEFS_FOLDER = "hpt/learned/"
+"""Where a checkout keeps the prior."""
 EVIDENCE_FOLDER = ("reports", "evidence")
 GENERATED_FOLDER = ("reports", "generated")
 """Where a checkout keeps the runs that its committed reports are built from, and these reports."""
@@ -70,11 +73,16 @@ def checkout_of(runs: Path, out: Path) -> Path | None:
 def links_for(runs: Path, out: Path) -> tuple[Links, dict[str, Links]]:
     """Links seen from the reports, and from each page that holds a block."""
     if is_checkout_evidence(runs):
-        hosts = {host.name: f"{'../' * host.depth}reports/" for host in blocks.HOSTS}
-        links = {name: Links(f"{up}evidence/", f"{up}generated/", up) for name, up in hosts.items()}
-        return Links("../evidence/", "", "../"), links
+        return Links("../evidence/", "", "../", f"../../{BELIEFS_FOLDER}"), {
+            host.name: _links_from("../" * host.depth) for host in blocks.HOSTS
+        }
     prefix = _way(out, runs)
-    return Links(prefix), {host.name: Links(f"../{prefix}", "../", "../") for host in blocks.HOSTS}
+    return Links(prefix), {host.name: Links(f"../{prefix}", "../", "../", "../") for host in blocks.HOSTS}
+
+
+def _links_from(root: str) -> Links:
+    """Of a checkout's page, given the way to the root."""
+    return Links(f"{root}reports/evidence/", f"{root}reports/generated/", f"{root}reports/", root + BELIEFS_FOLDER)
 
 
 def _way(out: Path, folder: Path) -> str:
@@ -104,6 +112,7 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
             found[f"figures/{figure.name}.csv"] = figure.csv.encode()
     if not is_checkout_evidence(runs):
         found |= {name: (files("hpt_reports") / name).read_bytes() for name in LISTS}
+        found[prior.NAME] = prior.PATH.read_bytes()
     if only in {"all", "readme"}:
         found |= _blocks(evidence, host_links)
     if only == "all":
@@ -121,7 +130,9 @@ def _pages(evidence: Evidence, links: Links) -> dict[str, Page]:
 
 def _page_for_a_browser(runs: Path, out: Path, evidence: Evidence, files: Mapping[str, bytes]) -> str:
     """All reports in one page; its links lead from where it lies, since no checkout keeps it."""
-    links = Links(_way(out, runs), "", _way(out, runs.parent) if is_checkout_evidence(runs) else "")
+    links = Links(_way(out, runs))
+    if is_checkout_evidence(runs):
+        links = replace(links, lists=_way(out, runs.parent), beliefs=_way(out, runs.parents[1] / BELIEFS_FOLDER))
     pages = _pages(evidence, links)
     ordered = [pages[name] for name in READING_ORDER]
     texts = {f"{page.name}.md": page_text(page, links, evidence).encode() for page in ordered}

@@ -12,7 +12,7 @@ import pyperf
 
 from hpt.bench.measurement import measurements_in, parse_suite
 from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
-from hpt_reports.contents import comparison, memory, single, stopping
+from hpt_reports.contents import comparison, memory, policies, single, stopping
 from hpt_reports.contents.origin import Session
 from hpt_reports.provenance import Provenance
 
@@ -263,6 +263,13 @@ STOPPING = Kind(
     schema=stopping.Stopping,
     parts=("compare", "statistics.py"),
 )
+POLICIES = Kind(
+    name="policies",
+    title="what policies are worth, and forks",
+    command="python scripts/study_forks.py --runs runs/policies --result reports/evidence/policies.json",
+    fields=frozenset({"what", "policies", "worth", "candidates"}),
+    schema=policies.Policies,
+)
 RELEASE = Kind(
     name="release",
     title="release check",
@@ -274,7 +281,8 @@ RELEASE = Kind(
     lacks=_release_lacks,
 )
 KINDS: Sequence[Kind] = (
-    *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, STOPPING, RELEASE),
+    *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, STOPPING, POLICIES),
+    RELEASE,
 )
 
 

@@ -19,11 +19,13 @@ class Links:
         runs: prefix of the folder of runs, e.g. "../evidence/".
         pages: prefix of the folder of reports, e.g. "".
         lists: prefix of the folder of claims.toml and targets.toml.
+        beliefs: prefix of the folder of prior.json.
     """
 
     runs: str
     pages: str = ""
     lists: str = ""
+    beliefs: str = ""
 
     def to(self, source: Source | None) -> str:
         """A link to a measurement; "" for none."""
@@ -42,6 +44,11 @@ class Links:
     def claim(self) -> str:
         """Link to the list of the original's claims."""
         return f"[claim]({self.lists}claims.toml)"
+
+    @property
+    def prior(self) -> str:
+        """Link to what is believed of jumps beforehand."""
+        return f"[prior]({self.beliefs}prior.json)"
 
     def page(self, name: str, text: str) -> str:
         """Link to a report."""

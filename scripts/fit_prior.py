@@ -129,7 +129,10 @@ def floored(covariance: FloatArray) -> FloatArray:
 
 
 def fork_reading(settings: Sequence[Setting]) -> dict[str, Any]:
-    """Least squares of what forks measured on what the policies turned out to be worth, policy by policy."""
+    """Least squares of what forks measured on what the policies turned out to be worth, policy by policy.
+
+    No policy is believed to be read better than all are on average: there are few settings to tell them apart by.
+    """
     pairs: dict[int, list[tuple[float, float, float]]] = defaultdict(list)  # worth, measured, its own variance
     for setting in settings:
         for fork in setting.forks:
@@ -143,13 +146,14 @@ def fork_reading(settings: Sequence[Setting]) -> dict[str, Any]:
                     row = setting.worth[fork["seed"]][place], gains.mean() * per_loss, (error * per_loss) ** 2
                     pairs[place].append(row)
     fits = [fit([pairs[place] for place in range(len(NAMES))][place]) for place in range(len(NAMES))]
-    offset, scale, variance = (list(map(float, np.round(row, 5))) for row in zip(*fits, strict=True))
+    offset, scale, own = (np.round(row, 5) for row in zip(*fits, strict=True))
+    variance = np.round(np.maximum(own, own.mean()), 5)
     return {
         "num_jumps": NUM_JUMPS,
         "settle_steps": SETTLE_STEPS,
-        "offset": offset,
-        "scale": scale,
-        "variance": variance,
+        "offset": offset.tolist(),
+        "scale": scale.tolist(),
+        "variance": variance.tolist(),
         "num_forks": len(pairs[0]),
     }
 

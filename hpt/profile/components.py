@@ -1,8 +1,8 @@
 """What an update is made of: its time by component, what a jump costs, and whether the components explain the whole.
 
-Jumps are forced (gate "always"), because components that never run cannot be timed; forks are off, they are work and
-not overhead. The cost of an update is then taken apart twice: by the trainer's laps, which add up to its wall time,
-and from single components, put together again as
+Jumps are forced (gate "always", one policy), because components that never run cannot be timed. There are no forks,
+which are work and not overhead. The cost of an update is then taken apart twice: by the trainer's laps, which add up to
+its wall time, and from single components, put together again as
 
     predicted cost of an update = plain step + components of each step + components of each cycle / K
 
@@ -116,7 +116,7 @@ def profile_components(workload: Workload, predictor: str, *, total_steps: int, 
         "predictor": predictor,
         "gate": "always",
         "total_steps": total_steps,
-        "predict": {"policy": "full", "window_start_frac": 0.0, "window_end_frac": 1.0},
+        "predict": {"policy": "full-kept", "window_start_frac": 0.0, "window_end_frac": 1.0},
     }
     both = SideBySide(workload, values, note)
     both.warm_up()

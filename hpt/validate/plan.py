@@ -159,6 +159,6 @@ def forced_cycle(steps: int, seed: int) -> dict[str, Any]:
         "correct_steps": CORRECT_STEPS,
         "total_steps": steps,
         "seed": seed,
-        "predict": {"policy": "full", "window_start_frac": 0.0, "window_end_frac": 1.0},
+        "predict": {"policy": "full-kept", "window_start_frac": 0.0, "window_end_frac": 1.0},
         "memory": {"cleanup_interval": CLEANUP_INTERVAL, "cleanup_min_bytes": 1024**2},
     }

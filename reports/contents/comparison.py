@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from hpt.documents import Count, Finite, NotNegative, Number, Positive, Ratio, Size, Version1
+from hpt_reports.contents.decided import ArmDecisions, JumpValues
 from hpt_reports.contents.origin import Stored
 
 
@@ -108,6 +109,8 @@ class _ComparedArm(TypedDict):
     sentence: NotRequired[str | None]
     curve: NotRequired[_Curve | None]
     reliability: NotRequired[list[_Bin] | None]
+    jump_values: NotRequired[JumpValues | None]
+    decisions: NotRequired[ArmDecisions | None]
 
 
 def _has_what_measures_need(arm: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from hpt.documents import Count, Finite, NotNegative, Number, Size, Version1
 from hpt_reports.contents.comparison import Interval
+from hpt_reports.contents.decided import Values
 from hpt_reports.contents.origin import Machine, Stored
 
 
@@ -73,17 +74,27 @@ class _Counters(TypedDict, total=False):
     jumps_accepted: Count | None
 
 
+class _TrainSettings(TypedDict):
+    steps: Size
+
+
+class _Trained(TypedDict):
+    values: NotRequired[Values | None]
+
+
 class Training(Stored):
     """run.json of `hpt train`."""
 
     schema_version: Version1
     workload: _Named
     config: _Config
+    settings: _TrainSettings
     seed: int
     status: str
     final_loss: NotRequired[Number | None]
     num_updates: NotRequired[Count | None]
     counters: NotRequired[_Counters | None]
+    predictor: NotRequired[_Trained | None]
 
 
 class _Fork(TypedDict):

@@ -21,10 +21,10 @@ from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
 from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
 from hpt_reports.headlines import COMMAND, pairs, quoted
 from hpt_reports.inner_optimizers import NO_OTHER, beside, has_several, optimizers_of, over_own
-from hpt_reports.kinds import COMPARISON, PREDICTION, STOPPING, TRAINING
+from hpt_reports.kinds import COMPARISON, POLICIES, PREDICTION, STOPPING, TRAINING
 from hpt_reports.ladder import ladder
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import comparison, paired_runs, peers, stopping
+from hpt_reports.pages import comparison, decided, paired_runs, peers, policies, stopping
 from hpt_reports.pages import ladder as ladder_page
 from hpt_reports.targets import verdicts
 from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
@@ -36,25 +36,27 @@ WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
 def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     found = comparisons(evidence)
-    paired, looked = evidence.newest(PREDICTION), evidence.newest(STOPPING)
+    paired, looked, studied = (evidence.newest(kind) for kind in (PREDICTION, STOPPING, POLICIES))
     runs = evidence.of(TRAINING)
     rungs = ladder(evidence)
     judged = [*verdicts(evidence, (COMPARISON,)), *(verdict for source in found for verdict in _verdicts(source))]
     figures = [figure for source in found for figure in _figures(source)]
     figures += [] if paired is None else [draw_pairs(paired, paired_runs.losses(paired))]
     figures += [] if rungs is None else [draw_ladder(rungs)]
+    figures += decided.figures(found, runs)
     return Page(
         name=NAME,
         title="Evaluation: does it pay?",
         question="Does it pay against a tuned baseline?",
         summary=_summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
-        reads=(COMPARISON, PREDICTION, TRAINING, STOPPING),
-        sources=[*found, *(one for one in (paired, looked) if one is not None), *runs],
+        reads=(COMPARISON, PREDICTION, TRAINING, STOPPING, POLICIES),
+        sources=[*found, *(one for one in (paired, looked, studied) if one is not None), *runs],
         missing=[
             *_missing(evidence, found, paired),
-            *([absent(STOPPING)] if looked is None else []),
+            *(absent(kind) for kind, one in ((STOPPING, looked), (POLICIES, studied)) if one is None),
             *ladder_page.missing(rungs),
+            *decided.missing(found),
         ],
         figures={one.name: one for one in figures},
         values={
@@ -63,6 +65,8 @@ def build(evidence: Evidence, links: Links) -> Page:
             "paired": None if paired is None else paired_runs.section(paired, links),
             "looked": None if looked is None else stopping.section(looked, links),
             "ladder": "" if rungs is None else ladder_page.ladder_table(rungs, links),
+            "decided": decided.section(found, runs, links),
+            "policies": None if studied is None else policies.section(studied, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
         },

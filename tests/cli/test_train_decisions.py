@@ -20,6 +20,8 @@ from hpt.cli.train_display import Tally, show_progress, show_summary
 from hpt.jsonfiles import read_lines
 from hpt.records import DecisionRecord, ForkRecord
 from hpt.run.folder import RunFolder
+from hpt_reports.decided import decided_by
+from hpt_reports.evidence import gather
 
 WHY = "half-kept: muon-text, prior of 12 runs; half-kept is worth +0.050 +- 0.060 in log work ratio"
 DECISION = DecisionRecord(240, 0.4, "half-kept", {"half-kept": 0.05}, {"half-kept": 0.06}, WHY)
@@ -163,6 +165,25 @@ def test_the_json_of_the_command_has_them_too(made: Made, capsys: pytest.Capture
     printed = json.loads(capsys.readouterr().out)["predictor"]["values"]
     assert printed == made.values
     assert set(printed) >= {"model", "prior", "measurements", "decisions"}
+
+
+def test_a_report_of_the_run_draws_its_beliefs_and_names_their_basis(made: Made, tmp_path: Path) -> None:
+    """The entry of the prior is the one that run.json names; the data are its decisions and forks."""
+    words = ["report", "evaluation", "--runs", str(made.folder.path), "--out", str(tmp_path / "out")]
+    assert run(words) == 0
+    (file,) = (tmp_path / "out" / "figures").glob("decided_*.csv")
+    data = pd.read_csv(file)
+    beliefs = data[data["what"] == "belief"]
+    assert list(beliefs["mean"]) == pytest.approx(
+        [mean for one in made.values["decisions"] for mean in one["means"].values()], rel=1e-5
+    )
+    assert list(data[data["what"] == "fork"]["update"]) == [one["step"] for one in made.events("fork")]
+    assert list(data[data["what"] == "fork"]["goes_on"]) == [one["goes_on"] for one in made.events("fork")]
+    decided = decided_by(gather(made.folder.path).sources[0])
+    assert decided is not None
+    prior = made.values["prior"]
+    basis = f"{prior['kind']}, prior of {prior['num_runs']} runs of {prior['entry']}"
+    assert {one.basis for one in decided.stories[0].decisions} == {basis}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """A prior under which a short run surely forks: wide beliefs about jumps, and forks that measure them well."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from hpt.jump.policy import NUM_POLICIES, POLICIES
 from hpt.learned import prior
 
 WIDE = [[1.0 if row == column else 0.2 for column in range(NUM_POLICIES)] for row in range(NUM_POLICIES)]
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "schema_version": 1,
     "policies": list(POLICIES),
     "entries": {
@@ -30,10 +31,13 @@ SETTINGS = "[value]\nfork_budget_frac = 0.5\n"
 
 
 @contextmanager
-def forking_prior(folder: Path) -> Iterator[None]:
-    """Runs begin with this prior, which lies in the folder, instead of the shipped one."""
+def forking_prior(folder: Path, means: Sequence[float] | None = None, spread: float = 1.0) -> Iterator[None]:
+    """Runs begin with this prior, or one of other means and spread, which lies in the folder, not the shipped one."""
     file = folder / "prior.json"
-    file.write_text(json.dumps(DOCUMENT))
+    entry: dict[str, Any] = DOCUMENT["entries"]["any"]
+    covariance = [[spread * one for one in row] for row in WIDE]
+    changed = {**entry, "mean": entry["mean"] if means is None else list(means), "covariance": covariance}
+    file.write_text(json.dumps({**DOCUMENT, "entries": {"any": changed}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prior, "PATH", file)
         prior._document.cache_clear()

@@ -35,12 +35,14 @@ def _checked_out(stored: Path, root: Path) -> Path:
         shutil.copytree(stored / part, evidence / part)
     shutil.copy(stored / "overhead_byte_gpt.json", evidence)
     (root / "docs").mkdir()
+    (root / "hpt" / "learned").mkdir(parents=True)
     for page in (
         "README.md",
         "docs/engineering_spec.md",
         "constraints.txt",
         "reports/claims.toml",
         "reports/targets.toml",
+        "hpt/learned/prior.json",
     ):
         shutil.copy(ROOT / page, root / page)
     return root

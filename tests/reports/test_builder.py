@@ -122,14 +122,14 @@ def test_all_sixteen_scenarios_stand_beside_the_claims(full: tuple[Reports, Path
 
 
 def test_an_empty_folder_gives_reports_that_say_so(tmp_path: Path) -> None:
-    """Every report is there, says "not measured" and names a command for each thing it lacks; no figure is drawn."""
+    """Every report is there, says "not measured" and names a command for each thing it lacks; the prior is drawn."""
     (tmp_path / "runs").mkdir()
     built = build(tmp_path / "runs", tmp_path / "out")
     for name in NAMES:
         text = text_of(built, name)
         assert text.count("not measured") + text.count("Not measured") >= 5
         assert re.search(r"^\| .+ \| `(hpt|python|scripts)", text.split("## Not measured")[1], re.MULTILINE)
-    assert not any(name.startswith("figures/") for name in built.files)
+    assert {name for name in built.files if name.startswith("figures/")} == {"figures/prior.svg", "figures/prior.csv"}
     assert "reached" not in text_of(built, "PHASE_2_BENCHMARKING_REPORT")
 
 

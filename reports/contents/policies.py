@@ -1,0 +1,52 @@
+"""policies.json of `scripts/study_forks.py`."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
+
+from hpt.documents import Count, Finite, NotNegative, Number, Positive, Size, Version1
+from hpt_reports.contents.origin import Stored
+
+
+class _Setting(TypedDict):
+    workload: str
+    optimizer: str
+    steps: Size
+    lr_factor: Positive
+    loss_per_e_fold: Positive
+    worth_by_seed: Annotated[dict[str, list[Finite]], Field(min_length=1)]
+
+
+class _Candidate(TypedDict):
+    num_jumps: Size
+    settle_steps: Size
+    progress: NotNegative
+    pairs: Size
+    right: dict[str, Count]
+    right_corrected: dict[str, Count]
+    correlation: dict[str, Number]
+    cost_frac: NotNegative
+
+
+class _Study(Stored):
+    schema_version: Version1
+    policies: Annotated[list[str], Field(min_length=1)]
+    worth: Annotated[list[_Setting], Field(min_length=1)]
+    candidates: list[_Candidate]
+
+
+def _is_whole(one: _Study) -> _Study:
+    size, names = len(one["policies"]), set(one["policies"])
+    for setting in one["worth"]:
+        if any(len(row) != size for row in setting["worth_by_seed"].values()):
+            raise ValueError(f"worth_by_seed of {setting['workload']} must have {size} numbers a seed, one a policy")
+    for candidate in one["candidates"]:
+        for field in ("right", "right_corrected", "correlation"):
+            if set(candidate[field]) != names:
+                raise ValueError(f"candidates.{field} must have the policies {', '.join(one['policies'])}")
+    return one
+
+
+Policies = Annotated[_Study, AfterValidator(_is_whole)]
+"""What policies were worth in full runs, and how often forks said so."""

@@ -1,0 +1,72 @@
+"""What every figure of policies shares, one look for each, and the figure of the prior by kind of run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from hpt.jump.policy import POLICIES
+from hpt_reports.decided import NONE
+from hpt_reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw
+from hpt_reports.formatting import count, plain
+from hpt_reports.page import Figure
+from hpt_reports.prior import Entry
+
+LOOKS: Mapping[str, Mapping[str, Any]] = {
+    name: {"color": COLOURS[colour], "marker": MARKERS[colour], "linestyle": DASHES[dash]}
+    for name, colour, dash in zip((*POLICIES, NONE), (5, 1, 6, 2, 7), (1, 0, 1, 0, 3), strict=True)
+}
+OTHER: Mapping[str, Any] = {"color": COLOURS[0], "marker": MARKERS[0], "linestyle": DASHES[3]}
+"""Of a policy that is no longer there."""
+
+
+def look(policy: str) -> Mapping[str, Any]:
+    """Colour, marker and dashes; those of a policy that keeps norms are drawn through."""
+    return LOOKS.get(policy, OTHER)
+
+
+def draw_prior(entries: Sequence[Entry]) -> Figure:
+    """Mean and one standard deviation of every policy's worth, by kind of run."""
+    policies = list(dict.fromkeys(name for one in entries for name in one.means))
+    rows = [(one.name, one.num_runs, name, one.means[name], one.sds[name]) for one in entries for name in one.means]
+    data = pd.DataFrame(rows, columns=["entry", "runs", "policy", "mean", "sd"])
+
+    def paint(axes: Axes) -> None:
+        for place, name in enumerate(policies):
+            shift = (place - 0.5 * (len(policies) - 1)) * 0.18
+            known = [(row + shift, one) for row, one in enumerate(entries) if name in one.means]
+            axes.errorbar(
+                [one.means[name] for _, one in known],
+                [row for row, _ in known],
+                xerr=[one.sds[name] for _, one in known],
+                label=name,
+                color=look(name)["color"],
+                marker=look(name)["marker"],
+                linestyle="none",
+                elinewidth=1.2,
+                capsize=2,
+            )
+        axes.axvline(0.0, color=GREY, linestyle="--", linewidth=1)
+        axes.set_yticks(range(len(entries)), [f"{one.name}\n{_behind(one)}" for one in entries])
+        axes.set_ylim(len(entries) - 0.4, -0.6)
+        axes.set_xlabel("worth, log work ratio (above 0: less work to the same loss)")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    said = "; ".join(f"{one.name} ({_behind(one)}): {_best(one)}" for one in entries)
+    alt = (
+        f"Worth of every policy by kind of run, mean and one standard deviation; a line marks 0, no gain. Best: {said}."
+    )
+    title = "What is believed of jumps before a run begins"
+    return draw("prior", title, alt, data, paint, (), height_inches=0.62 * len(entries) + 1.2)
+
+
+def _behind(one: Entry) -> str:
+    """How many runs."""
+    return count(one.num_runs, "run") if one.num_runs else "assumed"
+
+
+def _best(one: Entry) -> str:
+    """The policy of the largest mean."""
+    name = max(one.means, key=lambda policy: one.means[policy])
+    return f"{name} {plain(one.means[name])} ± {plain(one.sds[name])}"

@@ -1,0 +1,57 @@
+"""What policies were worth in full runs, and how well forks tell it."""
+
+import math
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from hpt_reports.evidence import Source
+from hpt_reports.formatting import code, harmless, percent, plain, ratio, table
+from hpt_reports.page import Links
+
+
+def section(source: Source, links: Links) -> dict[str, str]:
+    """What the template needs."""
+    link = links.to(source)
+    return {"worth": _worth_table(source, link), "forks": _fork_table(source, link)}
+
+
+def _worth_table(source: Source, link: str) -> str:
+    """Work ratio of each policy over the same optimizer without jumps, mean of the logarithms over seeds."""
+    names = source.document["policies"]
+    rows: list[dict[str, str]] = []
+    for one in source.document["worth"]:
+        seeds = list(one["worth_by_seed"].values())
+        means = [fmean(seed[place] for seed in seeds) for place in range(len(names))]
+        rows.append(
+            {
+                "workload": code(one["workload"]),
+                "optimizer": harmless(one["optimizer"]),
+                "rate": f"x {plain(float(one['lr_factor']))}",
+                "updates": str(one["steps"]),
+                "seeds": str(len(seeds)),
+                **{harmless(name): ratio(math.exp(mean)) for name, mean in zip(names, means, strict=True)},
+            }
+        )
+    return table(rows, link)
+
+
+def _fork_table(source: Source, link: str) -> str:
+    """Signs that agree, as measured and as corrected by the other pairs, and the correlation, by kind of fork."""
+    rows = [
+        {
+            "jumps": str(one["num_jumps"]),
+            "steps after them": str(one["settle_steps"]),
+            "at": percent(float(one["progress"])),
+            "costs, share of a run": percent(float(one["cost_frac"])),
+            **{harmless(name): _agreement(one, name) for name in source.document["policies"]},
+        }
+        for one in source.document["candidates"]
+    ]
+    return table(rows, link)
+
+
+def _agreement(one: Mapping[str, Any], name: str) -> str:
+    correlation = float(one["correlation"][name])
+    shown = f", correlation {plain(correlation, 2)}" if math.isfinite(correlation) else ""
+    return f"{one['right'][name]}, {one['right_corrected'][name]} of {one['pairs']}{shown}"
