@@ -80,7 +80,7 @@ def test_settings_know_every_role() -> None:
         ({"lm_head": {"weight": "table"}}, "roles is .* it must be a table from names in quotes to str"),
         ({"lm_head.weight": 3}, "roles is .* it must be a table"),
         ("table", "roles is 'table' of type str"),
-        (["table"], "roles is .* of type tuple"),
+        (["table"], "roles is .* of type list"),
         (None, "roles is None"),
     ],
 )
