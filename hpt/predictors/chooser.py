@@ -28,7 +28,6 @@ from hpt.records import DecisionRecord
 
 NAMES = tuple(POLICIES)
 PRIOR_RATE = 0.5  # of a positive value, before the calibration has seen any
-LEAST_FALL_FRAC = 0.01  # of the loss: a run whose loss falls by less an e-fold has nothing to be measured by
 
 
 @dataclass(frozen=True, slots=True)
