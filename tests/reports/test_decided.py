@@ -117,7 +117,7 @@ def test_the_page_links_every_number_and_shows_the_figure(tmp_path: Path) -> Non
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_bytes(content)
     text = built.files["EVALUATION_REPORT.md"].decode()
-    section = text.split("## What decided")[1].split("\n## ")[0]
+    section = text.split("## What decided")[1].split("\n### What it rests on")[0]
     assert "figures/decided_comparison-1_mlp.svg" in section
     assert "figures/prior.svg" in section
     assert "not measured" not in section.split("### What it rests on")[0]  # full runs are a file of their own

@@ -1,6 +1,7 @@
 """Never hurts: where no policy is worth anything the run is the plain loop, and costs what it costs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hpt.jump.policy import NUM_POLICIES
 from hpt.records import DecisionRecord, Record
 
 STEPS = 400
-SETTINGS = {"full_steps": 10, "warmup_steps": 20, "gate": "always"}
+SETTINGS: dict[str, Any] = {"full_steps": 10, "warmup_steps": 20, "gate": "always"}
 
 
 @pytest.mark.parametrize("predictor", ["rssm", "ridge"])
