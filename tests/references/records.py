@@ -1,6 +1,13 @@
-"""Records made by hand."""
+"""Records made by hand, and those of a run that tell of it."""
 
-from hpt.records import JumpRecord
+from collections.abc import Iterable
+
+from hpt.records import EventRecord, JumpRecord, Record
+
+
+def events_of(records: Iterable[Record]) -> list[EventRecord]:
+    """What happened to the run; whether idle memory was given back tells of the process, and of earlier tests in it."""
+    return [one for one in records if isinstance(one, EventRecord) and one.name != "memory_freed"]
 
 
 def jump_at(step: int, call: int) -> JumpRecord:

@@ -15,10 +15,11 @@ from references.bad_predictor import Overshoot, Raising
 from references.forking import Forking
 from references.fresh_process import FreshProcess
 from references.problems import Problem, teacher, weights_of
+from references.records import events_of
 
 from hpt import HybridConfig, HybridTrainer, Phase
 from hpt.errors import HptError, OutOfMemory, TrainingDiverged
-from hpt.records import EventRecord, Record
+from hpt.records import Record
 
 SETTINGS: dict[str, Any] = {"total_steps": 200, "full_steps": 10, "warmup_steps": 20, "gate": "always"}
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -33,7 +34,7 @@ def build(
 
 
 def events(records: list[Record]) -> list[str]:
-    return [record.name for record in records if isinstance(record, EventRecord)]
+    return [one.name for one in events_of(records)]
 
 
 def reach(problem: Problem, trainer: HybridTrainer, phase: Phase) -> None:

@@ -23,7 +23,8 @@ from hpt.optimizers.roles import Role
 from hpt.records import EventRecord, ForkRecord, JumpRecord, Record
 from hpt.trainer.checkpoint_file import read_checkpoint
 
-ALWAYS: dict[str, Any] = {"gate": "always", "predict": {"window_start_frac": 0.0, "window_end_frac": 1.0}}
+WHOLE = {"policy": "full", "window_start_frac": 0.0, "window_end_frac": 1.0}
+ALWAYS: dict[str, Any] = {"gate": "always", "predict": WHOLE}
 UNDOING: dict[str, Any] = {"gate": "always", "predict": {"max_jump_ratio": 10.0}, "divergence": {"enabled": False}}
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from references.problems import Problem, teacher, weights_of
+from references.records import events_of
 from references.same import assert_same
 
 from hpt import HybridTrainer, Phase
 from hpt.errors import TrainingDiverged
 from hpt.profile.transfers import counted_reads
-from hpt.records import EventRecord, JumpRecord, Record, StepRecord
+from hpt.records import JumpRecord, Record, StepRecord
 from hpt.trainer import recovery
 
 WHOLE_RUN: dict[str, Any] = {
@@ -119,7 +120,7 @@ def test_what_is_not_finite_is_undone_at_the_end_of_its_cycle(at: int) -> None:
     problem.batch = lambda index: (inner(index)[0] * math.nan, inner(index)[1]) if index == at else inner(index)
     while trainer.num_calls < 50:
         trainer.step(problem.batch(trainer.num_calls))
-    (event,) = [record for record in records if isinstance(record, EventRecord)]
+    (event,) = events_of(records)
     assert (event.name, event.data["steps_lost"]) == ("rolled_back", 10)
     assert weights_of(problem.model).isfinite().all()
     assert all(one.isfinite().all() for one in problem.model.buffers())

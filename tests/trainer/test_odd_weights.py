@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from references.problems import Problem, teacher, weights_of
+from references.records import events_of
 from torch import nn
 
 from hpt.records import EventRecord, JumpRecord, Record
@@ -59,7 +60,7 @@ def test_complex_weights_jump_as_their_real_twins(optimizer: str) -> None:
         problem, records = waves(optimizer, twin=twin), list[Record]()
         trainer = problem.trainer(records, **WHOLE_RUN | {"predict": WHOLE_RUN["predict"] | {"preset": "ramp"}})
         problem.run(trainer, 120)
-        assert not any(isinstance(one, EventRecord) for one in records)
+        assert not events_of(records)
         norms.append([one.norm for one in records if isinstance(one, JumpRecord)])
         real = (torch.view_as_real(p.detach()) if p.is_complex() else p.detach() for p in problem.model.parameters())
         weights.append(torch.cat([one.reshape(-1) for one in real]))
@@ -150,7 +151,7 @@ def test_an_optimizer_with_masters_is_found_out_at_the_first_jump(dtype: torch.d
         counters = trainer.summary()["counters"]
         assert (counters["jumps_accepted"], counters["steps_covered_by_jumps"]) == (0, 0)
         if predictor == "nesterov":
-            (event,) = [one for one in records if isinstance(one, EventRecord)]
+            (event,) = events_of(records)
             assert event.name == "jumps_overwritten"
             assert "writes them over the model's" in event.message
             assert sum(isinstance(one, JumpRecord) for one in records) == counters["jumps_proposed"] == 1

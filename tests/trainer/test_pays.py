@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from references.bad_predictor import Pessimist
 from references.problems import Problem, teacher
+from references.records import events_of
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.learned.residual_model import ResidualModel
-from hpt.records import EventRecord, Record
+from hpt.records import Record
 
 
 def final_loss(problem: Problem, trainer: HybridTrainer, updates: int = 160) -> float:
@@ -37,7 +38,7 @@ def spiked(problem: Problem, at: tuple[int, ...], factor: float) -> Problem:
 
 
 def events(records: list[Record]) -> list[str]:
-    return [record.name for record in records if isinstance(record, EventRecord)]
+    return [one.name for one in events_of(records)]
 
 
 def test_the_divergence_monitor_saves_a_run_from_one_poisoned_batch() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 from references.problems import teacher
+from references.records import events_of
 from torch import nn
 
 from hpt.config import PrecisionConfig
 from hpt.optimizers.inner import InnerOptimizer
-from hpt.records import EventRecord, Record
+from hpt.records import Record
 from hpt.trainer.precision import Precision
 
 CPU = torch.device("cpu")
@@ -192,6 +193,6 @@ def test_defaults_of_the_process_do_not_reach_the_trainer(name: str, predictor: 
         for batch in batches:
             with around():
                 losses[-1].append(trainer.step(batch).loss)
-        assert [one for one in records if isinstance(one, EventRecord)] == []
+        assert events_of(records) == []
         assert trainer.summary()["counters"]["jumps_accepted"] >= 5
     assert losses[0] == losses[1]

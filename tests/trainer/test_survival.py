@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from references.problems import Problem, teacher, weights_of
+from references.records import events_of
 from references.same import assert_same
 from torch import Tensor, nn
 
@@ -66,7 +67,7 @@ def resumed(path: Path, records: list[Record], **settings: Any) -> tuple[Problem
 
 
 def events(records: list[Record], *names: str) -> list[EventRecord]:
-    found = [record for record in records if isinstance(record, EventRecord)]
+    found = events_of(records)
     return [one for one in found if one.name in names] if names else found
 
 

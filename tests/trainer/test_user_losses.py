@@ -11,6 +11,7 @@ import pytest
 import torch
 from references.forking import Forking
 from references.problems import Problem, teacher, weights_of
+from references.records import events_of
 from torch import nn
 
 from hpt import HybridTrainer, Phase
@@ -70,7 +71,7 @@ def with_batches(convert: Callable[[Pair], Any], loss_fn: Callable[..., torch.Te
 
 
 def names(records: list[Record]) -> list[str]:
-    return [record.name for record in records if isinstance(record, EventRecord)]
+    return [one.name for one in events_of(records)]
 
 
 def jumps(records: list[Record]) -> list[tuple[Any, ...]]:
