@@ -151,8 +151,9 @@ def _learning_table(summary: Mapping[str, Any]) -> TextTable:
 
 
 def _jump_value(jumps: Mapping[str, Any]) -> str:
-    mean = jumps["value_mean"]
-    return f"{'every branch broke down' if mean is None else f'{mean:+.5f}'} ({len(jumps['forks'])} forks)"
+    mean, number = jumps["value_mean"], len(jumps["forks"])
+    value = "every branch broke down" if mean is None else f"{mean:+.5f}"
+    return f"{value} ({number} {'fork' if number == 1 else 'forks'})"
 
 
 def _best_forecast(forecasts: Mapping[str, Any]) -> str:

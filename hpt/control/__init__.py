@@ -1,1 +1,1 @@
-"""Deciding from numbers alone: phases, divergence, bandit, health, gate."""
+"""Deciding from numbers alone: phases, gate, divergence, value, bandit."""

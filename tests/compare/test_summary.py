@@ -208,7 +208,7 @@ def test_branches_that_broke_down_have_no_mean(summary: dict[str, Any]) -> None:
     again["workloads"]["mlp"]["arms"]["hybrid"]["jump_values"] = values
     table = next(one for one in tables_of(again) if one.title == "what learning adds")
     row = next(row for row in table.rows if row[:2] == ("mlp", "hybrid"))
-    assert row[table.head.index("value of a jump")] == "every branch broke down (1 forks)"
+    assert row[table.head.index("value of a jump")] == "every branch broke down (1 fork)"
 
 
 def test_models_that_add_nothing_do_not_forecast_best(summary: dict[str, Any]) -> None:
