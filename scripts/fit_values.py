@@ -34,6 +34,7 @@ from hpt.learned.prior import ANY, ForkReading, reading_of
 from hpt.learned.value_models import PATH, Correction, fit_correction
 from hpt.machine import describe_machine, utc_now
 
+MIN_RUNS = 8  # to fit anything on
 PENALTY = 100.0  # prior precision of a weight, in runs: sixty-four features of a hundred runs explain little for sure
 LEAST_VARIANCE = 1e-4
 
@@ -125,7 +126,7 @@ def held_out(rows: Sequence[Row], group_of: Callable[[Row], str]) -> dict[str, d
     for group in sorted({group_of(row) for row in rows}):
         kept = [row for row in rows if group_of(row) != group]
         left = [row for row in rows if group_of(row) == group]
-        if len(kept) < len(NAMES):
+        if len(kept) < MIN_RUNS:
             continue
         for name, model in models(kept, left).items():
             for row, (belief, cost) in ((one, model(one)) for one in left):
@@ -160,8 +161,9 @@ def models(kept: Sequence[Row], left: Sequence[Row]) -> dict[str, Model]:
     residuals = np.array([row.worth - prior(row).mean for row in kept])
     everything = np.array([row.worth for row in kept])
     constant = Belief(everything.mean(axis=0), np.cov(everything.T) + LEAST_VARIANCE * np.eye(len(NAMES)))
-    ridge = fit_correction(np.array([row.raw for row in kept]), residuals, PENALTY)
-    latent = fit_correction(np.array([encoded[id(row)] for row in kept]), residuals, PENALTY)
+    spread = np.mean([prior(row).covariance for row in kept], axis=0)
+    ridge = fit_correction(np.array([row.raw for row in kept]), residuals, PENALTY, spread)
+    latent = fit_correction(np.array([encoded[id(row)] for row in kept]), residuals, PENALTY, spread)
     bandit = taught(kept)
     return {
         "constant": lambda _: (constant, 0.0),
@@ -222,9 +224,10 @@ def save(rows: Sequence[Row], world: dict[str, torch.Tensor], path: Path) -> Non
 
     table = entries(list({id(row.setting): row.setting for row in rows}.values()))
     residuals = np.array([row.worth - np.array(table[row.kind]["mean"]) for row in rows])
+    spread = np.mean([table[row.kind]["covariance"] for row in rows], axis=0)
     tensors = {f"world.{name}": one.contiguous() for name, one in world.items()}
     for name, inputs in (("ridge", [row.raw for row in rows]), ("rssm", [row.latent for row in rows])):
-        correction = fit_correction(np.array(inputs), residuals, PENALTY)
+        correction = fit_correction(np.array(inputs), residuals, PENALTY, spread)
         tensors |= {f"{name}.{field}": one for field, one in _tensors(correction)}
     save_file(tensors, path)
 

@@ -26,6 +26,7 @@ from hpt.numerics.stateful import Stateful
 from hpt.optimizers.traits import RunTraits
 
 PATH = Path(__file__).with_name("values.safetensors")
+PSEUDO_RUNS = 8.0  # until that many are fitted on, what a correction leaves over is mostly what the prior does
 INPUT_CLIP = 4.0  # standard deviations over the stored runs: beyond, a run is unlike them
 
 
@@ -126,13 +127,14 @@ class Correction:
         return Belief(mean + row @ self.weights, self.left * (1.0 + float(row @ self.inverse @ row)))
 
 
-def fit_correction(inputs: FloatArray, residuals: FloatArray, penalty: float) -> Correction:
+def fit_correction(inputs: FloatArray, residuals: FloatArray, penalty: float, spread: FloatArray) -> Correction:
     """Ridge regression of residuals (N, A) on inputs (N, n).
 
     Args:
         inputs: of stored runs; what does not vary is left out by its scale.
         residuals: worth less the prior's mean.
         penalty: prior precision of the weights, in runs; that of the intercept is 1.
+        spread: (A, A) the prior's covariance, which counts as PSEUDO_RUNS of what is left over.
     """
     centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
     size, num_policies = inputs.shape[1] + 1, residuals.shape[1]
@@ -144,8 +146,9 @@ def fit_correction(inputs: FloatArray, residuals: FloatArray, penalty: float) ->
     inverse = np.linalg.inv(information).astype(np.float64, copy=False)
     weights = inverse @ design.T @ residuals
     left = residuals - design @ weights
-    spare = max(1.0, len(inputs) - float(np.trace(design @ inverse @ design.T)))
-    return Correction(blank.centre, blank.scale, weights, inverse, left.T @ left / spare)
+    spare = max(0.0, len(inputs) - float(np.trace(design @ inverse @ design.T)))
+    covariance = (PSEUDO_RUNS * spread + left.T @ left) / (PSEUDO_RUNS + spare)
+    return Correction(blank.centre, blank.scale, weights, inverse, covariance)
 
 
 class RidgeValues(PriorValues):
