@@ -5,6 +5,7 @@ Kaynak 1998) and bytes of text; seconds a run. Rates are those at which AdamW do
 """
 
 from functools import lru_cache, partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -104,10 +105,8 @@ class Digits(Classification):
 
 @lru_cache(maxsize=1)
 def digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Images (1797, 64), standardised together, and labels, in a fixed random order."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415
-
-    data: Any = load_digits()
+    """Images (1797, 64), standardised together, and labels, in a fixed random order; needs scikit-learn."""
+    data: Any = import_module("sklearn.datasets").load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     images = data.data[order].astype(np.float32)
     return (images - images.mean()) / images.std(), data.target[order].astype(np.int64)
