@@ -100,6 +100,10 @@ class PolicyChooser(Stateful):
         if request is not None:
             self._spent_steps += request.work(stats.num_steps)
             return request
+        return self._play(stats, belief)
+
+    def _play(self, stats: CycleStats, belief: Belief) -> str:
+        """The policy of the largest mean, or none, as a decision that is kept."""
         place = best_policy(belief)
         policy = NONE if place is None else NAMES[place]
         self._note(stats, policy, belief)
@@ -151,11 +155,7 @@ class PolicyChooser(Stateful):
             self.measurements.append(
                 Measurement(outcome.step, policy, measured.value, measured.value_se, worth, variance, stated)
             )
-        belief = self.belief(features)
-        place = best_policy(belief)
-        policy = NONE if place is None else NAMES[place]
-        self._note(outcome.stats, policy, belief)
-        return policy
+        return self._play(outcome.stats, self.belief(features))
 
     def _worth(self, place: int, value: float, value_se: float, stats: CycleStats) -> tuple[float, float]:
         """Log work ratio that a measured value stands for, and the variance of its error."""

@@ -245,6 +245,12 @@ class Components:
             self.state.said.add(name)
             self.event(name, message, **data)
 
+    def tell_decision(self, step: int) -> None:
+        """Record what the predictor decided at this net update, if it did."""
+        decision = self.predictor.decision()
+        if decision is not None and decision.step == step:
+            self.sink(decision)
+
     def _retired(self, message: str) -> None:
         self.event("predictor_failed", message + "; training goes on without prediction")
 

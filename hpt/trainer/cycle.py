@@ -190,9 +190,7 @@ def _proposal(c: Components, stats: CycleStats) -> Proposal | ForkRequest | None
     limit = max(1, int(c.config.max_horizon * c.state.horizon_factor))
     proposal = c.predictor.propose(stats, c.trend, limit)
     c.ledger.lap("predictor")
-    decision = c.predictor.decision()
-    if decision is not None and decision.step == stats.step:
-        c.sink(decision)
+    c.tell_decision(stats.step)
     if proposal is None or isinstance(proposal, ForkRequest):
         return proposal
     c.state.confidence = proposal.confidence

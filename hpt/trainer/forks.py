@@ -116,9 +116,7 @@ def _settle(c: Components, fork: Fork) -> None:
     _stand(c)
     for policy, value in values.items():
         c.sink(_record(fork.plan, policy, value, goes_on=policy == chosen))
-    decision = c.predictor.decision()
-    if decision is not None and decision.step == fork.plan.step:
-        c.sink(decision)
+    c.tell_decision(fork.plan.step)
     c.ledger.lap("fork")
 
 
