@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from measure_policies import LONGER
-from policy_study import NAMES, WINDOW, FloatArray, Setting, load
+from policy_study import NAMES, FloatArray, Setting, load, per_loss, value_of
 
 from hpt.jsonfiles import write_json
 from hpt.learned.prior import ANY, PATH
@@ -138,14 +138,13 @@ def fork_reading(settings: Sequence[Setting]) -> dict[str, Any]:
         for fork in setting.forks:
             if fork["num_jumps"] != NUM_JUMPS or fork["seed"] not in setting.worth or not fork["fall"]:
                 continue
-            per_loss = WINDOW * setting.steps / fork["cycle_steps"] / fork["fall"]
+            factor = per_loss(setting, fork)
             for place, name in enumerate(NAMES):
-                gains = np.array(fork["gains"][name][-SETTLE_STEPS // 2 :]) / NUM_JUMPS
-                if len(gains):
-                    error = gains.std(ddof=1) / len(gains) ** 0.5
-                    row = setting.worth[fork["seed"]][place], gains.mean() * per_loss, (error * per_loss) ** 2
-                    pairs[place].append(row)
-    fits = [fit([pairs[place] for place in range(len(NAMES))][place]) for place in range(len(NAMES))]
+                value = value_of(fork, name, SETTLE_STEPS)
+                if not value.is_broken:
+                    worth = float(setting.worth[fork["seed"]][place])
+                    pairs[place].append((worth, value.value * factor, (value.value_se * factor) ** 2))
+    fits = [fit(pairs[place]) for place in range(len(NAMES))]
     offset, scale, own = (np.round(row, 5) for row in zip(*fits, strict=True))
     variance = np.round(np.maximum(own, own.mean()), 5)
     return {

@@ -25,7 +25,7 @@ import torch
 from fit_prior import entries, fork_reading, traits
 from measure_policies import LONGER
 from policy_rssm import latents, train_world_model
-from policy_study import NAMES, FloatArray, Setting, load
+from policy_study import NAMES, FloatArray, Setting, load, per_loss, value_of
 
 from hpt.control.bandit import LinUCB
 from hpt.jsonfiles import write_json
@@ -179,10 +179,9 @@ def two_forks(belief: Belief, row: Row, reading: ForkReading) -> tuple[Belief, f
     """The belief after two forks of `full`, and the share of the run that they cost."""
     place, cost = NAMES.index("full"), 0.0
     for fork in [one for one in row.forks if one["num_jumps"] == reading.num_jumps and one["fall"]][:2]:
-        gains = np.array(fork["gains"]["full"][-reading.settle_steps // 2 :]) / reading.num_jumps
-        per_loss = 0.8 * row.setting.steps / fork["cycle_steps"] / fork["fall"]
-        error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-        belief = belief.revised(place, *reading.worth(place, float(gains.mean()), error, per_loss))
+        value = value_of(fork, NAMES[place], reading.settle_steps)
+        factor = per_loss(row.setting, fork)
+        belief = belief.revised(place, *reading.worth(place, value.value, value.value_se, factor))
         cost += (reading.num_jumps * fork["cycle_steps"] + reading.settle_steps) / row.setting.steps
     return belief, cost
 

@@ -15,6 +15,7 @@ from policy_forks import PLACES
 
 from hpt.jump.policy import NONE, POLICIES
 from hpt.learned.loss_curve import fall_of
+from hpt.predictors.protocol import MeasuredValue
 
 FloatArray = NDArray[np.float64]
 NAMES = tuple(POLICIES)
@@ -49,6 +50,17 @@ class Setting:
         """File of the ticks of the run that forked."""
         name = self.workload.rpartition(":")[2]
         return f"{name}-{self.optimizer}-x{self.lr_factor:.3g}-n{self.steps}-s{seed}-{NONE}-forks.npz"
+
+
+def value_of(fork: dict[str, Any], name: str, settle_steps: int) -> MeasuredValue:
+    """What a stored fork says of a policy, had its branches ended so many steps after the last cycle with a jump."""
+    steps = fork["num_jumps"] * fork["cycle_steps"] + settle_steps
+    return MeasuredValue(tuple(fork["gains"][name][:steps]), fork["num_jumps"], settle_steps)
+
+
+def per_loss(setting: Setting, fork: dict[str, Any]) -> float:
+    """Jumps of a window over the loss's fall per e-fold, by which a value becomes a log work ratio."""
+    return WINDOW * setting.steps / fork["cycle_steps"] / fork["fall"]
 
 
 def load(folder: Path, longer: float) -> list[Setting]:

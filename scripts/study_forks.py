@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from fit_prior import fit
 from measure_policies import LONGER
-from policy_study import NAMES, WINDOW, Setting, load
+from policy_study import NAMES, Setting, load, per_loss, value_of
 
 from hpt.jsonfiles import write_json
 from hpt.machine import describe_machine, utc_now
-from hpt.predictors.protocol import MEASURED_FRAC
 
 SETTLE_STEPS = (10, 20, 30, 60)
 Row = tuple[str, float, float, float]  # pair, worth, measured, variance of its own error
@@ -88,14 +87,12 @@ def _candidates(settings: Sequence[Setting]) -> dict[tuple[int, int, float], dic
 
 
 def _rows(setting: Setting, fork: dict[str, Any], steps: int, settle: int) -> Iterator[tuple[str, Row]]:
-    per_loss = WINDOW * setting.steps / fork["cycle_steps"] / fork["fall"]
-    count = max(2, round(MEASURED_FRAC * settle))
+    factor, pair = per_loss(setting, fork), f"{setting.workload} {setting.optimizer}"
     for place, name in enumerate(NAMES):
-        gains = np.array(fork["gains"][name][:steps][-count:]) / fork["num_jumps"]
-        if len(gains) == count:
-            own = (gains.std(ddof=1) * per_loss) ** 2 / count
-            pair = f"{setting.workload} {setting.optimizer}"
-            yield name, (pair, float(setting.worth[fork["seed"]][place]), float(gains.mean() * per_loss), float(own))
+        value = value_of(fork, name, settle)
+        if len(value.gains) == steps and not value.is_broken:
+            worth = float(setting.worth[fork["seed"]][place])
+            yield name, (pair, worth, value.value * factor, (value.value_se * factor) ** 2)
 
 
 def _scored(key: tuple[int, int, float], found: dict[str, list[Any]]) -> dict[str, Any]:
