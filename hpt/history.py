@@ -55,7 +55,12 @@ class StepStats:
     @property
     def is_finite(self) -> bool:
         """No loss and no gradient norm is NaN or infinite."""
-        return bool(np.isfinite(self.loss).all() and np.isfinite(self.grad_norm).all())
+        return bool(np.isfinite(self.loss).all()) and self.has_finite_gradients
+
+    @property
+    def has_finite_gradients(self) -> bool:
+        """No gradient norm is NaN or infinite."""
+        return bool(np.isfinite(self.grad_norm).all())
 
 
 class RunHistory:

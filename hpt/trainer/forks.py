@@ -87,7 +87,7 @@ def _go(c: Components, place: Place) -> None:
 def _end_cycle(c: Components, plan: ForkPlan, num_steps: int) -> CycleStats:
     """A cycle of a branch is over, `num_steps` after the fork: its displacement goes into the trend."""
     step, total = plan.step + num_steps, c.config.total_steps
-    progress, lr_frac = None if total is None else step / total, c.history.lr_frac(c.full.lr)
+    progress, lr_frac = None if total is None else step / total, c.history.lr_frac(c.optimizer.lr)
     return c.outer.trajectory.end_cycle(step, plan.cycle_steps, progress, lr_frac)
 
 

@@ -121,11 +121,6 @@ class FullStep:
         self._rng: dict[str, torch.Tensor] = {}
 
     @property
-    def lr(self) -> float:
-        """Learning rate of the first group of the first optimizer."""
-        return float(self.optimizer.each[0].param_groups[0]["lr"])
-
-    @property
     def accumulating(self) -> bool:
         """An update is under way: some of its micro-batches were seen."""
         return bool(self.pending)

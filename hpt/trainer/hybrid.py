@@ -135,7 +135,7 @@ class HybridTrainer:
             cycle.settle_parameters(c)
         phase = self.phase
         c.precision.enter(phase)
-        lr, backwards = c.full.lr, c.ledger.counters.backwards
+        lr, backwards = c.optimizer.lr, c.ledger.counters.backwards
         expected = self._expected_loss(phase)
         kept, read_loss, read_grad_norm = self._predict(batch) if phase is Phase.PREDICT else self._full(batch, phase)
         c.state.num_calls += 1
@@ -201,7 +201,7 @@ class HybridTrainer:
             return
         assert outcome.row is not None, "a guarded update measures its step"
         c.readings.add(outcome.row)
-        c.history.add(c.controller.step, c.full.lr, c.controller.cycle_frac, phase)
+        c.history.add(c.controller.step, c.optimizer.lr, c.controller.cycle_frac, phase)
         if c.reads_at_once:
             c.state.skips_in_row = 0
         if c.full.untouched:

@@ -9,7 +9,8 @@ from hpt.memory.manager import NO_FINDINGS, MemoryAlarm
 from hpt.records import MemoryRecord, Phase
 from hpt.trainer import checkpoint, cycle
 from hpt.trainer.components import Components
-from hpt.trainer.recovery import MIN_HORIZON_FACTOR, first_line
+from hpt.trainer.recovery import first_line
+from hpt.trainer.rollback import MIN_HORIZON_FACTOR
 
 
 def after_update(c: Components) -> None:
