@@ -23,7 +23,7 @@ from hpt.trainer.degradation import Degradation
 from hpt.trainer.engine import Engine
 from hpt.trainer.full_step import FullStep, LossFunction
 from hpt.trainer.precision import Precision
-from hpt.trainer.requirements import check_predictable, check_trainable
+from hpt.trainer.requirements import check_alone, check_predictable, check_trainable
 
 
 class Components(Engine):
@@ -52,6 +52,7 @@ class Components(Engine):
         self.schedulers = _listed(scheduler)
         check_trainable(model, inner, self.schedulers)
         if not self.is_baseline:
+            check_alone()
             check_predictable(model, inner)
         super().__init__(model, inner, config, sink, Together())
         config = self.config

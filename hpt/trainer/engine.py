@@ -87,6 +87,7 @@ class Engine:
 
     Attributes:
         has_losses: losses of the steps are known.
+        buffered: the module whose buffers go back with the weights.
     """
 
     has_losses = True
@@ -94,7 +95,7 @@ class Engine:
     def __init__(
         self, model: torch.nn.Module, optimizer: InnerOptimizer, config: HybridConfig, sink: Sink, together: Together
     ) -> None:
-        self.model = model
+        self.model = self.buffered = model
         self.optimizer = optimizer
         self.config = config = with_cycle(config, optimizer)
         self.sink = sink
@@ -109,7 +110,7 @@ class Engine:
         """Connect what observes, proposes, judges and jumps."""
         config, where = self.config, self.config.trajectory
         self.parameters.settle()
-        self.others = OthersChanges(self.model, self.optimizer)
+        self.others = OthersChanges(self.buffered, self.optimizer)
         distinct = self.parameters.distinct()
         self.predictor = GuardedPredictor(inner, self._retired)
         self.history = RunHistory(len(distinct), config.total_steps)
@@ -164,7 +165,7 @@ class Engine:
     ) -> Snapshot:
         """A snapshot of the model, the optimizer and what is named, as it is now."""
         return Snapshot.take(
-            self.model,
+            self.buffered,
             self.optimizer,
             schedules,
             beside=beside,

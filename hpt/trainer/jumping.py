@@ -73,7 +73,7 @@ def _settle(c: Engine, proposal: Proposal, result: JumpResult) -> None:
         c.gate.judge(kept=False)
         c.predictor.judge(_rejected(watched))
         c.controller.jump_rejected()
-    _record(c, proposal, result, watched.near.mean)
+    _record(c, proposal, result, watched.near.mean if c.has_losses else None)
     c.ledger.lap("control")
 
 
@@ -110,7 +110,7 @@ def _rejected(jump: WatchedJump) -> JumpOutcome:
     )
 
 
-def _record(c: Engine, proposal: Proposal, result: JumpResult, forecast_loss: float) -> None:
+def _record(c: Engine, proposal: Proposal, result: JumpResult, forecast_loss: float | None) -> None:
     """One record for a proposal that reached the weights."""
     delta = result.delta
     c.sink(

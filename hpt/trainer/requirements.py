@@ -57,20 +57,30 @@ def _check_scheduler(scheduler: object, *, is_again: bool) -> None:
         )
 
 
-def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer) -> None:
-    """What a trainer that makes jumps needs besides.
+_REMEDY = "set predictor='none', the plain loop"
+
+
+def check_alone() -> None:
+    """One process trains.
 
     Raises:
-        ModelError: several processes, weights in pieces, or an optimizer at work where hpt cannot see it.
+        ModelError: there are several.
     """
-    remedy = "set predictor='none', the plain loop"
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         num_processes = torch.distributed.get_world_size()
         if num_processes > 1:
             raise ModelError(
-                f"{num_processes} processes train together, jumps are decided in one and would drift apart; {remedy}, "
-                "or train in one process"
+                f"{num_processes} processes train together, jumps are decided in one and would drift apart; "
+                f"{_REMEDY}, or train in one process"
             )
+
+
+def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer, remedy: str = _REMEDY) -> None:
+    """What jumps need besides.
+
+    Raises:
+        ModelError: weights in pieces, or an optimizer at work where hpt cannot see it.
+    """
     for name, one in _named_tensors(model, optimizer):
         kind = type(one)
         if kind.__name__ == "DTensor" or _is_dtensor(one):

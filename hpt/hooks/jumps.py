@@ -1,0 +1,256 @@
+"""`hpt.attach`: jumps in a training loop of your own, by hooks on its optimizer.
+
+    jumps = hpt.attach(optimizer, HybridConfig(total_steps=n), model=model)
+    for batch in loader:
+        loss = loss_fn(model, batch)
+        loss.backward()
+        jumps.observe(loss)
+        optimizer.step()           # once a cycle the weights jump here, after the update
+        optimizer.zero_grad()
+
+The hooks are those of torch.optim.Optimizer. The optimizer stays what it is, so schedulers, scalers, fused steps and
+other libraries meet nothing new. Nothing is bound before the first step, because libraries replace parameters until
+then. What is stored rides in `optimizer.state_dict()` under `STATE_KEY`, which other programs ignore.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.optim import Optimizer
+
+from hpt.config import HybridConfig
+from hpt.distributed.together import Together
+from hpt.errors import UsageError
+from hpt.hooks.hosted import HostedRun, HostProbe, after_update
+from hpt.hooks.losses import UpdateLoss
+from hpt.hooks.requirements import check_config, check_kind, check_losses, check_run
+from hpt.hooks.state import check_schema, restore, state_of
+from hpt.optimizers.inner import InnerOptimizer
+from hpt.records import Sink, discard
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+STATE_KEY = "hpt_jumps"
+
+_attached: "WeakKeyDictionary[Optimizer, Jumps]" = WeakKeyDictionary()
+
+
+def attach(
+    optimizer: Optimizer | Sequence[Optimizer],
+    config: HybridConfig | None = None,
+    *,
+    model: torch.nn.Module | None = None,
+    probe: HostProbe | None = None,
+    sink: Sink | None = None,
+    process_group: "ProcessGroup | None" = None,
+) -> "Jumps":
+    """Let the weights that an optimizer trains jump, in a loop of your own.
+
+    Args:
+        optimizer: one, or a list in the order in which your loop steps them; the last one's step ends an update.
+        config: settings; None: `predictor="prior"`, which needs no losses. What your loop decides (precision, clipping,
+            accumulation, checkpoints) is refused here.
+        model: whose weights these are: tells tables from matrices, and what the run is like. Without it the first is
+            guessed by shape, and the second by the optimizer alone.
+        probe: loss at the present weights, on the same data each time it is called within a jump; a jump that raises
+            it too far is undone. Without it a jump is undone when gradients blow up after it.
+        sink: receives jumps, decisions and events as records; None discards them.
+        process_group: the processes that train this model on different data; None: all, where there are several.
+
+    Raises:
+        ModelError: the optimizer cannot be attached to; the message names the remedy.
+        ConfigError: a setting is the loop's to decide.
+        UsageError: it is attached to already.
+    """
+    return Jumps(optimizer, config, model=model, probe=probe, sink=sink, process_group=process_group)
+
+
+class Jumps:
+    """What `attach` returns; a `Stateful` for torch.distributed.checkpoint and accelerate's register_for_checkpointing.
+
+    Args: see `attach`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer | Sequence[Optimizer],
+        config: HybridConfig | None = None,
+        *,
+        model: torch.nn.Module | None = None,
+        probe: HostProbe | None = None,
+        sink: Sink | None = None,
+        process_group: "ProcessGroup | None" = None,
+    ) -> None:
+        self._config = HybridConfig(predictor="prior") if config is None else config
+        check_config(self._config)
+        for one in optimizer if isinstance(optimizer, (list, tuple)) else [optimizer]:
+            check_kind(one)
+        self._inner = InnerOptimizer(optimizer, model)
+        if any(one in _attached for one in self._inner.each):
+            raise UsageError("jumps are attached to this optimizer already; call detach() on those first")
+        self._model, self._probe, self._group = model, probe, process_group
+        self._sink = discard if sink is None else sink
+        self._losses = UpdateLoss()
+        self._run: HostedRun | None = None
+        self._waiting: Mapping[str, Any] | None = None  # a state loaded before the first step
+        self._skips_step = False
+        self._num_before = 0  # updates counted when the run was bound
+        self._handles = [handle for one in self._inner.each for handle in self._hook(one)]
+
+    def _hook(self, optimizer: Optimizer) -> list[Any]:
+        _attached[optimizer] = self
+        handles: list[Any] = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+        if optimizer is self._inner.each[0]:
+            handles += [
+                optimizer.register_state_dict_post_hook(self._add_state),
+                optimizer.register_load_state_dict_pre_hook(self._take_state),
+            ]
+        return handles
+
+    def observe(self, loss: torch.Tensor | float) -> None:
+        """Show the loss of one micro-batch, as it was back-propagated, before the optimizer's step.
+
+        The losses of an update are added. Reading it costs no transfer: it stays where it is until the cycle ends.
+        """
+        self._losses.add(loss)
+
+    def set_total_steps(self, n: int) -> None:
+        """How many updates the run will have; before its first step.
+
+        Raises:
+            UsageError: training has begun, with another number.
+            ConfigError: `n` is out of range.
+        """
+        if n == self._config.total_steps:
+            return
+        if self._run is not None:
+            raise UsageError(
+                f"total_steps is {self._config.total_steps}, it cannot become {n} after the first step; "
+                "call set_total_steps before it"
+            )
+        self._config = replace(self._config, total_steps=n)
+
+    def detach(self) -> None:
+        """Take the hooks off; the weights stay as they are, and the loop is as it was without hpt."""
+        for handle in self._handles:
+            handle.remove()
+        for one in self._inner.each:
+            _attached.pop(one, None)
+        self._handles = []
+
+    def summary(self) -> dict[str, Any]:
+        """Updates, jumps, what was decided and why, as plain values; before the first step the settings alone."""
+        run = self._run
+        if run is None:
+            return {"predictor": self._config.predictor, "num_updates": 0}
+        decision = run.predictor.decision()
+        counters = run.ledger.summary()["counters"]
+        return {
+            "predictor": self._config.predictor,
+            "num_updates": run.controller.step,
+            "cycle_steps": run.config.cycle_steps,
+            "total_steps": run.config.total_steps,
+            "has_losses": run.has_losses,
+            **{name: number for name, number in counters.items() if name.startswith("jumps_")},
+            "why": None if decision is None else decision.why,
+            "account": dict(run.predictor.summary()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit; empty before the first step."""
+        if self._run is None:
+            return {} if self._waiting is None else dict(self._waiting)
+        return state_of(self._run)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`; before the first step it is kept until then.
+
+        Raises:
+            CheckpointError: it does not fit; where training has not begun, that may come with the first step.
+        """
+        if not state:
+            return
+        check_schema(state)
+        if self._run is None:
+            self._waiting = state
+        else:
+            restore(self._run, state)
+
+    def _add_state(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
+        mine = self.state_dict()
+        if mine:
+            state[STATE_KEY] = mine
+
+    def _take_state(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
+        if STATE_KEY in state:
+            self.load_state_dict(state[STATE_KEY])
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._skips_step = _only_makes_state(optimizer)
+        if self._skips_step:
+            return
+        if self._run is None:
+            self._run = self._bound()
+        self._run.others.__enter__()
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._skips_step or self._run is None:
+            return
+        if optimizer is self._inner.each[-1] and not _was_skipped(optimizer):
+            self._updated(self._run)
+        self._run.others.__exit__()
+
+    def _updated(self, run: HostedRun) -> None:
+        if run.ledger.counters.optimizer_updates == self._num_before:
+            self._learn_whether_losses_come(run)
+        loss = self._losses.take()
+        if self._losses.num_missing:
+            run.event_once("loss_missing", "no loss was shown for an update; the one of the update before stands in")
+        if loss is not None and not run.has_losses:
+            run.event_once("losses_ignored", "losses came after the first step; show them from the first on")
+        after_update(run, loss if run.has_losses else None)
+
+    def _learn_whether_losses_come(self, run: HostedRun) -> None:
+        """With the first update: a closure shows its loss inside the step."""
+        if not self._losses.was_shown:
+            check_losses(self._config)
+            run.go_without_losses()
+
+    def _bound(self) -> HostedRun:
+        """The engine over the parameters as they are now, at the first step."""
+        model = torch.nn.Module() if self._model is None else self._model
+        check_run(self._inner, model)
+        run = HostedRun(
+            self._model,
+            self._inner,
+            self._config,
+            self._sink,
+            Together(self._group),
+            self._probe,
+        )
+        if self._waiting is not None:
+            restore(run, self._waiting)
+            self._waiting = None
+        self._num_before = run.ledger.counters.optimizer_updates
+        return run
+
+
+def _only_makes_state(optimizer: Optimizer) -> bool:
+    """A step at rate 0 without gradients, by which torch.distributed.checkpoint makes an optimizer's state."""
+    if optimizer.state or any(float(group.get("lr", 1.0)) != 0.0 for group in optimizer.param_groups):
+        return False
+    grads = [one.grad for group in optimizer.param_groups for one in group["params"] if one.requires_grad]
+    return all(one is not None and not one.any() for one in grads)
+
+
+def _was_skipped(optimizer: Optimizer) -> bool:
+    """A GradScaler found numbers that are not finite, and a fused step left the weights alone."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found > 0.0)

@@ -1,0 +1,31 @@
+"""The loss of the update under way, as the host shows it, micro-batch by micro-batch."""
+
+import torch
+
+
+class UpdateLoss:
+    """Adds up what is shown; stays on its device.
+
+    Attributes:
+        was_shown: some loss was, ever.
+        num_missing: updates since the first shown loss for which none was; the one before stands in for it.
+    """
+
+    def __init__(self) -> None:
+        self.was_shown = False
+        self.num_missing = 0
+        self._sum: torch.Tensor | None = None
+        self._last: torch.Tensor | None = None
+
+    def add(self, loss: torch.Tensor | float) -> None:
+        """What was back-propagated for one micro-batch: the losses of an update are added."""
+        one = torch.as_tensor(loss).detach().reshape(())
+        self.was_shown = True
+        self._sum = one.clone() if self._sum is None else self._sum + one
+
+    def take(self) -> torch.Tensor | None:
+        """The loss of the update that was just made; None if none was ever shown."""
+        self.num_missing += self.was_shown and self._sum is None
+        self._last = self._last if self._sum is None else self._sum
+        self._sum = None
+        return self._last
