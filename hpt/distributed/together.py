@@ -37,6 +37,10 @@ class Together:
         """Whether it is true in some process; every process must ask at the same time."""
         return bool(self.mean(np.array([float(flag)]))[0] > 0.0)
 
+    def agree(self, value: float) -> bool:
+        """Whether it is the same number in all; every process must ask at the same time."""
+        return not self.any(flag=bool(self.mean(np.array([value]))[0] != value))
+
     def _device(self) -> torch.device:
         """Where the group's backend sends from."""
         is_nccl = dist.get_backend(self._group) == "nccl"

@@ -7,7 +7,8 @@ import torch
 from torch.optim import Optimizer
 
 from hpt.config import HybridConfig
-from hpt.errors import ConfigError, ModelError
+from hpt.distributed.together import Together
+from hpt.errors import CheckpointError, ConfigError, ModelError, UsageError
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.predictors.registry import LEARNED
 from hpt.trainer.requirements import check_predictable, check_trainable
@@ -81,6 +82,30 @@ def check_losses(config: HybridConfig) -> None:
         raise ConfigError(
             f"predictor is {config.predictor!r}, which learns from losses, and none was shown before the first step; "
             "call jumps.observe(loss) before optimizer.step(), or set predictor='prior', which needs none"
+        )
+
+
+def check_together(together: Together, *, is_shown: bool) -> None:
+    """Losses are shown in every process, or in none: what is decided by them is decided in all.
+
+    Raises:
+        UsageError: in some.
+    """
+    if not together.agree(float(is_shown)):
+        raise UsageError(
+            "losses were shown in some processes only; call jumps.observe(loss) in every process, or in none"
+        )
+
+
+def check_loaded(together: Together, step: int) -> None:
+    """Every process goes on from the same update.
+
+    Raises:
+        CheckpointError: a state was loaded in some of them.
+    """
+    if not together.agree(float(step)):
+        raise CheckpointError(
+            f"processes are at different updates, this one at {step}; load the state of hpt.attach in every process"
         )
 
 
