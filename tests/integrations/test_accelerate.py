@@ -8,6 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator, debug_launcher
 from accelerate.state import AcceleratorState, GradientState
+from references.examples import jumps_told_by
 from references.same import assert_same
 from references.tiny_fits import (
     CONFIG,
@@ -158,3 +159,8 @@ def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
     assert first["summary"]["jumps_accepted"] > 5
     assert first["summary"] == second["summary"]
     assert_same(first["weights"], second["weights"])
+
+
+def test_the_example_jumps() -> None:
+    """As it is, with the settings that it has."""
+    assert jumps_told_by("accelerate_loop") > 10

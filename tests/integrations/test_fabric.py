@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
+from references.examples import jumps_told_by
 from references.same import assert_same
 from references.tiny_fits import (
     CONFIG,
@@ -140,3 +141,8 @@ def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
     assert first["summary"]["jumps_accepted"] > 5
     assert first["summary"] == second["summary"]
     assert_same(first["weights"], second["weights"])
+
+
+def test_the_example_jumps() -> None:
+    """As it is, with the settings that it has."""
+    assert jumps_told_by("fabric_loop") > 10

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
+from references.examples import jumps_told_by
 from references.same import assert_same
 from references.tiny_fits import (
     CONFIG,
@@ -318,3 +319,8 @@ def test_pytorch_lightning_takes_the_callback_of_its_own_module() -> None:
     weights, by_loop = plain()
     assert own.summary() == by_loop.summary()
     assert_same(weights_of(fitted), weights)
+
+
+def test_the_example_jumps() -> None:
+    """As it is, with the settings that it has."""
+    assert jumps_told_by("lightning_trainer") > 10
