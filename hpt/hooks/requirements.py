@@ -14,6 +14,7 @@ from hpt.predictors.registry import LEARNED
 from hpt.trainer.requirements import check_predictable, check_trainable
 
 _INNER = ("optimizer", "_optimizer", "base_optimizer")  # where wrappers keep the one that they wrap
+_PIECES = ("_is_flat_param", "_fsdp_flattened")  # attributes of what FullyShardedDataParallel leaves of the weights
 # Settings of what the loop does itself, by group; hpt would have to own the loop to follow them.
 _HOSTS = ("precision", "update", "checkpoint", "divergence")
 
@@ -54,6 +55,12 @@ def check_run(optimizer: InnerOptimizer, model: torch.nn.Module) -> None:
     """
     check_trainable(model, optimizer, [])
     check_predictable(model, optimizer, "train without hpt.attach")
+    for place, one in enumerate(optimizer.parameters):
+        if any(hasattr(one, mark) for mark in _PIECES):
+            raise ModelError(
+                f"parameter {place} of the optimizer is a piece of a sharded weight (FullyShardedDataParallel), "
+                "which jumps cannot move; use DistributedDataParallel, or train without hpt.attach"
+            )
 
 
 def check_config(config: HybridConfig) -> None:

@@ -94,7 +94,7 @@ def test_a_first_step_at_rate_0_by_a_closure_counts() -> None:
         loop.show(loss)
         return loss
 
-    problem.optimizer.step(closure)  # pyright: ignore
+    problem.optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert counted(loop) == 1
 
 
@@ -177,7 +177,7 @@ def test_a_step_that_raises_is_no_update_and_the_next_is_one() -> None:
         raise RuntimeError("data are gone")
 
     with pytest.raises(RuntimeError, match="data are gone"):
-        loop.problem.optimizer.step(closure)  # pyright: ignore
+        loop.problem.optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
     loop.run(45)
     assert counted(loop) == 45
     assert loop.jumped == [30, 40]
