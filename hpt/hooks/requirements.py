@@ -98,7 +98,7 @@ def check_together(together: Together, *, is_shown: bool) -> None:
     Raises:
         UsageError: in some.
     """
-    if not together.agree(float(is_shown)):
+    if len(set(together.all_of(is_shown))) > 1:
         raise UsageError(
             "losses were shown in some processes only; call jumps.observe(loss) in every process, or in none"
         )
@@ -110,7 +110,7 @@ def check_loaded(together: Together, step: int) -> None:
     Raises:
         CheckpointError: a state was loaded in some of them.
     """
-    if not together.agree(float(step)):
+    if len(set(together.all_of(step))) > 1:
         raise CheckpointError(
             f"processes are at different updates, this one at {step}; load the state of hpt.attach in every process"
         )

@@ -14,18 +14,23 @@ def test_one_process_has_its_own_numbers() -> None:
     together, values = Together(), np.array([1.0, math.nan])
     assert together.num_processes == 1
     assert together.mean(values) is values
-    assert together.any(flag=True)
-    assert not together.any(flag=False)
-    assert together.agree(3.0)
+    assert together.any([True, False]) == [True, False]
+    assert together.agree(lambda: [3.0, 4.0]) == [3.0, 4.0]
+    assert together.all_of("mine") == ["mine"]
+    assert together.once(lambda: 5) == 5
 
 
 def test_several_have_the_same(tmp_path: Path) -> None:
-    """Means, a NaN in one for all; a flag of one for all; numbers that differ do not agree; a group of one is alone."""
+    """Means, and a NaN, a flag or a failure of one for all; the first one's word; a group of one is alone."""
     told = in_all("together", tmp_path)
     for rank, one in enumerate(told):
         assert one["num"] == 2
         assert one["mean"][:2] == [0.5, 0.1]
         assert math.isnan(one["mean"][2])
         assert one["any"] == [False, True, True]
-        assert one["agree"] == [True, False]
+        assert one["all_of"] == ["of 0", "of 1"]
+        assert one["agree"] == [2.25]
+        assert one["failed"] == ("ZeroDivisionError" if rank == 1 else "FailedElsewhere")
+        assert one["once"] == "from 0"
+        assert one["failed_once"] == ("ZeroDivisionError" if rank == 0 else "FailedElsewhere")
         assert one["alone"] == (1, [float(rank)])
