@@ -14,6 +14,7 @@ from hpt.predictors.registry import LEARNED
 from hpt.trainer.requirements import check_predictable, check_trainable
 
 _INNER = ("optimizer", "_optimizer", "base_optimizer")  # where wrappers keep the one that they wrap
+_PIECES = ("_is_flat_param", "_fsdp_flattened")  # attributes of what FullyShardedDataParallel leaves of the weights
 # Settings of what the loop does itself, by group; hpt would have to own the loop to follow them.
 _HOSTS = ("precision", "update", "checkpoint", "divergence")
 
@@ -54,6 +55,12 @@ def check_run(optimizer: InnerOptimizer, model: torch.nn.Module) -> None:
     """
     check_trainable(model, optimizer, [])
     check_predictable(model, optimizer, "train without hpt.attach")
+    for place, one in enumerate(optimizer.parameters):
+        if any(hasattr(one, mark) for mark in _PIECES):
+            raise ModelError(
+                f"parameter {place} of the optimizer is a piece of a sharded weight (FullyShardedDataParallel), "
+                "which jumps cannot move; use DistributedDataParallel, or train without hpt.attach"
+            )
 
 
 def check_config(config: HybridConfig) -> None:
@@ -91,7 +98,7 @@ def check_together(together: Together, *, is_shown: bool) -> None:
     Raises:
         UsageError: in some.
     """
-    if not together.agree(float(is_shown)):
+    if len(set(together.all_of(is_shown))) > 1:
         raise UsageError(
             "losses were shown in some processes only; call jumps.observe(loss) in every process, or in none"
         )
@@ -103,7 +110,7 @@ def check_loaded(together: Together, step: int) -> None:
     Raises:
         CheckpointError: a state was loaded in some of them.
     """
-    if not together.agree(float(step)):
+    if len(set(together.all_of(step))) > 1:
         raise CheckpointError(
             f"processes are at different updates, this one at {step}; load the state of hpt.attach in every process"
         )
