@@ -71,11 +71,6 @@ def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer, remedy:
         kind = type(one)
         if kind.__name__ == "DTensor" or _is_dtensor(one):
             raise ModelError(f"{name} is a DTensor, a piece of a sharded weight, which jumps cannot move; {remedy}")
-        if getattr(one, "_fsdp_flattened", False):
-            raise ModelError(
-                f"{name} is of FullyShardedDataParallel, which leaves a piece of it to each process, "
-                f"and jumps cannot move pieces; {remedy}"
-            )
         if one.requires_grad and _is_wrapper(one):
             raise ModelError(f"{name} is a {_name(one)}, a tensor that hides others, which jumps cannot move; {remedy}")
     in_backward = [name for name, one in model.named_parameters() if _updates_in_backward(one)]
