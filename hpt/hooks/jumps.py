@@ -16,7 +16,7 @@ then. What is stored rides in `optimizer.state_dict()` under `STATE_KEY`, which 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import torch
 from torch.optim import Optimizer
@@ -24,19 +24,22 @@ from torch.optim import Optimizer
 from hpt.config import HybridConfig
 from hpt.distributed.together import Together
 from hpt.errors import UsageError
-from hpt.hooks.hosted import HostedRun, HostProbe, after_update
+from hpt.hooks.hosted import HostedRun, HostProbe
 from hpt.hooks.losses import UpdateLoss
-from hpt.hooks.requirements import check_config, check_kind, check_losses, check_run
-from hpt.hooks.state import check_schema, restore, state_of
+from hpt.hooks.requirements import check_config, check_kind, check_loaded, check_losses, check_run, check_together
+from hpt.hooks.state import NOTHING, check_schema, losses_in, restore, state_of
+from hpt.hooks.steps import is_inner_call, only_makes_state, was_skipped
+from hpt.hooks.updates import after_update, start_anew
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import Sink, discard
+from hpt.trainer.requirements import check_state
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 STATE_KEY = "hpt_jumps"
 
-_attached: "WeakKeyDictionary[Optimizer, Jumps]" = WeakKeyDictionary()
+_attached: WeakSet[Optimizer] = WeakSet()
 
 
 def attach(
@@ -97,12 +100,12 @@ class Jumps:
         self._losses = UpdateLoss()
         self._run: HostedRun | None = None
         self._waiting: Mapping[str, Any] | None = None  # a state loaded before the first step
-        self._skips_step = False
+        self._skips_step = self._is_stale = False  # stale: weights of another time were loaded, without a state of ours
         self._num_before = 0  # updates counted when the run was bound
         self._handles = [handle for one in self._inner.each for handle in self._hook(one)]
 
     def _hook(self, optimizer: Optimizer) -> list[Any]:
-        _attached[optimizer] = self
+        _attached.add(optimizer)
         handles: list[Any] = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -120,6 +123,13 @@ class Jumps:
         The losses of an update are added. Reading it costs no transfer: it stays where it is until the cycle ends.
         """
         self._losses.add(loss)
+
+    def begin_update(self) -> None:
+        """Losses shown from now on are of a new update; needed only where one may be left out before.
+
+        So it is with a `GradScaler`, which leaves a step out where gradients overflow, and tells nobody.
+        """
+        self._losses.drop()
 
     def set_total_steps(self, n: int) -> None:
         """How many updates the run will have; before its first step.
@@ -142,7 +152,7 @@ class Jumps:
         for handle in self._handles:
             handle.remove()
         for one in self._inner.each:
-            _attached.pop(one, None)
+            _attached.discard(one)
         self._handles = []
 
     def summary(self) -> dict[str, Any]:
@@ -165,52 +175,65 @@ class Jumps:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit; empty before the first step."""
+        """Everything needed to continue bit for bit; without content before the first step."""
         if self._run is None:
-            return {} if self._waiting is None else dict(self._waiting)
-        return state_of(self._run)
+            return dict(NOTHING if self._waiting is None else self._waiting)
+        return state_of(self._run, self._losses)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`; before the first step it is kept until then.
 
         Raises:
-            CheckpointError: it does not fit; where training has not begun, that may come with the first step.
+            CheckpointError: it does not fit, and nothing has changed; where training has not begun, that comes with the
+                first step.
         """
-        if not state:
+        if not state or state == NOTHING:
             return
         check_schema(state)
         if self._run is None:
             self._waiting = state
         else:
             restore(self._run, state)
+            self._is_stale = False
+        self._losses.load_state_dict(losses_in(state))
 
     def _add_state(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
         mine = self.state_dict()
-        if mine:
+        if mine != NOTHING:
             state[STATE_KEY] = mine
 
     def _take_state(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
         if STATE_KEY in state:
             self.load_state_dict(state[STATE_KEY])
+        else:
+            self._is_stale = True
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._skips_step = _only_makes_state(optimizer)
+        if is_inner_call(optimizer):
+            return
+        self._skips_step = only_makes_state(optimizer, args, kwargs)
         if self._skips_step:
             return
         if self._run is None:
             self._run = self._bound()
+        elif self._is_stale:
+            start_anew(self._run)
+        self._is_stale = False
         self._run.others.__enter__()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._skips_step or self._run is None:
+        if self._skips_step or self._run is None or is_inner_call(optimizer):
             return
-        if optimizer is self._inner.each[-1] and not _was_skipped(optimizer):
-            self._updated(self._run)
+        if optimizer is self._inner.each[-1]:
+            if was_skipped(optimizer):
+                self._losses.drop()
+            else:
+                self._updated(self._run)
         self._run.others.__exit__()
 
     def _updated(self, run: HostedRun) -> None:
         if run.ledger.counters.optimizer_updates == self._num_before:
-            self._learn_whether_losses_come(run)
+            self._look_at_first_update(run)
         loss = self._losses.take()
         if self._losses.num_missing:
             run.event_once("loss_missing", "no loss was shown for an update; the one of the update before stands in")
@@ -218,8 +241,10 @@ class Jumps:
             run.event_once("losses_ignored", "losses came after the first step; show them from the first on")
         after_update(run, loss if run.has_losses else None)
 
-    def _learn_whether_losses_come(self, run: HostedRun) -> None:
-        """With the first update: a closure shows its loss inside the step."""
+    def _look_at_first_update(self, run: HostedRun) -> None:
+        """Whether losses come (a closure shows its own inside the step), and what the optimizers keep."""
+        check_state(self._inner)
+        check_together(run.together, is_shown=self._losses.was_shown)
         if not self._losses.was_shown:
             check_losses(self._config)
             run.go_without_losses()
@@ -238,20 +263,7 @@ class Jumps:
         )
         if self._waiting is not None:
             restore(run, self._waiting)
-            self._waiting = None
+        check_loaded(run.together, run.controller.step)
+        self._waiting = None
         self._num_before = run.ledger.counters.optimizer_updates
         return run
-
-
-def _only_makes_state(optimizer: Optimizer) -> bool:
-    """A step at rate 0 without gradients, by which torch.distributed.checkpoint makes an optimizer's state."""
-    if optimizer.state or any(float(group.get("lr", 1.0)) != 0.0 for group in optimizer.param_groups):
-        return False
-    grads = [one.grad for group in optimizer.param_groups for one in group["params"] if one.requires_grad]
-    return all(one is not None and not one.any() for one in grads)
-
-
-def _was_skipped(optimizer: Optimizer) -> bool:
-    """A GradScaler found numbers that are not finite, and a fused step left the weights alone."""
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found > 0.0)

@@ -1,5 +1,7 @@
 """The loss of the update under way, as the host shows it, micro-batch by micro-batch."""
 
+from typing import Any
+
 import torch
 
 
@@ -23,9 +25,23 @@ class UpdateLoss:
         self.was_shown = True
         self._sum = one.clone() if self._sum is None else self._sum + one
 
+    def drop(self) -> None:
+        """The update under way is not made: what was shown of it counts for none."""
+        self._sum = None
+
     def take(self) -> torch.Tensor | None:
         """The loss of the update that was just made; None if none was ever shown."""
         self.num_missing += self.was_shown and self._sum is None
         self._last = self._last if self._sum is None else self._sum
         self._sum = None
         return self._last
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was shown of the update under way, and the loss of the one before; on the CPU."""
+        held = {name: None if one is None else one.cpu() for name, one in (("sum", self._sum), ("last", self._last))}
+        return {"was_shown": self.was_shown, "num_missing": self.num_missing, **held}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.was_shown, self.num_missing = state["was_shown"], state["num_missing"]
+        self._sum, self._last = state["sum"], state["last"]

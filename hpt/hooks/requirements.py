@@ -7,12 +7,14 @@ import torch
 from torch.optim import Optimizer
 
 from hpt.config import HybridConfig
-from hpt.errors import ConfigError, ModelError
+from hpt.distributed.together import Together
+from hpt.errors import CheckpointError, ConfigError, ModelError, UsageError
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.predictors.registry import LEARNED
 from hpt.trainer.requirements import check_predictable, check_trainable
 
 _INNER = ("optimizer", "_optimizer", "base_optimizer")  # where wrappers keep the one that they wrap
+_PIECES = ("_is_flat_param", "_fsdp_flattened")  # attributes of what FullyShardedDataParallel leaves of the weights
 # Settings of what the loop does itself, by group; hpt would have to own the loop to follow them.
 _HOSTS = ("precision", "update", "checkpoint", "divergence")
 
@@ -53,6 +55,12 @@ def check_run(optimizer: InnerOptimizer, model: torch.nn.Module) -> None:
     """
     check_trainable(model, optimizer, [])
     check_predictable(model, optimizer, "train without hpt.attach")
+    for place, one in enumerate(optimizer.parameters):
+        if any(hasattr(one, mark) for mark in _PIECES):
+            raise ModelError(
+                f"parameter {place} of the optimizer is a piece of a sharded weight (FullyShardedDataParallel), "
+                "which jumps cannot move; use DistributedDataParallel, or train without hpt.attach"
+            )
 
 
 def check_config(config: HybridConfig) -> None:
@@ -81,6 +89,30 @@ def check_losses(config: HybridConfig) -> None:
         raise ConfigError(
             f"predictor is {config.predictor!r}, which learns from losses, and none was shown before the first step; "
             "call jumps.observe(loss) before optimizer.step(), or set predictor='prior', which needs none"
+        )
+
+
+def check_together(together: Together, *, is_shown: bool) -> None:
+    """Losses are shown in every process, or in none: what is decided by them is decided in all.
+
+    Raises:
+        UsageError: in some.
+    """
+    if len(set(together.all_of(is_shown))) > 1:
+        raise UsageError(
+            "losses were shown in some processes only; call jumps.observe(loss) in every process, or in none"
+        )
+
+
+def check_loaded(together: Together, step: int) -> None:
+    """Every process goes on from the same update.
+
+    Raises:
+        CheckpointError: a state was loaded in some of them.
+    """
+    if len(set(together.all_of(step))) > 1:
+        raise CheckpointError(
+            f"processes are at different updates, this one at {step}; load the state of hpt.attach in every process"
         )
 
 

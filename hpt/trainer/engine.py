@@ -186,6 +186,10 @@ class Engine:
         """Nothing jumps any more."""
         return False
 
+    def forget_gradients(self) -> None:
+        """They are of weights that went back."""
+        self.optimizer.zero_grad()
+
     def own_call(self) -> AbstractContextManager[None]:
         """Around everything that hpt does itself, so that it can tell what others did."""
         return self.others

@@ -71,7 +71,7 @@ def _restore(c: Engine, event: str, reason: str) -> int:
     c.outer.undo()
     c.state.fork = None
     c.state.proposal = c.state.stats = None
-    c.optimizer.zero_grad()
+    c.forget_gradients()
     c.ledger.counters.updates_rolled_back += num_steps
     c.controller.rolled_back(num_steps)
     c.controller.forced_full()
