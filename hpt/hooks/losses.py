@@ -23,6 +23,10 @@ class UpdateLoss:
         self.was_shown = True
         self._sum = one.clone() if self._sum is None else self._sum + one
 
+    def drop(self) -> None:
+        """What was added since the last update belongs to none: its step was not made."""
+        self._sum = None
+
     def take(self) -> torch.Tensor | None:
         """The loss of the update that was just made; None if none was ever shown."""
         self.num_missing += self.was_shown and self._sum is None

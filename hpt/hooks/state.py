@@ -70,6 +70,16 @@ def restore(run: HostedRun, state: Mapping[str, Any]) -> None:
     run.outer.take_snapshot()
 
 
+def total_steps_of(state: Mapping[str, Any]) -> int | None:
+    """How many updates the run that gave this state was to have.
+
+    Raises:
+        CheckpointError: it is of another schema.
+    """
+    check_schema(state)
+    return decode(state["tensors"], state["text"])["settings"]["total_steps"]
+
+
 def check_schema(state: Mapping[str, Any]) -> None:
     """It is a state of this layout.
 
