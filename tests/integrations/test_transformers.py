@@ -142,7 +142,7 @@ def _loss_of(network: torch.nn.Module, batch: list[dict[str, torch.Tensor]]) -> 
 
 
 def test_two_processes_jump_alike(tmp_path: Path) -> None:
-    """On shards of the data by the Trainer's own sampler: other losses, equal jumps, the same bits in the weights."""
+    """On the Trainer's shards, of which one alone would let nobody jump: other losses, equal jumps, equal weights."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -161,7 +161,7 @@ def test_two_processes_jump_alike(tmp_path: Path) -> None:
     assert one["num_processes"] == 2
     assert one["num_jumps"] == other["num_jumps"] > 0
     assert len(one["losses"]) == 5
-    assert (one["losses"] != other["losses"]).all()
+    assert (one["losses"] < other["losses"]).all()
     assert torch.equal(one["weights"], other["weights"])
 
 
