@@ -84,27 +84,22 @@ class HostedRun(Engine):
         """The host's probe, averaged over processes; random streams are as before afterwards.
 
         Raises:
-            Exception: whatever it raises; ProbeFailedElsewhere in the processes where it did not.
+            Exception: whatever it raises; FailedElsewhere in the processes where it did not.
         """
-        assert self.host_probe is not None, "there is no probe"
         self.ledger.lap("jump")
-        streams, loss, failure = stream_states(), 0.0, None
-        try:
-            with torch.no_grad():
-                loss = float(self.host_probe())
-        except Exception as error:  # noqa: BLE001 (raised below, once every process knows)
-            failure = error
-        finally:
-            set_stream_states(streams)
-        if self.together.any(flag=failure is not None):
-            raise failure or ProbeFailedElsewhere("in another process")
+        losses = self.together.agree(self._probed)
         self.ledger.counters.probe_forwards += 1
         self.ledger.lap("probe")
-        return self.together.mean(np.array([loss])).tolist()
+        return losses
 
-
-class ProbeFailedElsewhere(Exception):
-    """The probe raised in another process."""
+    def _probed(self) -> list[float]:
+        assert self.host_probe is not None, "there is no probe"
+        streams = stream_states()
+        try:
+            with torch.no_grad():
+                return [float(self.host_probe())]
+        finally:
+            set_stream_states(streams)
 
 
 def after_update(run: HostedRun, loss: torch.Tensor | None) -> None:

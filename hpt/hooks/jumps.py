@@ -186,6 +186,7 @@ class Jumps:
             "has_losses": run.has_losses,
             **{name: number for name, number in counters.items() if name.startswith("jumps_")},
             "why": None if decision is None else decision.why,
+            "counters": counters,
             "account": dict(run.predictor.summary()),
         }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler
@@ -23,7 +23,10 @@ from hpt.trainer.degradation import Degradation
 from hpt.trainer.engine import Engine
 from hpt.trainer.full_step import FullStep, LossFunction
 from hpt.trainer.precision import Precision
-from hpt.trainer.requirements import check_alone, check_predictable, check_trainable
+from hpt.trainer.requirements import check_predictable, check_trainable
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Components(Engine):
@@ -37,7 +40,7 @@ class Components(Engine):
         ModelError: the model, optimizer or scheduler cannot be trained, or not with jumps, see `requirements`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a trainer is made of)
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
@@ -46,18 +49,21 @@ class Components(Engine):
         scheduler: LRScheduler | Sequence[LRScheduler] | None,
         sink: Sink,
         predictor: Predictor | None,
+        *,
+        process_group: "ProcessGroup | None" = None,
     ) -> None:
         self.is_baseline = config.predictor == "none" and predictor is None
         inner = InnerOptimizer(optimizer, model)
         self.schedulers = _listed(scheduler)
         check_trainable(model, inner, self.schedulers)
         if not self.is_baseline:
-            check_alone()
             check_predictable(model, inner)
-        super().__init__(model, inner, config, sink, Together())
+        super().__init__(model, inner, config, sink, Together(process_group))
         config = self.config
         asked = config.update.observe
-        self.reads_at_once = asked == "step" or (asked == "auto" and self.device.type == "cpu")
+        # Several processes know their losses together, and these are sent once a cycle.
+        is_free = self.device.type == "cpu" and (self.is_baseline or not self.together.are_several)
+        self.reads_at_once = is_free if asked == "auto" else asked == "step"
         self.precision = Precision(config.precision, self.device)
         self.full = FullStep(
             model,
@@ -76,7 +82,7 @@ class Components(Engine):
             CheckpointFolder(config.checkpoint.dir, keep=config.checkpoint.keep) if config.checkpoint.dir else None
         )
         if not self.is_baseline:
-            traits = traits_of(model, self.optimizer)
+            traits = traits_of(self.bare, self.optimizer)
             self.build_prediction(build_predictor(config, traits) if predictor is None else predictor)
 
     def build_prediction(self, inner: Predictor) -> None:
@@ -106,10 +112,10 @@ class Components(Engine):
         """
         self.ledger.lap("jump")
         way = self.probe.way
-        losses = self.probe.losses(batches)
+        losses = self.together.agree(lambda: self.probe.losses(batches))
         if self.probe.way != way:
             self.event("probe_way", f"the loss function fails otherwise; probes run {WAYS[self.probe.way].text}")
-        self.ledger.counters.probe_forwards += len(losses)
+        self.ledger.counters.probe_forwards += len(batches)
         self.ledger.lap("probe")
         return losses
 

@@ -15,6 +15,7 @@ from hpt.control.divergence import DivergenceMonitor
 from hpt.control.gate import JumpGate
 from hpt.control.phases import PhaseController
 from hpt.distributed.together import Together
+from hpt.distributed.wrappers import unwrapped
 from hpt.history import RunHistory
 from hpt.jump.batch import KeptBatch
 from hpt.jump.others import OthersChanges
@@ -88,6 +89,7 @@ class Engine:
     Attributes:
         has_losses: losses of the steps are known.
         buffered: the module whose buffers go back with the weights.
+        bare: the user's own model, without what wraps it for several processes or the compiler.
     """
 
     has_losses = True
@@ -96,6 +98,7 @@ class Engine:
         self, model: torch.nn.Module, optimizer: InnerOptimizer, config: HybridConfig, sink: Sink, together: Together
     ) -> None:
         self.model = self.buffered = model
+        self.bare = unwrapped(model)
         self.optimizer = optimizer
         self.config = config = with_cycle(config, optimizer)
         self.sink = sink
@@ -103,7 +106,7 @@ class Engine:
         self.state = TrainerState()
         self.ledger = Ledger()
         self.device = next(p.device for p in optimizer.parameters if p.requires_grad)
-        self.parameters = ParameterSet(model, optimizer, config.roles)
+        self.parameters = ParameterSet(self.bare, optimizer, config.roles)
         self.controller = PhaseController(config.first_jump_step, config.cycle_steps, config.correct_steps)
 
     def build_prediction(self, inner: Predictor) -> None:

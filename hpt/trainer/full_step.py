@@ -8,6 +8,7 @@ cycle, nothing here waits for the device.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import UpdateConfig
+from hpt.distributed.wrappers import gradients_stay
 from hpt.errors import HptError, ModelError
 from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.parameters import ParameterSet
@@ -135,7 +137,9 @@ class FullStep:
             self._losses = []
             self._rng = torch_rng_state() if self._guarded else {}
         self.pending.append(KeptBatch(batch) if self._guarded else None)
-        self._backward(batch)
+        is_last = len(self.pending) == self._num_parts
+        with nullcontext() if is_last else gradients_stay(self.model):
+            self._backward(batch)
         if len(self.pending) < self._num_parts:
             return FullOutcome(_mean_of(self._losses), None, updated=False)
         if self._parameters.refresh_for_update(clips=self._clip_norm is not None):

@@ -19,13 +19,31 @@ def ask(c: Engine, stats: CycleStats) -> Proposal | ForkRequest | None:
     if c.jumps_are_off or not c.gate.opens(stats.progress, stats.lr_frac) or not c.controller.can_predict:
         return None
     limit = max(1, int(c.config.max_horizon * c.state.horizon_factor))
-    proposal = c.predictor.propose(stats, c.trend, limit)
+    proposal = _agreed(c, c.predictor.propose(stats, c.trend, limit))
     c.ledger.lap("predictor")
     c.tell_decision(stats.step)
     if proposal is None or isinstance(proposal, ForkRequest):
         return proposal
     c.state.confidence = proposal.confidence
     return proposal
+
+
+def _agreed(c: Engine, mine: Proposal | ForkRequest | None) -> Proposal | ForkRequest | None:
+    """The first process's answer in all of them; a predictor that failed in one is retired in all."""
+    if not c.together.are_several:
+        return mine
+    answers = c.together.all_of((mine, c.predictor.failed))
+    if any(failed for _, failed in answers):
+        if not c.predictor.failed:
+            c.predictor.retire()
+            c.event("predictor_failed", "the predictor failed in another process; training goes on without prediction")
+        return None
+    if any(answer != answers[0] for answer in answers):
+        c.event_once(
+            "ranks_disagreed",
+            "processes came to different proposals, and all take the first one's; their machines or versions differ",
+        )
+    return answers[0][0]
 
 
 def make(c: Engine, measure: Callable[[], Sequence[float]] | None, *, paired: bool) -> JumpResult:

@@ -21,11 +21,17 @@ def read(c: Engine) -> StepStats:
 
 def read_with(c: Engine, others: Sequence[torch.Tensor]) -> tuple[StepStats, FloatArray]:
     """The same, and other tensors of one shape in the same transfer, (m, ...)."""
+    rows, arrays = drained(c, others)
+    c.history.fill(rows)
+    return c.history.pending(), arrays
+
+
+def drained(c: Engine, others: Sequence[torch.Tensor] = ()) -> tuple[FloatArray, FloatArray]:
+    """What the readings give, the losses averaged over processes; gradients are the same in all of them already."""
     rows, arrays = c.readings.drain(others)
     if len(rows):
         rows[:, 0] = c.together.mean(rows[:, 0])
-    c.history.fill(rows)
-    return c.history.pending(), arrays
+    return rows, arrays
 
 
 def losses_since_jump(c: Engine, steps: StepStats) -> FloatArray:

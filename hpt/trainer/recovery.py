@@ -41,6 +41,8 @@ def run_with_retries(c: Components, batch: Any) -> FullOutcome:
             tried = f"and it was not tried again, since {error}"
             break
         except BaseException as error:
+            if is_out_of_memory(error) and c.together.are_several:
+                raise out_of_memory_of_many(c, error) from error
             if is_out_of_memory(error):
                 _free(c, error)
                 continue
@@ -52,6 +54,15 @@ def run_with_retries(c: Components, batch: Any) -> FullOutcome:
     raise OutOfMemory(
         f"out of memory at update {c.controller.step} {tried}{_checkpoint_note(c)}; "
         "lower the batch size or raise update.accumulation_steps"
+    )
+
+
+def out_of_memory_of_many(c: Components, error: BaseException) -> OutOfMemory:
+    """What ends this process, and by the connection that it leaves the others: a retry would be this one's alone."""
+    return OutOfMemory(
+        f"out of memory in process {c.together.rank} of {c.together.num_processes} at update {c.controller.step} "
+        f"({first_line(error)}), and processes that train together do not retry; lower the batch size or raise "
+        f"update.accumulation_steps; last checkpoint: {last_checkpoint(c)}"
     )
 
 
@@ -185,7 +196,8 @@ def probe_failed(c: Components, error: Exception) -> None:
         c.event_once("batch_spent", f"{error}; where that is so a full step is made instead of a jump")
     else:
         c.event("probe_failed", f"{type(error).__name__}: {error}; the jump was undone, a full step follows")
-    c.probe.num_failed += not c.memory.recover(error)
+    was_memory = c.memory.recover(error) and not c.together.are_several  # which only one process may know of
+    c.probe.num_failed += not was_memory
     if c.probe.is_off:
         c.event_once("jumps_off", f"{c.probe.num_failed} probes in a row failed; training goes on without jumps")
     c.ledger.counters.jumps_rejected += 1

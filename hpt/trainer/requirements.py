@@ -60,27 +60,13 @@ def _check_scheduler(scheduler: object, *, is_again: bool) -> None:
 _REMEDY = "set predictor='none', the plain loop"
 
 
-def check_alone() -> None:
-    """One process trains.
-
-    Raises:
-        ModelError: there are several.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        num_processes = torch.distributed.get_world_size()
-        if num_processes > 1:
-            raise ModelError(
-                f"{num_processes} processes train together, jumps are decided in one and would drift apart; "
-                f"{_REMEDY}, or train in one process"
-            )
-
-
 def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer, remedy: str = _REMEDY) -> None:
     """What jumps need besides.
 
     Raises:
         ModelError: weights in pieces, or an optimizer at work where hpt cannot see it.
     """
+    _check_wrappers(model, remedy)
     for name, one in _named_tensors(model, optimizer):
         kind = type(one)
         if kind.__name__ == "DTensor" or _is_dtensor(one):
@@ -97,6 +83,21 @@ def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer, remedy:
     for one in optimizer.each:
         if type(one).__module__.partition(".")[0] == "torchao":
             raise ModelError(_hidden_state(one))
+
+
+def _check_wrappers(model: torch.nn.Module, remedy: str) -> None:
+    """No module flattens the weights of others into pieces of its own, and no engine steps the optimizer itself."""
+    for one in model.modules():
+        if type(one).__name__ == "FullyShardedDataParallel":
+            raise ModelError(
+                "the model is wrapped by FullyShardedDataParallel, whose flat parameters jumps cannot move; "
+                f"use torch.distributed.fsdp.fully_shard or DistributedDataParallel, or {remedy}"
+            )
+        if type(one).__module__.partition(".")[0] == "deepspeed":
+            raise ModelError(
+                f"the model is a DeepSpeed {_name(one)}, which keeps and steps the weights itself; "
+                f"use DistributedDataParallel, or {remedy}"
+            )
 
 
 def check_state(optimizer: InnerOptimizer) -> None:
