@@ -12,6 +12,7 @@ import click
 from hpt.cli.compare_display import show_cells, show_results
 from hpt.cli.compare_shards import Sharing, list_missing, open_cluster, run_shard, show_missing
 from hpt.cli.console import result_console
+from hpt.cli.devices import require_device
 from hpt.cli.main import debug_option
 from hpt.cli.options import THREADS, parse_percent
 from hpt.compare.cluster import CLUSTERS
@@ -20,7 +21,7 @@ from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, Com
 from hpt.compare.roster import ARMS
 from hpt.compare.search import NUM_TRIALS
 from hpt.compare.suite import BUDGETS
-from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured
 from hpt.optimizers.catalogue import CATALOGUE
 from hpt.run.folder import locked
 from hpt.run.settings import DTYPES
@@ -136,7 +137,7 @@ def compare(
     sharing.refuse_open_seeds(request)
     work = ComparisonRun(request, folder, jobs=jobs, show=show_cells, tell=_tell)
     if not sharing.is_elsewhere:
-        _require_device(work.plan.device)
+        require_device(work.plan.device)
     work.check(figures=figures, device="cpu" if sharing.is_elsewhere else None)
     cluster = open_cluster(sharing, request, folder, jobs=jobs, tell=_tell)
     with locked(folder.path, "comparison", REQUEST_FILE):
@@ -173,22 +174,6 @@ def _continued(request: ComparisonRequest, folder: ComparisonFolder, *, resume: 
         folder.refuse_taken()
     request = request.begun()
     return request if request.tuning_cache else replace(request, tuning_cache=str(Path(TUNING_FOLDER).resolve()))
-
-
-def _require_device(name: str) -> None:
-    """Refuse a GPU that is not there before any cell starts.
-
-    Raises:
-        DeviceError: it is not in this machine.
-    """
-    if name == "cpu":
-        return
-    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
-
-    try:
-        find_device(name)
-    except DeviceError as error:
-        raise DeviceError(f"{error}, or choose --budget quick or standard") from error
 
 
 def _exit_code(failed: dict[str, str], summary: dict[str, Any], folder: Path, *, interrupted: bool) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import click
 
 from hpt.cli.compare_display import show_cells
+from hpt.cli.devices import require_device
 from hpt.compare.cluster import Cluster, options_of
 from hpt.compare.cluster_run import ClusterRun
 from hpt.compare.request import ComparisonFolder, ComparisonRequest, refuse_open_seeds
@@ -94,6 +95,7 @@ def run_shard(
         raise UsageError("--shard goes on with a comparison that was planned; add --resume")
     planned = _planned(request, folder)
     run = ShardRun(planned, folder, shard, jobs=jobs, show=show_cells)
+    require_device(run.plan.device)
     run.check()
     interrupted = run.run()
     standing = run.standing()
