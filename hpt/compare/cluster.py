@@ -21,7 +21,7 @@ from hpt.plugins import one_line
 
 CLUSTERS = ("submitit:local", "submitit:slurm")
 TIMEOUT_MIN = 24 * 60
-POLL_S = 0.5
+POLL_S = 1.0  # as submitit itself; every look touches the folder
 STOP_S = 10.0  # patience with jobs that were told to stop
 FIXED = ("nodes", "tasks_per_node")
 """A shard is one process."""

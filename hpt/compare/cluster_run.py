@@ -43,10 +43,14 @@ class ClusterRun:
         self._cluster, self._tell = cluster, tell
         shards = [Shard(index + 1, num_shards) for index in range(num_shards)]
         self._alive = {shard: ShardRun(request, folder, shard, jobs=1, show=show) for shard in shards}
+        self._standing = self._alive[shards[0]].standing  # of the folder, the same for all
         self.failed: dict[str, str] = {}
 
     def run(self) -> bool:
-        """Submit until there is nothing to do; True if it was interrupted, and all jobs were cancelled."""
+        """Submit until there is nothing to do; True if it was interrupted, and all jobs were cancelled.
+
+        What nobody will settle any more is told, and is a failure like a cell without a result.
+        """
         before: Any = None
         try:
             with sigterm_interrupts():
@@ -55,15 +59,15 @@ class ClusterRun:
                     before = work
         except KeyboardInterrupt:
             return True
+        for one in self._standing().waits_for():
+            self.failed[one.words] = "is not settled, and the cells that need it are left missing"
         return False
 
     def _work(self) -> dict[Shard, Any]:
         """What shards have to do, those that died left out: places and cells, the same while nothing changes."""
-        runs = list(self._alive.items())
-        if not runs:
-            return {}
-        standing = runs[0][1].standing()  # of the folder, the same for all
-        return {shard: one.work(standing) for shard, one in runs if any(one.work(standing))}
+        standing = self._standing()
+        found = {shard: one.work(standing) for shard, one in self._alive.items()}
+        return {shard: work for shard, work in found.items() if any(work)}
 
     def _round(self, shards: list[Shard]) -> None:
         for shard, end in self._cluster.run(shards).items():
@@ -73,7 +77,6 @@ class ClusterRun:
                 self._bury(shard, end.error)
 
     def _bury(self, shard: Shard, error: str) -> None:
-        run = self._alive.pop(shard)
-        missing = [cell.key for cell in run.missing(run.standing())]
+        missing = [cell.key for cell in self._alive.pop(shard).missing(self._standing())]
         self._tell(f"shard {shard}: {error}; {len(missing)} of its cells are left missing")
         self.failed |= dict.fromkeys(missing, f"shard {shard}: {error}")

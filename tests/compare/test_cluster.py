@@ -1,7 +1,7 @@
 """Shards as jobs of submitit on this machine: they equal one runner, a dead one is told, none outlives a stop."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from references.timeless import timeless_files
 
 from hpt.cli.compare_display import show_cells
 from hpt.cli.main import run
-from hpt.compare.cluster import Cluster, options_of
+from hpt.compare.cluster import Cluster, JobEnd, options_of, run_shard
 from hpt.compare.cluster_run import ClusterRun
 from hpt.compare.request import ComparisonFolder, ComparisonRequest
+from hpt.compare.shards import Shard
 from hpt.errors import UsageError
 
 SMALL = ["--workloads", "regression=60", "--arms", "nesterov,frozen", "--budget", "quick", "--seeds", "1"]
@@ -41,6 +42,50 @@ def cluster_run(out: Path, tell: Callable[[str], None]) -> ClusterRun:
     options = options_of(["timeout_min=20"], jobs=1, threads=1, device="cpu")
     cluster = Cluster("submitit:local", out, jobs=1, show=show_cells, options=options, tell=tell)
     return ClusterRun(folder.planned(), folder, cluster, num_shards=2, show=show_cells, tell=tell)
+
+
+class HereCluster(Cluster):
+    """One shard after the other in this process; those of `dead` end without a result."""
+
+    def __init__(self, out: Path, dead: tuple[int, ...] = ()) -> None:
+        self.rounds: list[list[Shard]] = []
+        self._out, self._dead = out, dead
+
+    def run(self, shards: Sequence[Shard]) -> dict[Shard, JobEnd]:
+        """As a job does it."""
+        self.rounds.append(list(shards))
+        died = JobEnd({}, "its job died")
+        return {
+            shard: died if shard.index in self._dead else run_shard(str(self._out), shard, 1, show_cells)
+            for shard in shards
+        }
+
+
+def run_here(out: Path, dead: tuple[int, ...] = ()) -> tuple[ClusterRun, HereCluster]:
+    """Two shards of what is planned."""
+    folder, cluster = ComparisonFolder(out), HereCluster(out, dead)
+    run = ClusterRun(folder.planned(), folder, cluster, num_shards=2, show=show_cells, tell=lambda _: None)
+    assert not run.run()
+    return run, cluster
+
+
+def test_what_waits_for_the_best_optimizer_is_run_in_another_round(tmp_path: Path) -> None:
+    """It is known when all optimizers have run by themselves, in both shards; afterwards nothing is missing."""
+    out = tmp_path / "out"
+    assert compare(out, *SMALL, "--optimizers", "adamw,sgd", "--plan-only") == 0
+    run, cluster = run_here(out)
+    assert len(cluster.rounds) > 1
+    assert run.failed == {}
+    assert len(list((out / "cells").glob("*.json"))) == 6 + 4 + 2
+
+
+def test_recipes_that_no_living_shard_settles_are_failures(tmp_path: Path) -> None:
+    """All shards died before any trial: no cell has a name that could be told, and it is no success; once is enough."""
+    out = tmp_path / "out"
+    assert compare(out, *SMALL, "--tune", "--plan-only") == 0
+    run, cluster = run_here(out, dead=(1, 2))
+    assert set(run.failed) == {f"the recipe of {arm} on regression" for arm in ("baseline", "nesterov")}
+    assert len(cluster.rounds) == 1
 
 
 def number_of(line: str, shard: str) -> int:
