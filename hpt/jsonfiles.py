@@ -1,11 +1,15 @@
 """JSON files that survive a crash: one document replaced as a whole, or one object a line, appended.
 
 A document is written to a temporary file in the same folder, synced and renamed, so its name always holds the
-old or the new one. Lines are cut back to a whole head after a process died in the middle of one.
+old or the new one. Machines may share the folder: a temporary file is named after host and process, and removed by
+nobody but the process that made it, when writing fails; what a killed one left is hidden and in nobody's way. Lines
+are cut back to a whole head after a process died in the middle of one.
 """
 
 import json
 import os
+import platform
+import re
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hpt.errors import DiskError, UsageError
+
+HOST_LETTERS = 32
 
 
 @contextmanager
@@ -60,7 +66,7 @@ def write_text(path: Path, text: str) -> None:
         DiskError: the disk is full, or the place cannot be written.
     """
     with disk_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_owner()}.", suffix=".tmp")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -72,6 +78,12 @@ def write_text(path: Path, text: str) -> None:
             Path(name).unlink(missing_ok=True)
             raise
         sync(path.parent)
+
+
+def _owner() -> str:
+    """Host and process, as part of a file name."""
+    host = re.sub(r"[^A-Za-z0-9-]+", "-", platform.node())[:HOST_LETTERS]
+    return f"{host or 'host'}.{os.getpid()}"
 
 
 def sync(path: Path) -> None:

@@ -10,15 +10,18 @@ from typing import Any
 import click
 
 from hpt.cli.compare_display import show_cells, show_results
+from hpt.cli.compare_shards import Sharing, list_missing, open_cluster, run_shard, show_missing
 from hpt.cli.console import result_console
+from hpt.cli.devices import require_device
 from hpt.cli.main import debug_option
 from hpt.cli.options import THREADS, parse_percent
+from hpt.compare.cluster import CLUSTERS
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.roster import ARMS
 from hpt.compare.search import NUM_TRIALS
 from hpt.compare.suite import BUDGETS
-from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, DeviceError, HptError, NothingMeasured
+from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured
 from hpt.optimizers.catalogue import CATALOGUE
 from hpt.run.folder import locked
 from hpt.run.settings import DTYPES
@@ -39,6 +42,14 @@ Examples:
   hpt compare --workloads mlp,cnn --leave-one-out --seeds 5  # what of the default could go?
   hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10  # is the harness right?
   hpt compare --resume --out runs/standard
+
+\b
+On many machines that share a folder (docs/cluster.md):
+  hpt compare --budget standard --out runs/standard --plan-only
+  hpt compare --resume --out runs/standard --shard 1/8  # and 2/8 ... 8/8, at once or not, here or there
+  hpt compare --out runs/standard --list-missing
+  hpt compare --resume --out runs/standard  # what is still missing, and the results
+  hpt compare --budget standard --out runs/standard --executor submitit:slurm --shards 8  # all of that
 """
 
 
@@ -85,10 +96,29 @@ Examples:
 @click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
 @click.option("--tuning-cache", metavar="FOLDER", help=f"Where tunings are kept. [default: {TUNING_FOLDER}]")
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Draw OUT/figures.")
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json, and nothing else, on stdout.")
+@click.option("--plan-only", is_flag=True, help="Keep what is asked for in that folder, for --shard, and run nothing.")
+@click.option("--shard", metavar="I/N", help="With --resume: run the I-th of N shares of the missing cells, no more.")
+@click.option("--list-missing", is_flag=True, help="Print the names of the cells that are not there, and run nothing.")
+@click.option(
+    "--executor", type=click.Choice(CLUSTERS), help="Submit shards as jobs, wait for them, write the results."
+)
+@click.option("--shards", metavar="N", type=click.IntRange(1, 10**4), help="Jobs of --executor.")
+@click.option(
+    "--executor-option",
+    "executor_options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Of submitit, as in timeout_min=240, mem_gb=16, slurm_partition=long; may be repeated. [default: a day]",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print summary.json, and nothing else, on stdout; of a shard, a plan and --list-missing what is missing.",
+)
 @debug_option
 def compare(
-    *, out: str | None, resume: bool, jobs: int, figures: bool, as_json: bool, resolve: str | None, **flags: Any
+    *, out: str | None, resume: bool, jobs: int, figures: bool, as_json: bool, resolve: str | None, **words: Any
 ) -> int:
     """Compare predicted training with tuned baselines and controls, and say what may be claimed.
 
@@ -96,15 +126,27 @@ def compare(
     none that was finished. Wall-clock ratios come from cells that ran alone and undisturbed, and are left out
     otherwise: with more than one job, give --clock.
     """
-    request = _request({**flags, "resolve": parse_percent("--resolve", resolve)})
+    sharing = Sharing(**{name: words.pop(name) for name in Sharing.__slots__})
+    request = _request({**words, "resolve": parse_percent("--resolve", resolve)})
     folder = ComparisonFolder(Path(out or f"runs/compare-{request.budget or DEFAULT_BUDGET}"))
+    if sharing.list_missing:
+        return list_missing(request, folder, as_json=as_json)
+    if sharing.shard is not None:
+        return run_shard(sharing.shard, request, folder, resume=resume, jobs=jobs, as_json=as_json)
     request = _continued(request, folder, resume=resume)
+    sharing.refuse_open_seeds(request)
     work = ComparisonRun(request, folder, jobs=jobs, show=show_cells, tell=_tell)
-    _require_device(work.plan.device)
-    work.check(figures=figures)
+    if not sharing.is_elsewhere:
+        require_device(work.plan.device)
+    work.check(figures=figures, device="cpu" if sharing.is_elsewhere else None)
+    cluster = open_cluster(sharing, request, folder, jobs=jobs, tell=_tell)
     with locked(folder.path, "comparison", REQUEST_FILE):
         folder.begin(request)
-        interrupted = work.run()
+        if sharing.plan_only:
+            work.keep_recipes()
+            show_missing(request, folder, as_json=as_json)
+            return EXIT_DONE
+        interrupted = work.run() if cluster is None else work.run_elsewhere(cluster)
         summary = work.conclude(["hpt", *sys.argv[1:]], figures=figures)
     if as_json:
         click.echo(json.dumps(summary, allow_nan=False))
@@ -132,22 +174,6 @@ def _continued(request: ComparisonRequest, folder: ComparisonFolder, *, resume: 
         folder.refuse_taken()
     request = request.begun()
     return request if request.tuning_cache else replace(request, tuning_cache=str(Path(TUNING_FOLDER).resolve()))
-
-
-def _require_device(name: str) -> None:
-    """Refuse a GPU that is not there before any cell starts.
-
-    Raises:
-        DeviceError: it is not in this machine.
-    """
-    if name == "cpu":
-        return
-    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
-
-    try:
-        find_device(name)
-    except DeviceError as error:
-        raise DeviceError(f"{error}, or choose --budget quick or standard") from error
 
 
 def _exit_code(failed: dict[str, str], summary: dict[str, Any], folder: Path, *, interrupted: bool) -> int:

@@ -186,7 +186,7 @@ class CellResult:
         values: what was believed, measured and played, see `hpt.predictors.chooser`; None where nothing was chosen.
         chance_loss: loss of knowing nothing but the targets' frequencies.
         num_weights: trainable weights of the model.
-        alone: no other cell ran at any moment of this one.
+        alone: no other cell ran at any moment of this one; False where other processes may have run some.
         environment: machine and versions.
         message: why it diverged.
     """

@@ -9,32 +9,33 @@ The folder holds `comparison.json` (what was asked), `recipes/` (how each arm tr
 `cells/`, and what is written from them at the end.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hpt.compare.alpha_spending import FIRST_LOOK, Looks
-from hpt.compare.arms import DISJOINT_SEEDS
+from hpt.compare.arms import DISJOINT_SEEDS, Arm
+from hpt.compare.attempts import Attempts, Show
 from hpt.compare.cells import Cell
+from hpt.compare.cluster_run import ClusterRun
 from hpt.compare.peers import Best
 from hpt.compare.plan import Recipes
 from hpt.compare.readings import TaskReading, find_bests, read
 from hpt.compare.request import DEFAULT_BUDGET, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.resolving import forecast, settled
-from hpt.compare.runner import PRELOADED, Watcher, run_cells
+from hpt.compare.runner import PRELOADED
+from hpt.compare.search import Tuned
 from hpt.compare.stopping import is_enough
+from hpt.compare.suite import Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import sentences_of, tables_of, to_csv, to_markdown, trials_table
-from hpt.compare.tuning import TuningCache, keep_settings, recipes_of, settings_of, tune
+from hpt.compare.timings import run_timings
+from hpt.compare.tuning import TuningCache, keep_settings, recipes_of, settings_of, tune, untuned
 from hpt.machine import utc_now
 from hpt.run.ownership import Manifest
 from hpt.run.preflight import check_workloads
-
-Show = Callable[[str, int], AbstractContextManager[Watcher]]
-"""Opens a display for so many cells of a kind."""
 
 
 class ComparisonRun:
@@ -46,9 +47,6 @@ class ComparisonRun:
         jobs: cells at once.
         show: opens a display.
         tell: is given a line that people want to read while it runs.
-
-    Attributes:
-        failed: why cells have no result, by key.
 
     Raises:
         UsageError: a workload, an arm or an optimizer is unknown.
@@ -65,18 +63,27 @@ class ComparisonRun:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.plan = request.plan()
-        self._request, self._folder, self._jobs, self._show, self._tell = request, folder, jobs, show, tell
+        self._request, self._folder, self._jobs, self._tell = request, folder, jobs, tell
+        self._attempts = Attempts(folder.cells, jobs=jobs, show=show)
         planned = request.begun().looks
         self._looks = None if planned is None else Looks(planned=planned)
         self._own, self._shared = (
-            TuningCache(folder.path / "recipes"),
+            TuningCache(folder.recipes),
             TuningCache(Path(request.tuning_cache or TUNING_FOLDER)),
         )
-        self.failed: dict[str, str] = {}
         self._know()
 
-    def check(self, *, figures: bool) -> None:
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why cells have no result, by key."""
+        return self._attempts.failed
+
+    def check(self, *, figures: bool, device: str | None = None) -> None:
         """Refuse what would fail cell by cell, or after all cells.
+
+        Args:
+            figures: they will be drawn.
+            device: where workloads are tried, if another machine runs the cells; None: where cells run.
 
         Raises:
             UsageError: a workload is unknown, or cannot be made with this data; a figure would replace somebody else's.
@@ -90,32 +97,36 @@ class ComparisonRun:
                 [task.workload for task in self.plan.tasks],
                 seeds={cell.seed for cell in missing},
                 data=self.plan.data,
-                device=self.plan.device,
+                device=device or self.plan.device,
                 preload=PRELOADED,
             )
 
     def run(self) -> bool:
         """Tune if that was asked, then run all cells; True if it was interrupted."""
-        cells = self._folder.cells
         try:
             if self._looks is None:
                 self._run_cells()
             else:
                 self._run_until_resolved(self._looks)
             wanted = self.plan.clocked_cells(self._recipes(), self._bests, self._request.clock or 0)
-            results = [(cell, cells.load(cell)) for cell in wanted]
-            untimed = [cell for cell, result in results if result is not None and not result.is_timed]
-            if untimed:
-                self._run("timings", untimed, jobs=1, again=True)
+            run_timings(wanted, self._folder.cells, self._attempts)
         except KeyboardInterrupt:
             return True
         return False
+
+    def run_elsewhere(self, cluster: ClusterRun) -> bool:
+        """Have shards run all cells; times are not renewed. True if it was interrupted."""
+        self.keep_recipes()
+        interrupted = cluster.run()
+        self.failed.update(cluster.failed)
+        self._know()
+        return interrupted
 
     def _run_cells(self) -> None:
         for _ in range(2):  # where nothing is tuned, the best optimizers are known after the cells
             for _ in range(2):  # optimizers by themselves and the hybrid, then what runs on the best of them
                 self._settle()
-            self._run("cells", self._cells())
+            self._attempts.run("cells", self._cells())
             self._know()
 
     def _run_until_resolved(self, looks: Looks) -> None:
@@ -140,10 +151,25 @@ class ComparisonRun:
     def _settle(self) -> None:
         """Tune, if that was asked, what is known to run, and keep the settings."""
         if self._request.tune:
-            run = partial(self._run, "tuning trials")
-            self._settings = tune(self.plan, self._bests, self._settings, self._folder.cells, run, self._shared)
-        keep_settings(self.plan, self._bests, self._settings, self._own)
+            run = partial(self._attempts.run, "tuning trials")
+            places = untuned(self.plan, self._bests, self._settings)
+            tune(self.plan, places, self._folder.cells, run, self._keep_tuned)
+        self.keep_recipes()
         self._know()
+
+    def _keep_tuned(self, task: Task, arm: Arm, tuned: Tuned) -> None:
+        """In its own folder first: what is found only in the other one was tuned elsewhere."""
+        self._settings[task.workload, arm.name] = tuned
+        self._own.store(self.plan, task, arm, tuned)
+        self._shared.store(self.plan, task, arm, tuned)
+
+    def keep_recipes(self) -> None:
+        """Store the recipes that are known, so that cells run by them wherever they run.
+
+        Raises:
+            DiskError: the disk is full, or the place cannot be written.
+        """
+        keep_settings(self.plan, self._bests, self._settings, self._own)
 
     def _know(self) -> None:
         """Settings and best optimizers, as far as they are stored; each needs the other, a step at a time."""
@@ -160,15 +186,6 @@ class ComparisonRun:
 
     def _cells(self) -> list[Cell]:
         return self.plan.cells(self._recipes(), self._bests)
-
-    def _run(self, what: str, cells: Sequence[Cell], *, jobs: int | None = None, again: bool = False) -> dict[str, str]:
-        cells = [cell for cell in cells if cell.key not in self.failed]  # a second time they would fail again
-        if all(map(self._folder.cells.has, cells)) and not again:
-            return {}
-        with self._show(what, len(cells)) as watcher:
-            failed = run_cells(cells, self._folder.cells, jobs=jobs or self._jobs, watcher=watcher, again=again)
-        self.failed |= failed
-        return failed
 
     def _readings(self) -> list[TaskReading]:
         return read(self.plan, self._bests, self._settings, self._folder.cells)

@@ -5,7 +5,8 @@ With N_k the baseline length that seed k of the arm stands for (see `placement`)
     steps ratio        N_k / T
     work ratio         N_k x (baseline's work an update) / (arm's work), in full-step equivalents: the optimizers'
                        operations, probes, forks, rollbacks included
-    wall-clock ratio   N_k x (baseline's seconds an update) / (arm's seconds), from cells that ran alone and undisturbed
+    wall-clock ratio   N_k x (baseline's seconds an update) / (arm's seconds), from cells that ran alone, undisturbed
+                       and on the same kind of machine (`machines`)
 
 Ratios are averaged as logarithms. A diverged run has ratio 0.
 """
@@ -19,6 +20,7 @@ import numpy as np
 
 from hpt.compare.arms import Arm
 from hpt.compare.cells import CellResult
+from hpt.compare.machines import are_comparable
 from hpt.compare.placement import Baseline, Placement
 from hpt.compare.ratios import Ratio
 from hpt.statistics import Estimate, estimate
@@ -132,9 +134,9 @@ def _saved(placement: Placement, backwards: Sequence[float]) -> tuple[float, flo
 
 
 def _wall_ratio(arm: Arm, baseline: Baseline, results: Sequence[CellResult]) -> Ratio | None:
-    """From the seeds whose cell and whose baseline at T both ran alone and undisturbed; None without such a seed."""
+    """From the seeds whose cell and whose baseline at T can be compared by their seconds; None without such a seed."""
     at_full = baseline.at[baseline.steps]
-    alone = [i for i, result in enumerate(results) if result.is_timed and at_full[i].is_timed]
+    alone = [i for i, result in enumerate(results) if are_comparable(result, at_full[i])]
     if not alone:
         return None
     part = Baseline(

@@ -76,6 +76,21 @@ class ComparisonRequest:
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return dataclasses.replace(stored, **given)
 
+    def refuse_other(self, planned: Self) -> None:
+        """Refuse flags that ask for something else than was planned; those that are left open ask for nothing.
+
+        Raises:
+            UsageError: one does.
+        """
+        for name, value in dataclasses.asdict(self).items():
+            before = getattr(planned, name)
+            if value is not None and value != before:
+                flag, was = name.replace("_", "-"), "left open" if before is None else before
+                raise UsageError(
+                    f"--{flag} is {value}, but all shards run what was planned, where it is {was}; "
+                    "leave it out, or plan again first, with --resume --plan-only"
+                )
+
     def begun(self) -> Self:
         """The same with what is fixed when a comparison begins."""
         if self.resolve is None or self.looks is not None:
@@ -109,6 +124,19 @@ class ComparisonRequest:
         )
 
 
+def refuse_open_seeds(request: ComparisonRequest) -> None:
+    """Refuse to share a comparison that decides after every seed whether it needs another one.
+
+    Raises:
+        UsageError: it does.
+    """
+    if request.resolve is not None:
+        raise UsageError(
+            f"--resolve is {100.0 * request.resolve:g} %, and shards cannot wait for each other's seeds; "
+            "begin another comparison with --seeds instead, or run this one without shards"
+        )
+
+
 class _Stored(TypedDict):
     schema_version: Version1
     request: ComparisonRequest
@@ -124,6 +152,7 @@ class ComparisonFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cells = CellFolder(path / "cells")
+        self.recipes = path / "recipes"
         self.summary_file = path / "summary.json"
         self._request_file = path / REQUEST_FILE
 
@@ -148,6 +177,22 @@ class ComparisonFolder:
         return read_document(self._request_file, _Stored, remedy="restore it, or name the folder of a comparison")[
             "request"
         ]
+
+    def planned(self) -> ComparisonRequest:
+        """What was asked for, of a comparison that several processes share.
+
+        Raises:
+            UsageError: none was planned here, or its seeds are not fixed.
+            DocumentError: its file cannot be used.
+        """
+        if not self._request_file.exists():
+            raise UsageError(
+                f"{self.path} holds no comparison ({REQUEST_FILE} is not there); plan it first: "
+                f"hpt compare --out {self.path} --plan-only, with all that it asks for"
+            )
+        request = self.stored()
+        refuse_open_seeds(request)
+        return request
 
     def begin(self, request: ComparisonRequest) -> None:
         """Keep what is asked.

@@ -1,7 +1,8 @@
 """Runs cells in processes of their own, some at a time, and stores each as it ends.
 
 A cell's result depends on the cell alone: threads are part of it, and nothing is shared between processes. Only its
-times depend on company, so each result says whether it ran alone.
+times depend on company, so each result says whether it ran alone; where other processes work on the same comparison
+nobody can know that, and it did not.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from hpt.compare.arms import DISJOINT_SEEDS
 from hpt.compare.cells import Cell, CellFolder, CellResult
+from hpt.compare.machines import machine_of
 from hpt.run.processes import ChildJob, JobEnd, JobsProgress, run_jobs
 
 # What a cell imports; torch's optimizers import the last one at their first step, which takes a second.
@@ -41,7 +43,13 @@ Watcher = Callable[[Progress], None]
 
 
 def run_cells(
-    cells: Sequence[Cell], folder: CellFolder, *, jobs: int = 1, watcher: Watcher | None = None, again: bool = False
+    cells: Sequence[Cell],
+    folder: CellFolder,
+    *,
+    jobs: int = 1,
+    watcher: Watcher | None = None,
+    again: bool = False,
+    in_company: bool = False,
 ) -> dict[str, str]:
     """Run those that are not done, seed by seed; returns why any failed, by key.
 
@@ -50,7 +58,8 @@ def run_cells(
         folder: where results are kept.
         jobs: cells at once.
         watcher: told whenever something changed, and twice a second.
-        again: run those that are done, too, and renew their times; on the CPU another loss is a failure.
+        again: run those that are done, too, and renew their times; on the same CPU another loss is a failure.
+        in_company: other processes run cells of this comparison, so that none counts as having run alone.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; running cells are stopped, finished ones are kept.
@@ -61,7 +70,7 @@ def run_cells(
     wanted = sorted(
         (cell for cell in unique if again or not folder.has(cell)), key=lambda cell: cell.seed % DISJOINT_SEEDS
     )
-    keeper = _Keeper(folder, wanted, jobs)
+    keeper = _Keeper(folder, wanted, jobs, again=again, in_company=in_company)
     keeper.num_done = len(unique) - len(wanted)
     keeper.learn_speeds(unique)
     run_jobs(
@@ -74,11 +83,23 @@ def run_cells(
     return keeper.failed
 
 
+def _retimed(before: CellResult, result: CellResult) -> CellResult:
+    """The first result with the times of another run, and the machine that they were taken on."""
+    times = ("train_s", "cpu_s", "alone", "environment")
+    return replace(before, **{name: getattr(result, name) for name in times})
+
+
+def _should_repeat(cell: Cell, before: CellResult, result: CellResult) -> bool:
+    """Elsewhere, and from one machine to another, runs do not repeat to the last bit."""
+    return cell.device == "cpu" and machine_of(before) == machine_of(result)
+
+
 class _Keeper:
     """Stores what cells came to, and knows how long those that are left will take."""
 
-    def __init__(self, folder: CellFolder, wanted: Sequence[Cell], jobs: int) -> None:
+    def __init__(self, folder: CellFolder, wanted: Sequence[Cell], jobs: int, *, again: bool, in_company: bool) -> None:
         self._folder, self._wanted, self._jobs = folder, wanted, jobs
+        self._again, self._in_company = again, in_company
         self._cells = {cell.key: cell for cell in wanted}
         self._pools: dict[str, tuple[float, int]] = {}  # seconds and updates by workload
         self._ended: dict[str, CellResult] = {}
@@ -91,14 +112,15 @@ class _Keeper:
         if end.error is not None:
             self.failed[cell.key] = end.error
             return
-        result = replace(CellResult(**end.documents[-1]), alone=end.alone)
+        result = replace(CellResult(**end.documents[-1]), alone=end.alone and not self._in_company)
         before = self._folder.load(cell)
         if before is not None:
-            if cell.device == "cpu" and before.loss != result.loss:  # elsewhere runs do not repeat to the last bit
+            if _should_repeat(cell, before, result) and before.loss != result.loss:
                 self.failed[cell.key] = f"a second run ended at loss {result.loss}, the first at {before.loss}"
                 return
-            result = replace(before, train_s=result.train_s, cpu_s=result.cpu_s, alone=result.alone)
-        self._folder.store(cell, result)
+            result = _retimed(before, result) if self._again else before  # another process was first
+        if before is not result:
+            self._folder.store(cell, result)
         self._ended[cell.key] = result
         self._add_speed(cell, result)
         self.num_done += 1

@@ -187,9 +187,15 @@ class CellRun:
             values=summary["predictor"].get("values"),
             chance_loss=self._workload.chance_loss,
             num_weights=num_parameters(self._model),
-            environment=describe_machine(device=str(device), threads=torch.get_num_threads()),
+            environment=environment_of(device),
             message=self._message,
         )
+
+
+def environment_of(device: torch.device) -> dict[str, Any]:
+    """Machine and versions, with the name of the GPU if it is one."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {**describe_machine(device=str(device), threads=torch.get_num_threads()), "device_name": name}
 
 
 def charged(counters: dict[str, float], step_flops: int, update_flops: float) -> dict[str, float]:

@@ -27,6 +27,10 @@ TUNING_SCHEMA_VERSION = 1
 TUNING_SEED = 2 * DISJOINT_SEEDS
 TunedSettings = dict[tuple[str, str], Tuned]
 """By workload and arm."""
+Place = tuple[Task, Arm]
+"""What settings are for."""
+KeepTuned = Callable[[Task, Arm, Tuned], None]
+"""Stores the outcome of a search."""
 RunCells = Callable[[Sequence[Cell]], Mapping[str, str]]
 """Brings cells to completion; returns why any failed, by key."""
 
@@ -119,7 +123,7 @@ def keep_settings(plan: ComparisonPlan, bests: Bests, settings: TunedSettings, o
         own.store(plan, task, arm, settings[task.workload, arm.name])
 
 
-def tuned_places(plan: ComparisonPlan, bests: Bests) -> list[tuple[Task, Arm]]:
+def tuned_places(plan: ComparisonPlan, bests: Bests) -> list[Place]:
     """Where there are settings: each workload's optimizers by themselves, and the arms that are tuned."""
     places = [(task, arm) for task in plan.tasks for arm in plan.arms_on(bests.get(task.workload))]
     return [(task, arm) for task, arm in places if arm.is_tuned]
@@ -137,25 +141,25 @@ def bests_by_trials(plan: ComparisonPlan, settings: TunedSettings) -> dict[str, 
     return found
 
 
-def tune(
-    plan: ComparisonPlan,
-    bests: Bests,
-    known: TunedSettings,
-    folder: CellFolder,
-    run_cells: RunCells,
-    shared: TuningCache,
-) -> TunedSettings:
-    """Settings after trials: all arms and workloads in step, so that rounds fill all jobs.
+def untuned(plan: ComparisonPlan, bests: Bests, settings: TunedSettings) -> list[Place]:
+    """Where trials are still to be run, if it is tuned at all."""
+    places = tuned_places(plan, bests)
+    return [(task, arm) for task, arm in places if settings[task.workload, arm.name].source == "workload"]
 
-    Returns:
-        Settings by (workload, arm); a search whose every trial failed leaves the workload's own.
+
+def tune(
+    plan: ComparisonPlan, places: Sequence[Place], folder: CellFolder, run_cells: RunCells, keep: KeepTuned
+) -> None:
+    """Search for settings by trials: all arms and workloads in step, so that rounds fill all jobs.
+
+    Args:
+        plan: of the comparison.
+        places: where to search.
+        folder: of the trials' cells.
+        run_cells: brings trials to completion.
+        keep: told of each outcome as its search ends.
     """
-    found = dict(known)
-    open_searches = {
-        (task, arm.name): (arm, Search())
-        for task, arm in tuned_places(plan, bests)
-        if found[task.workload, arm.name].source == "workload"
-    }
+    open_searches = {(task, arm.name): (arm, Search()) for task, arm in places}
     while open_searches:
         rounds = {
             place: [trial_cell(plan, place[0], arm, recipe) for recipe in search.ask()]
@@ -167,15 +171,19 @@ def tune(
             if cells:
                 search.tell([loss_of(folder.load(cell)) for cell in cells])
                 continue
-            found[task.workload, name] = search.outcome()
-            shared.store(plan, task, arm, found[task.workload, name])
+            keep(task, arm, search.outcome())
             del open_searches[task, name]
-    return found
 
 
 def tuned_for(plan: ComparisonPlan, settings: TunedSettings, workload: str, arm: Arm) -> Tuned:
     """Settings of the arm that this one is `like`, or of its optimizer by itself if that one has none."""
-    return settings.get((workload, arm.like), settings[workload, plan.alone(arm.optimizer).name])
+    return settings[settings_place(plan, settings, workload, arm)]
+
+
+def settings_place(plan: ComparisonPlan, settings: TunedSettings, workload: str, arm: Arm) -> tuple[str, str]:
+    """Whose settings those are: workload and arm."""
+    like = (workload, arm.like)
+    return like if like in settings else (workload, plan.alone(arm.optimizer).name)
 
 
 def recipes_of(plan: ComparisonPlan, bests: Bests, settings: TunedSettings) -> dict[tuple[str, str], Recipe]:

@@ -20,7 +20,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from hpt.documents import Count, Finite, Like, NotNegative, Number, Size, Version1, open_ended, read_document
-from hpt.errors import CheckpointError, UsageError
+from hpt.errors import CheckpointError, DiskError, UsageError
 from hpt.jsonfiles import cut_lines, disk_errors, make_folder, write_json
 from hpt.records import Record, StepRecord, jsonable, to_json_line
 from hpt.run.ownership import claim
@@ -83,7 +83,7 @@ def locked(folder: Path, what: str, *marks: str) -> Generator[None]:
 
     Raises:
         UsageError: another process works there, it holds somebody else's files, or the place is taken by a file.
-        DiskError: it cannot be written.
+        DiskError: it cannot be written, or its file system has no locks.
     """
     claim(folder, what, *marks)
     make_folder(folder)
@@ -94,6 +94,11 @@ def locked(folder: Path, what: str, *marks: str) -> Generator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(f"{folder} is in use by another process; wait for it or choose another --out") from error
+        except OSError as error:
+            raise DiskError(
+                f"{folder} cannot be locked ({error.strerror or error}); mount its file system with locks (flock), "
+                "or choose another --out"
+            ) from error
         yield
 
 

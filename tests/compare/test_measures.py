@@ -87,11 +87,11 @@ def test_lengths_at_which_the_baseline_diverged_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [({}, 0.6), ({"alone": False}, None), ({"cpu_s": 0.1}, None)],
-    ids=["alone", "in company", "disturbed"],
+    [({}, 0.6), ({"alone": False}, None), ({"cpu_s": 0.1}, None), ({"environment": {"cpu_model": "another"}}, None)],
+    ids=["alone", "in company", "disturbed", "elsewhere"],
 )
 def test_wall_ratio_comes_only_from_undisturbed_cells(changes: dict[str, Any], expected: float | None) -> None:
-    """An arm worth 1.2 T whose update takes twice as long: 0.6; nothing if it had company or lacked the processor."""
+    """An arm worth 1.2 T whose update takes twice as long: 0.6; nothing in company, disturbed or elsewhere."""
     values: dict[str, Any] = {"train_s": 20.0, "cpu_s": 20.0} | changes
     found = measure(HYBRID, baseline(), worth(1.2, **values)).wall_ratio
     assert (None if found is None else found.value) == (None if expected is None else pytest.approx(expected))

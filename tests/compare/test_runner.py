@@ -1,13 +1,15 @@
 """Cells in processes: results do not depend on company, finished ones are never run again, failures are told."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from references.known_results import make_result
 
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
 from hpt.compare.roster import ARMS
-from hpt.compare.runner import Progress, run_cells
+from hpt.compare.runner import Progress, _Keeper, run_cells
+from hpt.run.processes import ChildJob, JobEnd
 
 
 def cells(count: int = 2, steps: int = 320) -> list[Cell]:
@@ -103,6 +105,46 @@ def test_another_loss_the_second_time_is_a_failure(tmp_path: Path) -> None:
     kept = folder.load(cell)
     assert kept is not None
     assert kept.final_loss == 123.0
+
+
+def test_no_cell_counts_as_alone_where_other_processes_work(tmp_path: Path) -> None:
+    """Even one that no other cell of its own process ran beside."""
+    (cell, _), folder = cells(1, steps=20), CellFolder(tmp_path)
+    assert run_cells([cell], folder, in_company=True) == {}
+    assert were_alone(folder, [cell]) == [False]
+
+
+def keep(folder: CellFolder, cell: Cell, result: CellResult, *, again: bool = False) -> _Keeper:
+    """What the runner does as a cell ends with this result."""
+    job = ChildJob(key=cell.key, target="", arguments={})
+    end = JobEnd(job=job, documents=(asdict(result),), exit_code=0, error=None, words="", wall_s=1.0, alone=False)
+    keeper = _Keeper(folder, [cell], 1, again=again, in_company=False)
+    keeper.keep(end)
+    return keeper
+
+
+def test_a_result_that_another_process_stored_first_stays(tmp_path: Path) -> None:
+    """It was missing as this process began; the file is not touched, and it counts as done."""
+    (cell, _), folder = cells(1, steps=20), CellFolder(tmp_path)
+    folder.store(cell, make_result(1.0, 20))
+    before = folder.file_of(cell).stat().st_mtime_ns
+    keeper = keep(folder, cell, make_result(1.0, 20, train_s=9.0))
+    assert (keeper.failed, keeper.num_done) == ({}, 1)
+    assert folder.file_of(cell).stat().st_mtime_ns == before
+    assert were_alone(folder, [cell]) == [True]
+
+
+@pytest.mark.parametrize(("cpu", "fails"), [("one", True), ("another", False)])
+def test_losses_have_to_repeat_on_one_machine_alone(tmp_path: Path, cpu: str, fails: bool) -> None:
+    """Another processor may round otherwise; the first loss stays, the times are the new ones, with their machine."""
+    (cell, _), folder = cells(1, steps=20), CellFolder(tmp_path)
+    folder.store(cell, make_result(1.0, 20, environment={"cpu_model": "one"}))
+    keeper = keep(folder, cell, make_result(2.0, 20, train_s=9.0, environment={"cpu_model": cpu}), again=True)
+    assert (cell.key in keeper.failed) is fails
+    kept = folder.load(cell)
+    assert kept is not None
+    assert kept.final_loss == 1.0
+    assert (kept.environment["cpu_model"], kept.train_s) == (("one", 0.2) if fails else ("another", 9.0))
 
 
 def test_a_cell_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A run's folder survives kills, torn lines, full disks and second writers."""
 
 import json
+import os
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from references.records import jump_at
 
 from hpt.errors import CheckpointError, DiskError, UsageError
-from hpt.jsonfiles import cut_lines, make_folder, read_lines, write_json
+from hpt.jsonfiles import _owner, cut_lines, make_folder, read_lines, write_json
 from hpt.records import EventRecord, Phase, StepRecord
 from hpt.run.folder import DONE, RunFolder, RunLog, RunRecord, locked
 
@@ -154,6 +156,26 @@ def test_a_failed_write_leaves_the_old_document_and_no_litter(tmp_path: Path) ->
         write_json(path, {"loss": float("nan")})
     assert json.loads(path.read_text()) == {"status": "running"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nobody_elses_partial_file_is_removed(tmp_path: Path) -> None:
+    """Another host's, another process's, an earlier one of this process, when a write fails and when one does not.
+
+    On a shared file system the number of a process says nothing about one on another machine.
+    """
+    theirs = [f".run.json.{owner}.abc.tmp" for owner in (f"elsewhere.{os.getpid()}", "elsewhere.1", _owner())]
+    for name in theirs:
+        (tmp_path / name).write_text("{")
+    (tmp_path / "taken.json").mkdir()
+    with pytest.raises(DiskError, match=r"taken\.json"):
+        write_json(tmp_path / "taken.json", {})
+    write_json(tmp_path / "run.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {*theirs, "taken.json", "run.json"}
+
+
+def test_a_partial_file_says_whose_it_is() -> None:
+    """Host and process, in letters that any file system takes."""
+    assert re.fullmatch(rf"[A-Za-z0-9-]{{1,32}}\.{os.getpid()}", _owner())
 
 
 def test_a_run_record_comes_back_as_it_was_stored(tmp_path: Path) -> None:
