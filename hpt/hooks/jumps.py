@@ -75,12 +75,12 @@ def attach(
 class Jumps:
     """What `attach` returns; a `Stateful` for torch.distributed.checkpoint and accelerate's register_for_checkpointing.
 
-    Args: see `attach`.
+    Args: see `attach`; optimizer None: it is not made yet, `attach_to` names it.
     """
 
     def __init__(
         self,
-        optimizer: Optimizer | Sequence[Optimizer],
+        optimizer: Optimizer | Sequence[Optimizer] | None,
         config: HybridConfig | None = None,
         *,
         model: torch.nn.Module | None = None,
@@ -90,11 +90,6 @@ class Jumps:
     ) -> None:
         self._config = HybridConfig(predictor="prior") if config is None else config
         check_config(self._config)
-        for one in optimizer if isinstance(optimizer, (list, tuple)) else [optimizer]:
-            check_kind(one)
-        self._inner = InnerOptimizer(optimizer, model)
-        if any(one in _attached for one in self._inner.each):
-            raise UsageError("jumps are attached to this optimizer already; call detach() on those first")
         self._model, self._probe, self._group = model, probe, process_group
         self._sink = discard if sink is None else sink
         self._losses = UpdateLoss()
@@ -102,7 +97,29 @@ class Jumps:
         self._waiting: Mapping[str, Any] | None = None  # a state loaded before the first step
         self._skips_step = self._is_stale = False  # stale: weights of another time were loaded, without a state of ours
         self._num_before = 0  # updates counted when the run was bound
-        self._handles = [handle for one in self._inner.each for handle in self._hook(one)]
+        self._each: list[Optimizer] = []
+        self._handles: list[Any] = []
+        if optimizer is not None:
+            self.attach_to(optimizer, model)
+
+    def attach_to(self, optimizer: Optimizer | Sequence[Optimizer], model: torch.nn.Module | None = None) -> None:
+        """Begin anew with this optimizer, for a library that makes its own late, or another for each training.
+
+        Args: see `attach`; model None: the one that was named before.
+
+        Raises:
+            ModelError, UsageError: see `attach`.
+        """
+        for one in optimizer if isinstance(optimizer, (list, tuple)) else [optimizer]:
+            check_kind(one)
+        each = InnerOptimizer(optimizer, model).each
+        if any(one in _attached and one not in self._each for one in each):
+            raise UsageError("jumps are attached to this optimizer already; call detach() on those first")
+        self._take_hooks_off()
+        self._run, self._losses, self._is_stale = None, UpdateLoss(), False
+        self._model = self._model if model is None else model
+        self._each = each
+        self._handles = [handle for one in each for handle in self._hook(one)]
 
     def _hook(self, optimizer: Optimizer) -> list[Any]:
         _attached.add(optimizer)
@@ -110,7 +127,7 @@ class Jumps:
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
-        if optimizer is self._inner.each[0]:
+        if optimizer is self._each[0]:
             handles += [
                 optimizer.register_state_dict_post_hook(self._add_state),
                 optimizer.register_load_state_dict_pre_hook(self._take_state),
@@ -149,11 +166,13 @@ class Jumps:
 
     def detach(self) -> None:
         """Take the hooks off; the weights stay as they are, and the loop is as it was without hpt."""
+        self._take_hooks_off()
+
+    def _take_hooks_off(self) -> None:
         for handle in self._handles:
             handle.remove()
-        for one in self._inner.each:
-            _attached.discard(one)
-        self._handles = []
+        _attached.difference_update(self._each)
+        self._handles, self._each = [], []
 
     def summary(self) -> dict[str, Any]:
         """Updates, jumps, what was decided and why, as plain values; before the first step the settings alone."""
@@ -224,7 +243,7 @@ class Jumps:
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._skips_step or self._run is None or is_inner_call(optimizer):
             return
-        if optimizer is self._inner.each[-1]:
+        if optimizer is self._each[-1]:
             if was_skipped(optimizer):
                 self._losses.drop()
             else:
@@ -243,7 +262,7 @@ class Jumps:
 
     def _look_at_first_update(self, run: HostedRun) -> None:
         """Whether losses come (a closure shows its own inside the step), and what the optimizers keep."""
-        check_state(self._inner)
+        check_state(run.optimizer)
         check_together(run.together, is_shown=self._losses.was_shown)
         if not self._losses.was_shown:
             check_losses(self._config)
@@ -252,10 +271,11 @@ class Jumps:
     def _bound(self) -> HostedRun:
         """The engine over the parameters as they are now, at the first step."""
         model = torch.nn.Module() if self._model is None else self._model
-        check_run(self._inner, model)
+        inner = InnerOptimizer(self._each, model)
+        check_run(inner, model)
         run = HostedRun(
             self._model,
-            self._inner,
+            inner,
             self._config,
             self._sink,
             Together(self._group),

@@ -91,6 +91,19 @@ def _restore_parts(run: HostedRun, saved: Mapping[str, Any]) -> None:
         ) from error
 
 
+def total_steps_of(state: Mapping[str, Any]) -> int | None:
+    """How many updates the run that gave this state was to have.
+
+    Raises:
+        CheckpointError: it is of another schema, or not readable.
+    """
+    check_schema(state)
+    if not state["content"]:
+        return None
+    text, tensors, _ = state["content"]
+    return decode(tensors, text)["settings"]["total_steps"]
+
+
 def check_schema(state: Mapping[str, Any]) -> None:
     """It is a state of this layout.
 
