@@ -56,9 +56,12 @@ def jumps_of(loop: Loop) -> Jumps:
 
 
 def end_of(loop: Loop) -> Any:
-    """What must be the same: weights, optimizer state, and the summary."""
+    """What must be the same: weights, optimizer state, the losses that stand, and the summary."""
+    run = jumps_of(loop)._run
+    assert run is not None
     account = {key: value for key, value in jumps_of(loop).summary().items() if key != "account"}
-    return weights_of(loop.problem.model), loop.problem.optimizer.state_dict()["state"], account
+    losses = run.history.past_losses
+    return weights_of(loop.problem.model), loop.problem.optimizer.state_dict()["state"], losses, account
 
 
 @pytest.mark.parametrize("predictor", ["prior", "rssm", "nesterov"])

@@ -153,3 +153,13 @@ def in_all(function: str, folder: Path) -> list[dict[str, Any]]:
     ended = [one.end() for one in processes]
     assert [one.returncode for one in ended] == [0] * NUM, "\n".join(one.stderr for one in ended)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(NUM)]
+
+
+def documented(rank: int) -> dict[str, Any]:
+    """The page's example of several processes, then its loop on every second batch."""
+    from references import attach_page
+
+    space = attach_page.run("processes")
+    space["loader"] = space["loader"][rank::NUM]
+    attach_page.train(space, 300)
+    return {"jumps": space["jumps"].summary()["jumps_accepted"], "weights": weights_of(space["model"])}
