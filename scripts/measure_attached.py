@@ -2,17 +2,18 @@
 
     python scripts/measure_attached.py --seeds 0,1,2 --out runs/attached_hf.json
 
-The workload's model, batches, optimizer, schedule, clipping and validation set are those of `hpt compare`; Hugging Face's
-Trainer makes the loop. Finished runs are kept in the file, and the same command goes on where it was stopped.
+The workload's model, batches, optimizer, schedule, clipping and validation set are those of `hpt compare`; Hugging
+Face's Trainer makes the loop. Finished runs are kept in the file, and the same command goes on where it was stopped.
 """
 
 import argparse
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
@@ -74,7 +75,7 @@ def by_hugging_face(workload: Workload, *, jumps: bool) -> torch.nn.Module:
             arguments,
             data_collator=lambda items: {"number": items[0]},
             train_dataset=Batches(),
-            optimizers=(optimizer, workload.build_scheduler(optimizer, STEPS)),
+            optimizers=(optimizer, cast("LambdaLR", workload.build_scheduler(optimizer, STEPS))),
         )
         trainer._get_train_sampler = lambda *_: None  # type: ignore[method-assign]  # noqa: SLF001  # in order
         trainer.workload = workload
