@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-PRELOADED = ["torch._dynamo", "hpt.learned.learner", "hpt.predictors.selector", "hpt.cli.train"]
+from references.process_server import start_process_server
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class FreshProcess:
     """
 
     def __init__(self, target: str, arguments: Sequence[Any], environment: Mapping[str, str] | None = None) -> None:
+        start_process_server()
         context: Any = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
         self._folder = tempfile.TemporaryDirectory()
         self._streams = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         work = (target, tuple(arguments), dict(environment or {}), str(Path.cwd()), list(map(str, self._streams)))
