@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-START_CHILDREN = {"cli", "compare", "e2e", "run", "trainer", "validate"}
+START_CHILDREN = {"cli", "compare", "docs", "e2e", "run", "trainer", "validate"}
 """Folders of tests whose children are forked from a server."""
 
 sys.path.insert(0, str(Path(__file__).parent))
