@@ -18,7 +18,7 @@ from hpt.compare.roster import ARMS
 from hpt.compare.search import Tuned
 from hpt.compare.tuning import TuningCache
 
-REGRESSION = ["--workloads", "regression=200", "--arms", "self,planted,frozen", "--budget", "quick"]
+REGRESSION = ["--workloads", "regression=300", "--arms", "self,planted,frozen", "--budget", "quick"]
 
 
 def compare(out: Path, *arguments: str) -> int:
@@ -31,9 +31,9 @@ def summary_of(out: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight seeds of a workload whose cells take a tenth of a second."""
+    """Five seeds of a workload whose cells take a tenth of a second."""
     out = tmp_path_factory.mktemp("calibration") / "out"
-    assert compare(out, *REGRESSION, "--seeds", "8", "--jobs", "2") == 0
+    assert compare(out, *REGRESSION, "--seeds", "5", "--jobs", "2") == 0
     return out
 
 
@@ -64,10 +64,10 @@ def test_a_calibration_is_never_a_claim(calibrated: Path) -> None:
 
 
 def test_all_results_are_written(calibrated: Path) -> None:
-    """Summary, tables, seeds, figures; 8 seeds x (4 lengths + 3 arms) cells."""
+    """Summary, tables, seeds, figures; 5 seeds x (4 lengths + 3 arms) cells."""
     files = {path.name for path in calibrated.iterdir()}
     assert {"summary.json", "tables.md", "seeds.csv", "figures", "cells", "comparison.json"} <= files
-    assert len(list((calibrated / "cells").iterdir())) == 8 * 7
+    assert len(list((calibrated / "cells").iterdir())) == 5 * 7
     assert summary_of(calibrated)["complete"]
 
 
