@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from references.fresh_process import FreshProcess
 
 from hpt.cli.main import run
 from hpt.compare.cells import Recipe
@@ -196,17 +195,19 @@ def test_figures_of_the_users_stay(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (out / "figures" / "ratios.png").exists()
 
 
+def _cells(out: Path) -> list[Path]:
+    return list((out / "cells").glob("*.json"))
+
+
 def _stopped(out: Path, number: signal.Signals) -> int:
     """Begin a comparison in a process, stop it after its third cell, and return its status."""
     flags = ["--out", str(out), "--tuning-cache", str(out / "tuning"), "--no-figures"]
-    command = [sys.executable, "-m", "hpt", "compare", *REGRESSION, "--seeds", "1", *flags]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for _ in range(3):
-            process.stderr.readline()
-        os.kill(process.pid, number)
-        process.stderr.read()
-    return process.returncode
+    words = ["compare", *REGRESSION, "--seeds", "1", *flags]
+    process, until_s = FreshProcess("hpt.cli.main:run", [words], has_children=True), time.monotonic() + 120.0
+    while len(_cells(out)) < 3 and time.monotonic() < until_s:
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    return process.end().returncode
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
@@ -217,7 +218,7 @@ def test_a_stop_loses_nothing_and_resume_ends_it(
     out = tmp_path / "out"
     assert _stopped(out, number) == status
     time.sleep(0.2)
-    before = {path.name: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
+    before = {path.name: path.stat().st_mtime_ns for path in _cells(out)}
     assert 3 <= len(before) < 7
     assert compare(out, "--resume", "--no-figures") == 0
     after = {path.name: path for path in (out / "cells").iterdir()}
