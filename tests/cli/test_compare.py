@@ -73,7 +73,7 @@ def test_all_results_are_written(calibrated: Path) -> None:
 def test_a_boosted_learning_rate_posing_as_prediction_does_not_win(tmp_path: Path) -> None:
     """It may beat the baseline, but never the control that does openly what it does in secret."""
     out = tmp_path / "out"
-    arguments = ["--workloads", "mlp=150", "--arms", "boost-as-method,lr-boost", "--budget", "quick", "--seeds", "2"]
+    arguments = ["--workloads", "mlp=60", "--arms", "boost-as-method,lr-boost", "--budget", "quick", "--seeds", "2"]
     assert compare(out, *arguments, "--no-figures") == 0
     found = arm_of(out, "boost-as-method", "mlp")
     assert found["measures"]["work_ratio"]["value"] > 1.0
