@@ -1,5 +1,6 @@
 """Shared test set-up: `references` can be imported, torch uses one thread, measurements and children start at once."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from references.process_server import start_process_server
 
         start_process_server()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Files are asked to be safe from a loss of power thousands of times, and no test cuts it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
