@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of numpy as of torch, here and in children; read when they are imported
 import torch
 
 START_CHILDREN = {"cli", "compare", "docs", "e2e", "run", "trainer", "validate"}
