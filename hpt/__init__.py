@@ -7,19 +7,78 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hpt.bench.scenario import Scenario
     from hpt.config import HybridConfig
+    from hpt.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DeviceError,
+        DiskError,
+        HptError,
+        InconclusiveError,
+        ModelError,
+        NothingMeasured,
+        OutOfMemory,
+        PrerequisiteError,
+        TrainingDiverged,
+        UsageError,
+    )
+    from hpt.hooks.jumps import Jumps, attach
+    from hpt.predictors.protocol import Predictor, Proposal
     from hpt.records import Phase, StepResult
     from hpt.trainer.hybrid import HybridTrainer
+    from hpt.workloads.workload import Workload
 
 __version__ = "0.2.0"
-__all__ = ["HybridConfig", "HybridTrainer", "Phase", "StepResult", "__version__"]
 
 _HOME = {
+    "attach": "hpt.hooks.jumps",
     "HybridConfig": "hpt.config",
     "HybridTrainer": "hpt.trainer.hybrid",
+    "Jumps": "hpt.hooks.jumps",
     "Phase": "hpt.records",
+    "Predictor": "hpt.predictors.protocol",
+    "Proposal": "hpt.predictors.protocol",
+    "Scenario": "hpt.bench.scenario",
     "StepResult": "hpt.records",
+    "Workload": "hpt.workloads.workload",
+    **dict.fromkeys(
+        (
+            *("HptError", "UsageError", "ConfigError", "ModelError", "TrainingDiverged", "InconclusiveError"),
+            *("NothingMeasured", "PrerequisiteError", "DataError", "DeviceError", "DiskError", "OutOfMemory"),
+            "CheckpointError",
+        ),
+        "hpt.errors",
+    ),
 }
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "DiskError",
+    "HptError",
+    "HybridConfig",
+    "HybridTrainer",
+    "InconclusiveError",
+    "Jumps",
+    "ModelError",
+    "NothingMeasured",
+    "OutOfMemory",
+    "Phase",
+    "Predictor",
+    "PrerequisiteError",
+    "Proposal",
+    "Scenario",
+    "StepResult",
+    "TrainingDiverged",
+    "UsageError",
+    "Workload",
+    "__version__",
+    "attach",
+]
 
 
 def __getattr__(name: str) -> object:

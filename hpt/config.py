@@ -25,7 +25,7 @@ MIN_WARMUP_STEPS = 200
 MAX_TOLD_STEPS = 10**6
 
 PREDICTORS = (
-    *("rssm", "mlp", "linear", "ridge", "nesterov"),
+    *("rssm", "mlp", "linear", "ridge", "prior", "nesterov"),
     *("ema_nesterov", "lookahead"),
     *("none", "frozen", "random"),
 )

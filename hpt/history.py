@@ -55,7 +55,12 @@ class StepStats:
     @property
     def is_finite(self) -> bool:
         """No loss and no gradient norm is NaN or infinite."""
-        return bool(np.isfinite(self.loss).all() and np.isfinite(self.grad_norm).all())
+        return bool(np.isfinite(self.loss).all()) and self.has_finite_gradients
+
+    @property
+    def has_finite_gradients(self) -> bool:
+        """No gradient norm is NaN or infinite."""
+        return bool(np.isfinite(self.grad_norm).all())
 
 
 class RunHistory:
@@ -172,8 +177,7 @@ class RunHistory:
         self._since = ages[-1]
 
     def state_dict(self) -> dict[str, Any]:
-        """Past and pending steps; all must have been read."""
-        assert not self.num_unread, f"{self.num_unread} pending steps were not read"
+        """Past and pending steps, these as far as they were read."""
         return {
             "max_lr": self.max_lr,
             "past_losses": self.past_losses.copy(),

@@ -15,7 +15,7 @@ from hpt import HybridConfig, HybridTrainer
 from hpt.errors import TrainingDiverged
 from hpt.jump.policy import NONE
 from hpt.optimizers.inner import InnerOptimizer
-from hpt.trainer.components import with_cycle
+from hpt.trainer.engine import with_cycle
 from hpt.workloads.inner import inner_optimizers, inner_schedulers
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload

@@ -27,6 +27,7 @@ from hpt.optimizers.catalogue import OWN
 CELL_SCHEMA_VERSION = 1
 REMEDY = "delete it and run with --resume, or use another --out"
 SHAPES = ("linear", "cosine", "wsd", "constant")
+LOOPS = ("trainer", "attached", "silent")
 LEAST_CPU_FRAC = 0.9  # of a cell's wall seconds; with less, other programs had the cores
 WINDOW = (0.10, 0.90)  # of progress, where the base preset jumps
 
@@ -43,6 +44,7 @@ class Recipe:
         ema_decay: the weights are read out as a moving average over updates with this decay; None: as they are.
         optimizer: inner optimizer by name, `OWN` for the workload's own.
         config: trainer settings over the defaults, nested, the predictor included.
+        loop: whose it is: the trainer's, or one by hand with hpt.attach that shows its losses, or shows none.
     """
 
     lr_factor: float = 1.0
@@ -52,19 +54,21 @@ class Recipe:
     ema_decay: float | None = None
     optimizer: str = OWN
     config: dict[str, Any] = field(default_factory=lambda: {"predictor": "none"})
+    loop: str = LOOPS[0]
 
     def __post_init__(self) -> None:
         """Refuse what no run can follow.
 
         Raises:
-            UsageError: a factor is not positive, or the shape is unknown.
+            UsageError: a factor is not positive, or the shape or loop is unknown.
         """
         for name in ("lr_factor", "boost"):
             value = getattr(self, name)
             if not (value > 0.0 and math.isfinite(value)):
                 raise UsageError(f"recipe's {name} is {value}, it must be positive; choose another")
-        if self.shape not in SHAPES:
-            raise UsageError(f"recipe's shape is {self.shape!r}; choose from {', '.join(SHAPES)}")
+        for name, value, choices in (("shape", self.shape, SHAPES), ("loop", self.loop, LOOPS)):
+            if value not in choices:
+                raise UsageError(f"recipe's {name} is {value!r}; choose from {', '.join(choices)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,10 @@ class Cell:
     @property
     def key(self) -> str:
         """File name without suffix: readable, and unique by a hash of all fields."""
-        text = json.dumps([CELL_SCHEMA_VERSION, asdict(self)], sort_keys=True)
+        fields = asdict(self)
+        if self.recipe.loop == LOOPS[0]:
+            del fields["recipe"]["loop"]  # cells that were stored before there was a choice keep their names
+        text = json.dumps([CELL_SCHEMA_VERSION, fields], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.workload}-{self.arm}")
         return f"{readable}-n{self.steps}-s{self.seed}-{digest}"

@@ -51,6 +51,13 @@ def _methods() -> list[Arm]:
         shadow("unlearned", "hybrid without learned models: prior and forks", config={"learner": {"enabled": False}}),
         shadow("hybrid-ema", "hybrid, weights averaged at the end", config={}, changes=TAIL),
         shadow("no-forks", "hybrid by its prior alone", config={"value": {"fork_budget_frac": 0.0}}),
+        shadow("attached", "hybrid by hpt.attach in a loop by hand", config={}, changes={"loop": "attached"}),
+        shadow(
+            "attached-silent",
+            "the same in a loop that shows no losses",
+            config={"predictor": "prior"},
+            changes={"loop": "silent"},
+        ),
     ]
     fixed: dict[str, tuple[str, dict[str, Any]]] = {
         "nesterov": ("fixed preset orthogonal at its full gain, norms free", {"predictor": "nesterov"})

@@ -1,20 +1,22 @@
 """One cell, trained in this process: build by the recipe, train to the end, open the validation set once.
 
-Every arm runs through the hybrid trainer; with predictor "none" that is the plain loop, bit for bit. Diverged runs
-are results: they have no final loss and count as the worst.
+Every arm runs through the hybrid trainer, but those that are attached to a loop by hand; with predictor "none" that is
+the plain loop, bit for bit. Diverged runs are results: they have no final loss and count as the worst.
 """
 
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
-from hpt.compare.cells import Cell, CellResult
+from hpt.compare.attached_loop import AttachedLoop
+from hpt.compare.cells import LOOPS, Cell, CellResult
 from hpt.compare.held_out import SealedWorkload, ValidationSealed
 from hpt.compare.recipes import WeightAverage, make_optimizers, schedules, trainer_config
 from hpt.errors import TrainingDiverged
@@ -64,8 +66,7 @@ class CellRun:
         self._model = workload.build_model()
         self._optimizers = make_optimizers(cell.recipe, workload, self._model, cell.steps)
         rates = schedules(self._optimizers, cell.recipe, cell.steps)
-        config = trainer_config(cell, workload.clip_norm)
-        self._trainer = HybridTrainer(self._model, self._optimizers, workload.loss, config, rates, self._note)
+        self._trainer = self._loop_of(rates)
         self._average = None if cell.recipe.ema_decay is None else WeightAverage(self._model, cell.recipe.ema_decay)
         self._jump_ratios: list[float] = []
         self._forks: list[dict[str, Any]] = []
@@ -73,6 +74,13 @@ class CellRun:
         self._block: list[float] = []
         self._message: str | None = None
         self._train_s = self._cpu_s = 0.0
+
+    def _loop_of(self, rates: Sequence[LRScheduler]) -> HybridTrainer | AttachedLoop:
+        cell, workload, model = self._cell, self._workload, self._model
+        if cell.recipe.loop != LOOPS[0]:
+            return AttachedLoop(cell, workload, model, self._optimizers, list(rates), self._note)
+        config = trainer_config(cell, workload.clip_norm)
+        return HybridTrainer(model, self._optimizers, workload.loss, config, rates, self._note)
 
     def _note(self, record: Record) -> None:
         if isinstance(record, JumpRecord) and record.verdict == "accepted":

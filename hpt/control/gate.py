@@ -24,12 +24,15 @@ class JumpGate(Stateful):
     Args:
         config: the trainer's settings.
         window: (f0, f1), progress between which jumps are allowed.
+
+    Attributes:
+        must_earn: the run jumps only once it has made progress.
     """
 
     _state = ("_rejections", "_pause", "progress")
 
     def __init__(self, config: HybridConfig, window: tuple[float, float]) -> None:
-        self._config = config
+        self.must_earn = config.gate == "earned"
         self._window = window
         self._rejections = self._pause = 0
         self.progress = ProgressTest()
@@ -46,7 +49,7 @@ class JumpGate(Stateful):
         if self._pause > 0:
             self._pause -= 1
             return False
-        has_earned = self._config.gate == "always" or self.progress.passed
+        has_earned = self.progress.passed or not self.must_earn
         return has_earned and self.in_window(progress, lr_frac)
 
     def judge(self, *, kept: bool) -> None:

@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
-import pynvml  # pyright: ignore[reportMissingTypeStubs]
 import torch
 
-_nvml = cast("Any", pynvml)
+try:
+    import pynvml  # pyright: ignore[reportMissingTypeStubs]
+except ImportError:  # jumps in a loop of the user's own do without nvidia-ml-py
+    pynvml = None
+
+_nvml: Any = pynvml
+NVMLError: type[Exception] = Exception if pynvml is None else pynvml.NVMLError
 _UUID_KINDS = ("GPU", "MIG")
 CGROUPS = Path("/proc/self/cgroup")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -123,9 +128,11 @@ def _why_no_gpu() -> str:
     """What is missing: a torch with CUDA, the driver, or a device."""
     if not torch.backends.cuda.is_built():
         return "this torch is built without CUDA"
+    if pynvml is None:
+        return "nvidia-ml-py is not installed"
     try:
         _nvml.nvmlInit()
-    except pynvml.NVMLError as error:
+    except NVMLError as error:
         return f"no NVIDIA driver was found ({error})"
     return "torch sees no CUDA device"
 
@@ -136,7 +143,7 @@ def _process_bytes(handle: Any) -> int | None:
         return None
     try:
         processes: list[Any] = _nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except pynvml.NVMLError:
+    except NVMLError:
         return None
     own: list[int | None] = [one.usedGpuMemory for one in processes if one.pid == os.getpid()]
     return own[0] if own else None
@@ -147,7 +154,7 @@ def _device_bytes(handle: Any, device: torch.device) -> int:
     if handle is not None and not _is_cut_into_slices(handle):
         try:
             return int(_nvml.nvmlDeviceGetMemoryInfo(handle).used)
-        except pynvml.NVMLError:
+        except NVMLError:
             pass  # the driver knows its part
     free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     return total_bytes - free_bytes
@@ -157,7 +164,7 @@ def _is_cut_into_slices(handle: Any) -> bool:
     """The handle is a whole GPU in MIG mode, whose memory is not ours to report; a slice itself answers no."""
     try:
         return bool(_nvml.nvmlDeviceGetMigMode(handle)[0])
-    except pynvml.NVMLError:
+    except NVMLError:
         return False  # this GPU, or this kind of handle, knows no slices
 
 
@@ -168,11 +175,13 @@ def _uuid_of(device: torch.device) -> str:
 @cache
 def _nvml_handle(uuid: str) -> Any:
     """NVML's name for a GPU or a slice of one; None without the library, the driver or that GPU in it."""
+    if pynvml is None:
+        return None
     for kind in _UUID_KINDS:
         try:
             _nvml.nvmlInit()
             return _nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}".encode())
-        except pynvml.NVMLError:
+        except NVMLError:
             continue
     return None
 

@@ -69,6 +69,11 @@ class InnerOptimizer:
         """What they hold, group by group."""
         return [one for group in self.param_groups for one in group["params"]]
 
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first group of the first optimizer."""
+        return float(self.each[0].param_groups[0]["lr"])
+
     def state_tensors(self) -> list[torch.Tensor]:
         """The tensors of their states, parameter by parameter."""
         return list(tensors_in([list(one.state.values()) for one in self.each]))

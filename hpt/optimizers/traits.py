@@ -46,10 +46,10 @@ class RunTraits:
 UNKNOWN = RunTraits(OTHER, PLAIN)
 
 
-def traits_of(model: "nn.Module", optimizer: "InnerOptimizer") -> RunTraits:
-    """The traits of a run."""
+def traits_of(model: "nn.Module | None", optimizer: "InnerOptimizer") -> RunTraits:
+    """The traits of a run; of a model that is not known the structure is `OTHER`."""
     main = max(optimizer.each, key=_num_in_matrices)
-    return RunTraits(family_of(main), structure_of(model))
+    return RunTraits(family_of(main), OTHER if model is None else structure_of(model))
 
 
 def family_of(optimizer: "Optimizer") -> str:

@@ -18,7 +18,7 @@ FIXED = {
     "random": ("controls", "Random"),
 }
 
-PREDICTORS = (*LEARNED, "none", *FIXED)
+PREDICTORS = (*LEARNED, "prior", "none", *FIXED)
 
 
 def build_predictor(config: HybridConfig, traits: RunTraits = UNKNOWN) -> Predictor:
@@ -34,6 +34,8 @@ def build_predictor(config: HybridConfig, traits: RunTraits = UNKNOWN) -> Predic
     name = config.predictor
     if name == "none":
         return BasePredictor()
+    if name == "prior":
+        return import_module("hpt.predictors.prior_policy").PriorPolicy(config, traits)
     if name in LEARNED:
         return import_module("hpt.predictors.selector").build(name, config, traits)
     module, kind = FIXED[name]

@@ -42,13 +42,14 @@ MAX_TIME_FRAC = 0.05
 
 
 def save(c: Components, path: Path) -> None:
-    """Write the whole state to `path`, atomically.
+    """Write the whole state to `path`, atomically; of several processes, which all must call it, the first writes.
 
     Raises:
         DiskError: no space, or the folder cannot be written.
         CheckpointError: a part of the state cannot be stored; a kept batch that cannot is left out.
     """
-    write_checkpoint(path, state_of(c))
+    state = state_of(c)
+    c.together.once(lambda: write_checkpoint(path, state))
 
 
 def load(c: Components, path: Path) -> None:
@@ -92,8 +93,10 @@ def save_due(c: Components, phase: Phase) -> None:
 def save_now(c: Components) -> str | None:
     """Write a checkpoint into the run's folder; returns its path, None if that failed (and is recorded)."""
     assert c.folder is not None, "no checkpoint folder is set"
+    folder, num_calls = c.folder, c.state.num_calls
     try:
-        report = c.folder.save(state_of(c), c.state.num_calls)
+        state = state_of(c)
+        report = c.together.once(lambda: folder.save(state, num_calls))
     except Exception as error:  # noqa: BLE001 (a user's state_dict may raise anything)
         c.ledger.counters.checkpoints_failed += 1
         c.event("checkpoint_failed", f"{error}; training goes on, the last one is {c.state.last_checkpoint}")
@@ -121,6 +124,8 @@ def state_of(c: Components) -> dict[str, Any]:
     """Everything needed to continue: training state, random streams, every collaborator, what is in flight."""
     state, snapshot, recent = c.state, None, []
     update = [one.value for one in c.full.pending if one is not None]
+    if c.together.are_several:
+        update = []  # of each process others; an update in progress and a fork begin anew there
     if not c.is_baseline:
         read(c)
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
@@ -131,14 +136,14 @@ def state_of(c: Components) -> dict[str, Any]:
         "cycle_steps": c.config.cycle_steps,
         "device": c.device.type,
         "training": training_state(c),
-        "rng": stream_states(),
+        "rng": c.together.all_of(stream_states()),
         "components": {name: part.state_dict() for name, part in c.stateful()},
         "state": {name: getattr(state, name) for name in _SCALARS},
         "proposal": None if state.proposal is None else asdict(state.proposal),
         "stats": None if state.stats is None else asdict(state.stats),
         "snapshot": None if snapshot is None else _training_at(c, snapshot),
         "fork": None if state.fork is None else _fork_state(c, state.fork),
-        "probe_batches": [_stored(one) for one in recent],
+        "probe_batches": [] if c.together.are_several else [_stored(one) for one in recent],
         "update_batches": _stored(update) if can_hold(update) else None,
     }
 
@@ -217,7 +222,8 @@ def _restore(c: Components, state: Mapping[str, Any]) -> None:
     _load_batches(c, state)
     if not c.is_baseline and snapshot is None:
         c.outer.take_snapshot()
-    set_stream_states(state["rng"])
+    if c.together.rank < len(state["rng"]):  # of further processes than there were, each goes on with its own
+        set_stream_states(state["rng"][c.together.rank])
 
 
 def _load_batches(c: Components, state: Mapping[str, Any]) -> None:
@@ -278,7 +284,7 @@ def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
     return {
         "plan": asdict(fork.plan),
         "rng": fork.rng,
-        "batches": _stored([batch.value for batch in fork.batches]),
+        "batches": None if c.together.are_several else _stored([batch.value for batch in fork.batches]),
         "num_steps": fork.num_steps,
         "training": _training_at(c, fork.start.training),
         "path": fork.start.path.state,

@@ -27,7 +27,7 @@ from hpt.errors import CheckpointError, DiskError
 from hpt.jsonfiles import sync
 from hpt.trainer.codec import decode, encode
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _HEADER_LIMIT_BYTES = 100_000_000  # safetensors reads no longer header
 _SLACK_BYTES = 1024 * 1024  # header fields and the folder's own growth, on top of tensors and text
 _PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")

@@ -20,8 +20,9 @@ from hpt.trainer.codec import can_hold
 from hpt.trainer.components import Components
 from hpt.trainer.fork import Branch, Fork, ForkPlan, PathCopy, Place, weights_of
 from hpt.trainer.full_step import SCALE_LOWERED, FullOutcome
-from hpt.trainer.pending import read, stand
+from hpt.trainer.pending import drained, read, stand
 
+_NOT_KEPT = "its batches are too large, or of a type that cannot be kept"
 MAX_SCALE_TRIES = 24  # halvings of the loss scale before a branch counts as broken
 
 
@@ -44,9 +45,14 @@ def observe(c: Components, fork: Fork, batches: Sequence[KeptBatch]) -> bool:
     Returns False when its steps, read now, turned out not finite: they are to be undone, and the fork with them.
     """
     fits = fork.add(batches) and can_hold([batch.value for batch in batches])
-    reason = c.probe.objection(fork.batches)
-    if reason or not fits:
-        drop(c, reason or "its batches are too large, or of a type that cannot be kept")
+    reason = c.probe.objection(fork.batches) or ("" if fits else _NOT_KEPT)
+    if c.together.are_several and (fork.complete or c.controller.cycle_done):
+        (is_anyones,) = c.together.any([bool(reason)])
+        reason = reason or (_NOT_KEPT if is_anyones else "")
+    elif c.together.are_several:
+        reason = ""  # told at the end of the cycle, to all processes at once
+    if reason:
+        drop(c, reason)
     elif fork.complete or c.controller.cycle_done:
         if not read(c).is_finite:
             return False
@@ -87,7 +93,7 @@ def _go(c: Components, place: Place) -> None:
 def _end_cycle(c: Components, plan: ForkPlan, num_steps: int) -> CycleStats:
     """A cycle of a branch is over, `num_steps` after the fork: its displacement goes into the trend."""
     step, total = plan.step + num_steps, c.config.total_steps
-    progress, lr_frac = None if total is None else step / total, c.history.lr_frac(c.full.lr)
+    progress, lr_frac = None if total is None else step / total, c.history.lr_frac(c.optimizer.lr)
     return c.outer.trajectory.end_cycle(step, plan.cycle_steps, progress, lr_frac)
 
 
@@ -181,7 +187,7 @@ def _branch(c: Components, fork: Fork, policy: str) -> Branch:
                 _jump(c, policy, stats)
             c.outer.begin_cycle()
     c.full.forget()
-    return Branch(_here(c), c.readings.drain()[0])
+    return Branch(_here(c), drained(c)[0])
 
 
 def _update(c: Components, batches: Sequence[KeptBatch]) -> FullOutcome:

@@ -8,6 +8,7 @@ cycle, nothing here waits for the device.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +16,18 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import UpdateConfig
+from hpt.distributed.wrappers import gradients_stay
 from hpt.errors import HptError, ModelError
 from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.parameters import ParameterSet
 from hpt.jump.reach import reach
 from hpt.jump.snapshot import BufferGuard
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
-from hpt.numerics.tensors import norms_of
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import DeferredNumber
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
-from hpt.trainer.readings import Row, loss_of_row
+from hpt.trainer.readings import Row, device_row, gradient_norms, loss_of_row
 
 LossFunction = Callable[[torch.nn.Module, Any], torch.Tensor]
 
@@ -121,11 +122,6 @@ class FullStep:
         self._rng: dict[str, torch.Tensor] = {}
 
     @property
-    def lr(self) -> float:
-        """Learning rate of the first group of the first optimizer."""
-        return float(self.optimizer.each[0].param_groups[0]["lr"])
-
-    @property
     def accumulating(self) -> bool:
         """An update is under way: some of its micro-batches were seen."""
         return bool(self.pending)
@@ -141,7 +137,9 @@ class FullStep:
             self._losses = []
             self._rng = torch_rng_state() if self._guarded else {}
         self.pending.append(KeptBatch(batch) if self._guarded else None)
-        self._backward(batch)
+        is_last = len(self.pending) == self._num_parts
+        with nullcontext() if is_last else gradients_stay(self.model):
+            self._backward(batch)
         if len(self.pending) < self._num_parts:
             return FullOutcome(_mean_of(self._losses), None, updated=False)
         if self._parameters.refresh_for_update(clips=self._clip_norm is not None):
@@ -239,23 +237,13 @@ class FullStep:
         return [one for one in self.pending if one is not None]
 
     def _clip(self) -> torch.Tensor:
-        """Clip, and return one row on the device: losses of the micro-batches, gradient norms before it, their norm.
-
-        A parameter that received no gradient has norm 0 in the row.
-        """
-        every = self._parameters.clipped
-        clipped = [p for p in every if p.grad is not None]
-        self.untouched = not clipped
-        norms = _side_by_side(norms_of([_dense(p) for p in clipped])) if clipped else self._losses[0].new_zeros(0)
-        total = torch.linalg.vector_norm(norms)
+        """Clip, and return one row on the device, see `readings`, with the norms from before it."""
+        gradients = gradient_norms(self._parameters.clipped, self._losses[0])
+        self.untouched = not gradients.parameters
         if self._clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(clipped, self._clip_norm, total)
-        if len(clipped) < len(every):
-            places = [place for place, p in enumerate(every) if p.grad is not None]
-            index = torch.tensor(places, dtype=torch.long, device=norms.device)
-            norms = norms.new_zeros(len(every)).index_copy_(0, index, norms)
+            torch.nn.utils.clip_grads_with_norm_(gradients.parameters, self._clip_norm, gradients.total)
         losses = self._losses[0].reshape(1) if self._num_parts == 1 else torch.stack(self._losses)
-        return torch.cat([losses.to(norms.device), norms, total.reshape(1)])
+        return device_row(losses, gradients)
 
     def _step_optimizer(self) -> bool:
         """Update the weights at lr x lr_factor, then advance the schedulers.
@@ -316,25 +304,7 @@ class FullStep:
             parameter.grad = None if grad is None else grad.to(parameter.device, parameter.dtype)
 
 
-def _side_by_side(scalars: list[torch.Tensor]) -> torch.Tensor:
-    """One vector, on the first one's device."""
-    device = scalars[0].device
-    if any(one.device != device for one in scalars):
-        scalars = [one.to(device) for one in scalars]
-    return torch.stack(scalars)
-
-
 def _mean_of(losses: list[torch.Tensor]) -> DeferredNumber:
     """Mean of losses that lie on a device; the tensors are taken now, the numbers when they are asked for."""
     taken = list(losses)
     return DeferredNumber(lambda: sum(float(one) for one in taken) / len(taken))
-
-
-def _dense(parameter: torch.nn.Parameter) -> torch.Tensor:
-    """The gradient's values; a sparse gradient is coalesced first, so that its values stand for the whole of it."""
-    grad = parameter.grad
-    assert grad is not None
-    if not grad.is_sparse:
-        return grad
-    parameter.grad = grad.coalesce()
-    return parameter.grad.values()

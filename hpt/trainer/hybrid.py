@@ -10,7 +10,7 @@ With `predictor="none"` it is the plain loop, bit for bit.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler
@@ -24,6 +24,9 @@ from hpt.records import Phase, PhaseRecord, Sink, StepRecord, StepResult, discar
 from hpt.trainer import checkpoint, cycle, memory_layers, recovery
 from hpt.trainer.components import Components
 from hpt.trainer.full_step import FullOutcome, LossFunction
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class HybridTrainer:
             caller; one that steps on a metric (ReduceLROnPlateau) is not given here but stepped by the caller.
         sink: receives every record; None discards them.
         predictor: your own, instead of the one config.predictor names.
+        process_group: the processes that train this model on different data; None: all, where there are several.
 
     Raises:
         ModelError: it cannot be trained so; the message names the remedy.
@@ -55,7 +59,7 @@ class HybridTrainer:
         CheckpointError: checkpoint.dir is set and the model's state cannot be stored.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a trainer is made of)
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
@@ -64,9 +68,14 @@ class HybridTrainer:
         scheduler: LRScheduler | Sequence[LRScheduler] | None = None,
         sink: Sink | None = None,
         predictor: Predictor | None = None,
+        *,
+        process_group: "ProcessGroup | None" = None,
     ) -> None:
         sink = discard if sink is None else sink
-        self._c = Components(model, optimizer, loss_fn, config or HybridConfig(), scheduler, sink, predictor)
+        settings = config or HybridConfig()
+        self._c = Components(
+            model, optimizer, loss_fn, settings, scheduler, sink, predictor, process_group=process_group
+        )
         checkpoint.check_storable(self._c)
         self._is_silent = sink is discard
         self._unsent: list[tuple[StepResult, int, int, float]] = []  # result, step, call, lr
@@ -135,7 +144,7 @@ class HybridTrainer:
             cycle.settle_parameters(c)
         phase = self.phase
         c.precision.enter(phase)
-        lr, backwards = c.full.lr, c.ledger.counters.backwards
+        lr, backwards = c.optimizer.lr, c.ledger.counters.backwards
         expected = self._expected_loss(phase)
         kept, read_loss, read_grad_norm = self._predict(batch) if phase is Phase.PREDICT else self._full(batch, phase)
         c.state.num_calls += 1
@@ -201,7 +210,7 @@ class HybridTrainer:
             return
         assert outcome.row is not None, "a guarded update measures its step"
         c.readings.add(outcome.row)
-        c.history.add(c.controller.step, c.full.lr, c.controller.cycle_frac, phase)
+        c.history.add(c.controller.step, c.optimizer.lr, c.controller.cycle_frac, phase)
         if c.reads_at_once:
             c.state.skips_in_row = 0
         if c.full.untouched:

@@ -5,11 +5,12 @@ from dataclasses import asdict
 
 from hpt.jump.batch import KeptBatch
 from hpt.memory.cleanup import CleanUp
-from hpt.memory.manager import NO_FINDINGS, MemoryAlarm
+from hpt.memory.manager import NO_FINDINGS, Findings, MemoryAlarm
 from hpt.records import MemoryRecord, Phase
 from hpt.trainer import checkpoint, cycle
 from hpt.trainer.components import Components
-from hpt.trainer.recovery import MIN_HORIZON_FACTOR, first_line
+from hpt.trainer.recovery import first_line, out_of_memory_of_many
+from hpt.trainer.rollback import MIN_HORIZON_FACTOR
 
 
 def after_update(c: Components) -> None:
@@ -26,9 +27,17 @@ def after_update(c: Components) -> None:
         )
     if findings.cleanup is not None:
         _report(c, findings.cleanup)
-    for alarm in findings.alarms:
+    for alarm in _agreed(c, findings):
         _answer(c, alarm)
     c.ledger.lap("memory")
+
+
+def _agreed(c: Components, findings: Findings) -> Sequence[MemoryAlarm]:
+    """Alarms of any process are all processes' alarms; they look at the same updates."""
+    if not c.together.are_several or not findings.num_updates:
+        return findings.alarms
+    raised = c.together.any([alarm in findings.alarms for alarm in MemoryAlarm])
+    return [alarm for alarm, is_raised in zip(MemoryAlarm, raised, strict=True) if is_raised]
 
 
 def _report(c: Components, cleanup: CleanUp) -> None:
@@ -68,6 +77,8 @@ def end_step(c: Components, batches: Sequence[KeptBatch]) -> None:
     except Exception as error:
         if not c.memory.recover(error):
             raise
+        if c.together.are_several:
+            raise out_of_memory_of_many(c, error) from error
         _give_up_cycle(c, error)
 
 

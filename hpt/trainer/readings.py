@@ -6,14 +6,31 @@ A row is a list where numbers are read at once, a tensor on the device where the
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from hpt.jump.gram import to_host
 from hpt.jump.stats import FloatArray
+from hpt.numerics.tensors import norms_of
 
 Row = list[float] | torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class GradientNorms:
+    """Norms of the gradients of n parameters, on a device.
+
+    Attributes:
+        parameters: those that have a gradient.
+        each: (n,) norms, 0 for one that has none.
+        total: their norm.
+    """
+
+    parameters: list[torch.nn.Parameter]
+    each: torch.Tensor
+    total: torch.Tensor
 
 
 class StepReadings:
@@ -45,6 +62,15 @@ class StepReadings:
         """Loss of the last step; None where it still lies on a device."""
         row = self._rows[-1] if self._rows else None
         return loss_of_row(row, self._num_losses) if isinstance(row, list) else None
+
+    @property
+    def unread(self) -> list[Row]:
+        """The rows so far."""
+        return list(self._rows)
+
+    def restore(self, rows: Sequence[Row]) -> None:
+        """Rows that `unread` gave."""
+        self._rows = list(rows)
 
     def clear(self) -> None:
         """Forget them: the steps were undone."""
@@ -85,3 +111,39 @@ class StepReadings:
 def loss_of_row(row: Sequence[float], num_losses: int) -> float:
     """Mean of the micro-batches' losses."""
     return row[0] if num_losses == 1 else sum(row[:num_losses]) / num_losses
+
+
+def gradient_norms(parameters: Sequence[torch.nn.Parameter], like: torch.Tensor) -> GradientNorms:
+    """Norms of the gradients as they are now; without any they are of the type and device of `like`."""
+    touched = [p for p in parameters if p.grad is not None]
+    norms = _side_by_side(norms_of([_dense(p) for p in touched])) if touched else like.new_zeros(0)
+    total = torch.linalg.vector_norm(norms)
+    if len(touched) < len(parameters):
+        places = [place for place, p in enumerate(parameters) if p.grad is not None]
+        index = torch.tensor(places, dtype=torch.long, device=norms.device)
+        norms = norms.new_zeros(len(parameters)).index_copy_(0, index, norms)
+    return GradientNorms(touched, norms, total)
+
+
+def device_row(losses: torch.Tensor, gradients: GradientNorms) -> torch.Tensor:
+    """One row from the losses (m,) of the micro-batches and the norms."""
+    each = gradients.each
+    return torch.cat([losses.to(each.device), each, gradients.total.reshape(1)])
+
+
+def _side_by_side(scalars: list[torch.Tensor]) -> torch.Tensor:
+    """One vector, on the first one's device."""
+    device = scalars[0].device
+    if any(one.device != device for one in scalars):
+        scalars = [one.to(device) for one in scalars]
+    return torch.stack(scalars)
+
+
+def _dense(parameter: torch.nn.Parameter) -> torch.Tensor:
+    """The gradient's values; a sparse gradient is coalesced first, so that its values stand for the whole of it."""
+    grad = parameter.grad
+    assert grad is not None
+    if not grad.is_sparse:
+        return grad
+    parameter.grad = grad.coalesce()
+    return parameter.grad.values()

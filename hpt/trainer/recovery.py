@@ -8,7 +8,6 @@ broken again after every retry, each at a lower rate than the one before; a cycl
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from hpt.errors import OutOfMemory, TrainingDiverged
@@ -19,10 +18,9 @@ from hpt.trainer import checkpoint
 from hpt.trainer.components import Components
 from hpt.trainer.full_step import SCALE_LOWERED, FullOutcome, SchedulerError
 from hpt.trainer.paired_test import broken_by, examine
-from hpt.trainer.pending import losses_since_jump, read
+from hpt.trainer.pending import read
+from hpt.trainer.rollback import last_checkpoint, roll_back, roll_back_jump
 
-MIN_HORIZON_FACTOR = 0.125
-NO_LOSSES = np.zeros(0)
 NUM_EXPLAINED = 6  # newest steps whose losses a verdict on the data is about
 
 
@@ -43,6 +41,8 @@ def run_with_retries(c: Components, batch: Any) -> FullOutcome:
             tried = f"and it was not tried again, since {error}"
             break
         except BaseException as error:
+            if is_out_of_memory(error) and c.together.are_several:
+                raise out_of_memory_of_many(c, error) from error
             if is_out_of_memory(error):
                 _free(c, error)
                 continue
@@ -54,6 +54,15 @@ def run_with_retries(c: Components, batch: Any) -> FullOutcome:
     raise OutOfMemory(
         f"out of memory at update {c.controller.step} {tried}{_checkpoint_note(c)}; "
         "lower the batch size or raise update.accumulation_steps"
+    )
+
+
+def out_of_memory_of_many(c: Components, error: BaseException) -> OutOfMemory:
+    """What ends this process, and by the connection that it leaves the others: a retry would be this one's alone."""
+    return OutOfMemory(
+        f"out of memory in process {c.together.rank} of {c.together.num_processes} at update {c.controller.step} "
+        f"({first_line(error)}), and processes that train together do not retry; lower the batch size or raise "
+        f"update.accumulation_steps; last checkpoint: {last_checkpoint(c)}"
     )
 
 
@@ -123,86 +132,12 @@ def _count_skip(c: Components, what: str) -> None:
     if c.state.skips_in_row >= c.config.divergence.max_skips:
         raise TrainingDiverged(
             f"{c.state.skips_in_row} {what} in a row were not finite at update {c.controller.step}; "
-            f"lower the learning rate or check the data; last checkpoint: {_last_checkpoint(c)}"
+            f"lower the learning rate or check the data; last checkpoint: {last_checkpoint(c)}"
         )
-
-
-def _last_checkpoint(c: Components) -> str:
-    return c.state.last_checkpoint or "none was written; set checkpoint.dir"
 
 
 def _weights_finite(c: Components) -> bool:
     return all(bool(torch.isfinite(p).all()) for group in c.parameters.groups for p in group)
-
-
-def roll_back_jump(c: Components, reason: str) -> None:
-    """Undo a kept jump and the full steps since, exactly: weights, buffers, optimizer, scheduler."""
-    watched = c.correct.jump
-    assert watched is not None, "no jump to undo"
-    outcome = c.correct.close(losses_since_jump(c, read(c)), rolled_back=True)
-    c.ledger.counters.jumps_rolled_back += 1
-    c.ledger.counters.steps_covered_by_jumps -= watched.horizon
-    c.state.horizon_factor = max(MIN_HORIZON_FACTOR, c.state.horizon_factor * 0.5)
-    c.gate.judge(kept=False)
-    if outcome is not None:
-        c.predictor.judge(outcome)
-    _restore(c, "jump_rolled_back", reason)
-
-
-def look_whether_jump_survived(c: Components) -> None:
-    """The first full step since a kept jump is made; an optimizer that overwrites jumps gets no more of them."""
-    watched, lost = c.correct.jump, c.outer.overwritten_frac()
-    if watched is None or lost is None:
-        return
-    c.correct.close(NO_LOSSES, rolled_back=True)
-    c.predictor.retire()
-    counters = c.ledger.counters
-    counters.jumps_accepted -= 1
-    counters.jumps_rejected += 1
-    counters.steps_covered_by_jumps -= watched.horizon
-    c.event(
-        "jumps_overwritten",
-        f"{lost:.0%} of a jump was gone after the next update: the optimizer keeps weights of its own and writes them "
-        "over the model's; no more jumps in this run, use an optimizer that updates the weights in place",
-        lost_frac=lost,
-    )
-
-
-def roll_back(c: Components, reason: str) -> int:
-    """Back to the end of the last cycle; the net step count goes back with it, by the steps that are returned."""
-    c.correct.close(losses_since_jump(c, read(c)), rolled_back=True)
-    return _restore(c, "rolled_back", reason)
-
-
-def _restore(c: Components, event: str, reason: str) -> int:
-    """Weights, history and step count go back to the snapshot; a fork or proposal that came after it is off.
-
-    Returns:
-        Steps lost.
-
-    Raises:
-        TrainingDiverged: there is no snapshot yet.
-    """
-    if c.outer.snapshot is None:
-        raise TrainingDiverged(
-            f"weights were lost at update {c.controller.step}, before a first snapshot existed; "
-            f"lower the learning rate; last checkpoint: {_last_checkpoint(c)}"
-        )
-    read(c)
-    num_steps = c.history.drop()
-    c.event(event, reason, steps_lost=num_steps)
-    if c.state.fork is not None and not c.history.num_pending:
-        c.state.fork.start.path.restore(c.outer.trajectory)  # its cycles are in the trend
-    c.outer.undo()
-    c.state.fork = None
-    c.state.proposal = c.state.stats = None
-    c.optimizer.zero_grad()
-    c.ledger.counters.updates_rolled_back += num_steps
-    c.controller.rolled_back(num_steps)
-    c.controller.forced_full()
-    c.monitor.rolled_back(c.history.past_losses, c.history.past_grad_norms)
-    c.ledger.lap("snapshot")
-    return num_steps
 
 
 def question(c: Components, batches: Sequence[KeptBatch], signal: str) -> bool:
@@ -240,7 +175,7 @@ def give_up_weights(c: Components, reason: str) -> None:
     if state.rollbacks > config.max_rollbacks:
         raise TrainingDiverged(
             f"{reason}, at update {c.controller.step}, after {config.max_rollbacks} retries at ever lower rates; "
-            f"lower the learning rate; last checkpoint: {_last_checkpoint(c)}"
+            f"lower the learning rate; last checkpoint: {last_checkpoint(c)}"
         )
     num_lost = roll_back(c, reason)
     c.full.lr_factor = config.retry_lr_factor**state.rollbacks
@@ -261,7 +196,8 @@ def probe_failed(c: Components, error: Exception) -> None:
         c.event_once("batch_spent", f"{error}; where that is so a full step is made instead of a jump")
     else:
         c.event("probe_failed", f"{type(error).__name__}: {error}; the jump was undone, a full step follows")
-    c.probe.num_failed += not c.memory.recover(error)
+    was_memory = c.memory.recover(error) and not c.together.are_several  # which only one process may know of
+    c.probe.num_failed += not was_memory
     if c.probe.is_off:
         c.event_once("jumps_off", f"{c.probe.num_failed} probes in a row failed; training goes on without jumps")
     c.ledger.counters.jumps_rejected += 1

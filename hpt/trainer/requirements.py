@@ -57,20 +57,16 @@ def _check_scheduler(scheduler: object, *, is_again: bool) -> None:
         )
 
 
-def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer) -> None:
-    """What a trainer that makes jumps needs besides.
+_REMEDY = "set predictor='none', the plain loop"
+
+
+def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer, remedy: str = _REMEDY) -> None:
+    """What jumps need besides.
 
     Raises:
-        ModelError: several processes, weights in pieces, or an optimizer at work where hpt cannot see it.
+        ModelError: weights in pieces, or an optimizer at work where hpt cannot see it.
     """
-    remedy = "set predictor='none', the plain loop"
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        num_processes = torch.distributed.get_world_size()
-        if num_processes > 1:
-            raise ModelError(
-                f"{num_processes} processes train together, jumps are decided in one and would drift apart; {remedy}, "
-                "or train in one process"
-            )
+    _check_wrappers(model, remedy)
     for name, one in _named_tensors(model, optimizer):
         kind = type(one)
         if kind.__name__ == "DTensor" or _is_dtensor(one):
@@ -87,6 +83,21 @@ def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer) -> None
     for one in optimizer.each:
         if type(one).__module__.partition(".")[0] == "torchao":
             raise ModelError(_hidden_state(one))
+
+
+def _check_wrappers(model: torch.nn.Module, remedy: str) -> None:
+    """No module flattens the weights of others into pieces of its own, and no engine steps the optimizer itself."""
+    for one in model.modules():
+        if type(one).__name__ == "FullyShardedDataParallel":
+            raise ModelError(
+                "the model is wrapped by FullyShardedDataParallel, whose flat parameters jumps cannot move; "
+                f"use torch.distributed.fsdp.fully_shard or DistributedDataParallel, or {remedy}"
+            )
+        if type(one).__module__.partition(".")[0] == "deepspeed":
+            raise ModelError(
+                f"the model is a DeepSpeed {_name(one)}, which keeps and steps the weights itself; "
+                f"use DistributedDataParallel, or {remedy}"
+            )
 
 
 def check_state(optimizer: InnerOptimizer) -> None:

@@ -19,7 +19,7 @@ MAX_NAMES = 8  # of keys in a message
 
 def training_state(c: Components) -> dict[str, Any]:
     """Everything that an update changes; tensors by reference."""
-    model = c.model.state_dict()
+    model = c.bare.state_dict()
     return {
         "kinds": _kinds(c),
         "model": dict(model),
@@ -39,7 +39,7 @@ def load_training(c: Components, state: Mapping[str, Any]) -> None:
     _load_buffers(c, state)
     model = OrderedDict(state["model"])
     model._metadata = OrderedDict(state["metadata"])  # type: ignore[attr-defined] # noqa: SLF001
-    c.model.load_state_dict(model)
+    c.bare.load_state_dict(model)
     for mine, theirs in zip(c.parameters.beyond_model, state["others"], strict=True):
         mine.copy_(theirs)
     c.optimizer.load_state_dict(state["optimizer"], state["elsewhere"])
@@ -71,7 +71,7 @@ def _sizes(groups: list[dict[str, Any]]) -> list[int]:
 
 
 def _model_misfits(c: Components, state: Mapping[str, Any]) -> list[str]:
-    mine, theirs, buffers = c.model.state_dict(), state["model"], state["buffers"]
+    mine, theirs, buffers = c.bare.state_dict(), state["model"], state["buffers"]
     modules = _modules(c)
     # A buffer may have come, or been filled or emptied, in a forward pass.
     here = {name for name, _, _ in _buffers(modules)}
@@ -104,7 +104,7 @@ def _kinds(c: Components) -> dict[str, str]:
 
 def _modules(c: Components) -> dict[str, torch.nn.Module]:
     """The model's modules by name, and those that only the loss function holds, numbered as they are found there."""
-    modules = dict(c.model.named_modules())
+    modules = dict(c.bare.named_modules())
     known = {id(one) for one in modules.values()}
     for number, outside in enumerate(c.full.reach.modules):
         for path, one in outside.named_modules(prefix=f"loss_fn {number}"):

@@ -12,7 +12,7 @@ from torch.optim import SGD, Adagrad, AdamW, Muon, Optimizer
 from hpt.config import HybridConfig
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.optimizers.memory import memory_steps
-from hpt.trainer.components import with_cycle
+from hpt.trainer.engine import with_cycle
 
 
 def weight() -> list[nn.Parameter]:

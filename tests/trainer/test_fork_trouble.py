@@ -17,7 +17,7 @@ from hpt.jump.delta import WeightDelta
 from hpt.jump.policy import NONE
 from hpt.records import EventRecord, ForkRecord, Record, to_json_line
 from hpt.trainer import fork as fork_module
-from hpt.trainer import recovery
+from hpt.trainer import rollback
 
 SETTINGS: dict[str, Any] = {"gate": "always", "full_steps": 10, "predict": {"max_jump_ratio": 10.0}}
 LEASH = 1.5
@@ -222,7 +222,7 @@ def test_a_rollback_inside_a_fork_goes_back_to_where_it_began(num_steps: int) ->
     assert trainer._c.state.fork is not None
     before = {name: _copied(part.state_dict()) for name, part in trainer._c.stateful() if name in names}
     problem.run(trainer, 60 + num_steps)
-    recovery.roll_back(trainer._c, "planned")
+    rollback.roll_back(trainer._c, "planned")
     assert trainer._c.state.fork is None
     assert_same({name: part.state_dict() for name, part in trainer._c.stateful() if name in names}, before)
 

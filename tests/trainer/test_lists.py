@@ -167,7 +167,7 @@ def test_the_rate_that_is_told_is_the_first_ones() -> None:
     training = Training.of("muon+adamw")
     trainer = training.trainer(predictor="none")
     run(training, trainer, 10)
-    assert trainer._c.full.lr == training.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.02 * 0.95)
+    assert trainer._c.optimizer.lr == training.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.02 * 0.95)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])

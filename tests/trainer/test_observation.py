@@ -14,7 +14,7 @@ from hpt import HybridTrainer, Phase
 from hpt.errors import TrainingDiverged
 from hpt.profile.transfers import counted_reads
 from hpt.records import JumpRecord, Record, StepRecord
-from hpt.trainer import recovery
+from hpt.trainer import rollback
 
 WHOLE_RUN: dict[str, Any] = {
     "gate": "always",
@@ -104,7 +104,7 @@ def test_nothing_undone_is_remembered_anywhere(predictor: str) -> None:
     before = {name: copy.deepcopy(part.state_dict()) for name, part in trainer._c.stateful() if name in names}
     for _ in range(7):
         trainer.step(problem.batch(trainer.num_calls))
-    recovery.roll_back(trainer._c, "planned")
+    rollback.roll_back(trainer._c, "planned")
     after = {name: part.state_dict() for name, part in trainer._c.stateful() if name in names}
     assert set(after) == names
     assert_same(after, before)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
 from hpt import HybridConfig, HybridTrainer, Phase
-from hpt.trainer import recovery
+from hpt.trainer import rollback
 
 K = 10
 
@@ -162,7 +162,7 @@ def test_an_undone_jump_of_one_network_leaves_the_other_as_its_trainer_left_it()
     weight = generator.model.get_parameter("g.0.weight")
     moved = weight.detach().clone()
     with mine._c.own_call():
-        recovery.roll_back(mine._c, "planned")
+        rollback.roll_back(mine._c, "planned")
     assert not torch.equal(weight, moved)
     now = generator.model.d.state_dict(), discriminator.optimizer.state_dict()["state"]
     torch.testing.assert_close(now, expected, rtol=0, atol=0)
@@ -178,7 +178,7 @@ def test_the_trainers_own_buffers_still_go_back() -> None:
     for _ in range(5):
         trainer.step(generator.batch(trainer.num_calls))
     with trainer._c.own_call():
-        recovery.roll_back(trainer._c, "planned")
+        rollback.roll_back(trainer._c, "planned")
     torch.testing.assert_close(generator.model.state_dict(), expected, rtol=0, atol=0)
 
 

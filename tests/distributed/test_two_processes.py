@@ -1,0 +1,82 @@
+"""HybridTrainer in several processes: the same weights in all of them, and those of one process on the whole batch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from references import ranks
+from references.ranks import STEPS, alone, in_two, largest_difference
+
+TOLERANCE = 1e-9
+"""Relative, in double precision: sums over halves of a batch are rounded otherwise."""
+
+
+def assert_same_weights(some: dict[str, Any], others: dict[str, Any]) -> None:
+    assert all(torch.equal(one, others["weights"][name]) for name, one in some["weights"].items())
+
+
+@pytest.mark.parametrize(
+    "scenario", [ranks.with_nesterov, ranks.with_rssm, ranks.with_ramp, ranks.with_a_fork, ranks.with_accumulation]
+)
+def test_two_processes_are_one_on_the_whole_batch(scenario: ranks.Scenario, tmp_path: Path) -> None:
+    """Same bits in both, same weights to rounding and the same verdicts as one process."""
+    (first, second), one = in_two(scenario), alone(scenario, tmp_path)
+    assert_same_weights(first, second)
+    assert first["jumps"] == second["jumps"] == one["jumps"]
+    assert first["events"] == second["events"] == one["events"]
+    assert first["counters"]["jumps_accepted"] == one["counters"]["jumps_accepted"] > 0
+    assert first["counters"]["updates_in_losing_branches"] == one["counters"]["updates_in_losing_branches"]
+    assert largest_difference(first["weights"], one["weights"]) < TOLERANCE
+
+
+def test_of_an_accumulated_update_only_the_last_micro_batch_sends_gradients() -> None:
+    """One bucket holds all of this model; without no_sync it would be sent twice."""
+    first, _ = in_two(ranks.with_accumulation)
+    assert first["sent"] == 1
+
+
+def test_a_probe_that_fails_in_one_process_ends_the_jump_in_all() -> None:
+    """Jumps are off after three failures, everywhere, and training ends with equal weights."""
+    first, second = in_two(ranks.probe_fails_in_one)
+    assert_same_weights(first, second)
+    assert first["jumps"] == second["jumps"] == []
+    assert first["events"] == second["events"]
+    assert [name for _, name in first["events"]] == ["probe_failed"] * 3 + ["jumps_off"]
+
+
+def test_a_loss_that_is_not_finite_in_one_process_is_undone_in_all() -> None:
+    """The cycle goes back as a whole, and the run goes on from equal weights."""
+    first, second = in_two(ranks.not_finite_in_one)
+    assert_same_weights(first, second)
+    assert all(torch.isfinite(one).all() for one in first["weights"].values())
+    assert first["events"] == second["events"]
+    assert first["counters"]["updates_rolled_back"] == second["counters"]["updates_rolled_back"] > 0
+
+
+def test_a_predictor_that_fails_in_one_process_is_retired_in_all() -> None:
+    """No jump is made by some of them only."""
+    first, second = in_two(ranks.predictor_fails_in_one)
+    assert_same_weights(first, second)
+    assert first["jumps"] == second["jumps"] == []
+    assert [name for _, name in first["events"]] == [name for _, name in second["events"]] == ["predictor_failed"]
+
+
+def test_where_processes_disagree_the_first_has_its_way() -> None:
+    """It is told, and both make the first one's jumps."""
+    first, second = in_two(ranks.predictor_differs_in_one)
+    assert_same_weights(first, second)
+    assert first["jumps"] == second["jumps"] != []
+    assert [name for _, name in first["events"]] == [name for _, name in second["events"]] == ["ranks_disagreed"]
+
+
+def test_the_first_process_writes_and_all_go_on_from_it() -> None:
+    """Bit for bit, each with random streams of its own; the names in the file have no prefix of the wrapper."""
+    first, second = in_two(ranks.saved_and_resumed)
+    for found in (first, second):
+        assert_same_weights(found["whole"], found["again"])
+        assert found["again"]["counters"]["optimizer_updates"] == STEPS
+    assert_same_weights(first["again"], second["again"])
+    assert first["place"] == second["place"]
+    assert b"module." not in first["place"][:4000]
+    assert not torch.equal(first["rng"], second["rng"])
