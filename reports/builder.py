@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hpt_reports import prior
 from hpt_reports.evidence import Evidence, address_of, gather
+from hpt_reports.files import Content, Files
 from hpt_reports.formatting import code, harmless
 from hpt_reports.page import Links, Page, again, counted, source_table, verdict_table
 from hpt_reports.pages import benchmarking, blocks, evaluation, layers, release_prep, survival, validation
@@ -93,7 +94,8 @@ def _way(out: Path, folder: Path) -> str:
 def build(runs: Path, out: Path, only: str = "all") -> Reports:
     """Build every report, or one: phase1, phase2, phase3, vram, evaluation, survival, readme.
 
-    The page for a browser and the lists that pages link to are built for every folder but a checkout's committed one.
+    Figures and the page for a browser are made when they are read. That page and the lists that pages link to are there
+    for every folder but a checkout's committed one.
 
     Args:
         runs: folder of stored runs; nothing need be in it.
@@ -104,11 +106,11 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
     links, host_links = links_for(runs, out)
     evidence = gather(runs)
     pages = _pages(evidence, links)
-    found: dict[str, bytes] = {}
+    found: dict[str, Content] = {}
     for page in (page for name, page in pages.items() if only in ("all", name)):
         found[f"{page.name}.md"] = page_text(page, links, evidence).encode()
         for figure in page.figures.values():
-            found[f"figures/{figure.name}.svg"] = figure.draw()
+            found[f"figures/{figure.name}.svg"] = cache(figure.draw)
             found[f"figures/{figure.name}.csv"] = figure.csv.encode()
     if not is_checkout_evidence(runs):
         found |= {name: (files("hpt_reports") / name).read_bytes() for name in LISTS}
@@ -119,8 +121,9 @@ def build(runs: Path, out: Path, only: str = "all") -> Reports:
         ordered = [pages[name] for name in READING_ORDER]
         found["index.md"] = index_text(ordered, evidence, links).encode()
         if root is None:
-            found["report.html"] = _page_for_a_browser(runs, out, evidence, found).encode()
-    return Reports(dict(sorted(found.items())), evidence, root)
+            others = Files(found)
+            found["report.html"] = cache(lambda: _page_for_a_browser(runs, out, evidence, others).encode())
+    return Reports(Files(dict(sorted(found.items()))), evidence, root)
 
 
 def _pages(evidence: Evidence, links: Links) -> dict[str, Page]:

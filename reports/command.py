@@ -66,14 +66,14 @@ def report(  # noqa: PLR0913 - one argument a flag
     runs, out = _places(runs, out)
     if not check:
         claim(out, "report", MANIFEST)
-    from hpt_reports.builder import build  # noqa: PLC0415 - pandas and matplotlib, which --help does without
+    from hpt_reports.builder import build, checkout_of  # noqa: PLC0415 - pandas, matplotlib, which --help does without
     from hpt_reports.writing import write  # noqa: PLC0415
 
     if name != "all" and form == "html":
         raise UsageError("--format html is the page of all reports; use it with `hpt report all`")
-    built = build(runs, out, name)
-    if built.root is not None and form == "html":
+    if form == "html" and checkout_of(runs, out) is not None:
         raise UsageError(f"--format html is not kept in {out}; name another folder with --out")
+    built = build(runs, out, name)
     for remark in built.evidence.remarks:
         click.echo(f"warning: {remark}", err=True)
     problems: list[str] = []

@@ -24,9 +24,10 @@ def write(built: Reports, out: Path, *, form: str | None) -> list[str]:
         UsageError: a page of the checkout lacks the marks of its block, or somebody else's file is in the way.
     """
     manifest = Manifest(out, "report")
-    wanted = {name: text for name, text in built.files.items() if form is None or _form(name) == form}
+    names = [name for name in built.files if form is None or _form(name) == form]
     hosts = {} if built.root is None else {built.root / host.path: f"blocks/{host.name}.md" for host in HOSTS}
-    pages = {page: with_block(page, wanted[name].decode()) for page, name in hosts.items() if name in wanted}
+    pages = {page: with_block(page, built.files[name].decode()) for page, name in hosts.items() if name in names}
+    wanted = {name: built.files[name] for name in names}
     manifest.add(wanted)
     for name, content in wanted.items():
         (out / name).write_bytes(content)

@@ -1,9 +1,47 @@
-"""Shared test set-up: the slow reference twins are importable as `references`, and torch uses one thread."""
+"""Shared test set-up: `references` can be imported, torch uses one thread, measurements and children start at once."""
 
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of numpy as of torch, here and in children; read when they are imported
 import torch
+
+START_CHILDREN = {"cli", "compare", "docs", "e2e", "run", "trainer", "validate"}
+"""Folders of tests whose children are forked from a server."""
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where children will be wanted, let their server import what they need while the first tests run."""
+    if any(item.path.parent.name in START_CHILDREN for item in session.items):
+        from references.process_server import start_process_server
+
+        start_process_server()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Files are asked to be safe from a loss of power thousands of times, and no test cuts it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One measurement waits for another on a machine, by a lock among temporary files; those of a test need not."""
+    tmp_path_factory.getbasetemp()  # stays where it can be looked at afterwards
+    with (
+        tempfile.TemporaryDirectory(prefix="hpt-tests-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(tempfile, "tempdir", folder)
+        patch.setenv("TMPDIR", folder)
+        yield

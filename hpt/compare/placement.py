@@ -15,6 +15,7 @@ The bootstrap draws seeds, and with them the curve; the t interval takes the cur
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,10 +53,12 @@ class BaselineCurve:
 
     def __init__(self, losses: Mapping[int, Sequence[float]]) -> None:
         self.lengths = sorted(losses)
-        raw = [float(np.mean(losses[length])) for length in self.lengths]
+        raw = [fmean(losses[length]) for length in self.lengths]
         self.means = falling(raw)
         self.is_pooled = self.means != raw
-        self._logs = [math.log(length) for length in self.lengths]
+        self._logs = np.log(self.lengths)
+        # losses fall with length, numpy wants them rising; a flat stretch is met at either of its ends
+        self._ends = [np.asarray(_separated(self.means[::-1], direction)) for direction in (-1.0, 1.0)]
 
     def reach(self, loss: float) -> Reach:
         """The length whose mean loss this is."""
@@ -63,10 +66,8 @@ class BaselineCurve:
             return Reach(float(self.lengths[-1]), "above")
         if loss > self.means[0]:
             return Reach(float(self.lengths[0]), "below")
-        # losses fall with length, numpy wants them rising; of a flat stretch its middle
-        first = float(np.interp(loss, _separated(self.means[::-1], -1.0), self._logs[::-1]))
-        last = float(np.interp(loss, _separated(self.means[::-1], 1.0), self._logs[::-1]))
-        return Reach(math.exp(0.5 * (first + last)), "")
+        first, last = (float(np.interp(loss, rising, self._logs[::-1])) for rising in self._ends)
+        return Reach(math.exp(0.5 * (first + last)), "")  # of a flat stretch its middle
 
     def loss_at(self, steps: float) -> float | None:
         """Mean loss of a baseline of that length; None outside the lengths measured."""
@@ -128,10 +129,9 @@ class Baseline:
         """At T itself every seed has a loss."""
         return self.steps in self.losses
 
-    def curve(self, picks: Sequence[int] | None = None) -> BaselineCurve:
-        """Of all seeds, or of those places in their list."""
-        chosen = range(len(self.seeds)) if picks is None else picks
-        return BaselineCurve({length: [losses[i] for i in chosen] for length, losses in self.losses.items()})
+    def curve(self) -> BaselineCurve:
+        """Of all seeds."""
+        return BaselineCurve(self.losses)
 
     def seed_sd(self) -> float | None:
         """Standard deviation of the final loss at T over seeds; None below two seeds."""
@@ -148,17 +148,20 @@ class Placement:
     """
 
     def __init__(self, baseline: Baseline, results: Sequence[CellResult]) -> None:
-        self._baseline = baseline
+        self._baseline, self._known = baseline, baseline.losses
+        self._drawn: dict[tuple[int, ...], dict[int, Reach]] = {}
         self.losses = [result.loss for result in results]
-        self.changes = [
-            loss - before for loss, before in zip(self.losses, baseline.losses[baseline.steps], strict=True)
-        ]
-        self.reaches = self._reaches(baseline.curve(), range(len(results)))
+        self.changes = [loss - before for loss, before in zip(self.losses, self._known[baseline.steps], strict=True)]
+        self.reaches = list(self._reaches(tuple(range(len(results)))).values())
 
-    def _reaches(self, curve: BaselineCurve, picks: Sequence[int]) -> list[Reach]:
-        at_full = curve.loss_at(self._baseline.steps)
-        assert at_full is not None, "T is one of the lengths"
-        return [curve.reach(at_full + self.changes[i]) for i in picks]
+    def _reaches(self, picks: tuple[int, ...]) -> dict[int, Reach]:
+        """By seed drawn, on the curve of the seeds drawn; kept, since every unit draws the same ones."""
+        if picks not in self._drawn:
+            curve = BaselineCurve({length: [losses[i] for i in picks] for length, losses in self._known.items()})
+            at_full = curve.loss_at(self._baseline.steps)
+            assert at_full is not None, "T is one of the lengths"
+            self._drawn[picks] = {i: curve.reach(at_full + self.changes[i]) for i in dict.fromkeys(picks)}
+        return self._drawn[picks]
 
     def ratio(self, units: Sequence[float]) -> Ratio:
         """Length stood for over `units`, one a seed."""
@@ -182,9 +185,8 @@ class Placement:
         for row in np.sort(rows, axis=1).tolist():
             picks = tuple(row)
             if picks not in known:
-                reaches = self._reaches(self._baseline.curve(picks), picks)
-                logs = [self._log(reach, i, units) for i, reach in zip(picks, reaches, strict=True)]
-                known[picks] = sum(logs) / len(logs)
+                logs = {i: self._log(reach, i, units) for i, reach in self._reaches(picks).items()}
+                known[picks] = sum(logs[i] for i in picks) / len(picks)
             means.append(known[picks])
         return np.asarray(means)
 

@@ -98,8 +98,10 @@ class ValidationJob:
         return f"hpt validate-vram {self.model}: measuring {what}"
 
     @property
-    def environment(self) -> dict[str, str]:
-        """Variables that its process needs from its start."""
+    def environment(self) -> dict[str, str] | None:
+        """Variables that its process needs from its start; None for an estimate, which makes and measures no memory."""
+        if self.kind == "estimate":
+            return None
         malloc = QUICK_MALLOC if self.kind == "drill" else EXACT_MALLOC
         threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
         return threads | (malloc if self.is_on_host else {})

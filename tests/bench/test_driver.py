@@ -11,7 +11,7 @@ import pyperf
 import pytest
 from references.brief_run import NAME, located
 
-from hpt.bench.driver import ScenarioFailed, Stopped, measure
+from hpt.bench.driver import ScenarioFailed, Stopped, environment, measure
 from hpt.bench.plan import BenchSettings
 from hpt.bench.scenario import Preset
 
@@ -50,11 +50,18 @@ def test_workers_get_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("SECRET", "x")
-    settings = BenchSettings(mode=NAME, threads=3, preset=Preset.REFERENCE, affinity="0")
+    settings = BenchSettings(mode=NAME, threads=1, preset=Preset.REFERENCE, affinity="0")
     go("CURIOUS", tmp_path / "r.json", settings)
     benchmark = pyperf.BenchmarkSuite.load(str(tmp_path / "r.json")).get_benchmark("light/curious")
     assert benchmark.get_metadata()["hpt_imports_torch"] == 0
     assert benchmark.get_metadata()["cpu_affinity"] == "0"
+
+
+def test_the_number_of_threads_is_told_to_every_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the variable said before. No worker is started: several threads on one core wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    told = environment(3)
+    assert {told[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")} == {"3"}
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from references.fresh_process import FreshProcess
 
 from hpt.cli.main import run
 from hpt.compare.cells import Recipe
@@ -18,7 +17,7 @@ from hpt.compare.roster import ARMS
 from hpt.compare.search import Tuned
 from hpt.compare.tuning import TuningCache
 
-REGRESSION = ["--workloads", "regression=200", "--arms", "self,planted,frozen", "--budget", "quick"]
+REGRESSION = ["--workloads", "regression=300", "--arms", "self,planted,frozen", "--budget", "quick"]
 
 
 def compare(out: Path, *arguments: str) -> int:
@@ -31,9 +30,9 @@ def summary_of(out: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight seeds of a workload whose cells take a tenth of a second."""
+    """Five seeds of a workload whose cells take a tenth of a second."""
     out = tmp_path_factory.mktemp("calibration") / "out"
-    assert compare(out, *REGRESSION, "--seeds", "8", "--jobs", "2") == 0
+    assert compare(out, *REGRESSION, "--seeds", "5", "--jobs", "2") == 0
     return out
 
 
@@ -64,17 +63,17 @@ def test_a_calibration_is_never_a_claim(calibrated: Path) -> None:
 
 
 def test_all_results_are_written(calibrated: Path) -> None:
-    """Summary, tables, seeds, figures; 8 seeds x (4 lengths + 3 arms) cells."""
+    """Summary, tables, seeds, figures; 5 seeds x (4 lengths + 3 arms) cells."""
     files = {path.name for path in calibrated.iterdir()}
     assert {"summary.json", "tables.md", "seeds.csv", "figures", "cells", "comparison.json"} <= files
-    assert len(list((calibrated / "cells").iterdir())) == 8 * 7
+    assert len(list((calibrated / "cells").iterdir())) == 5 * 7
     assert summary_of(calibrated)["complete"]
 
 
 def test_a_boosted_learning_rate_posing_as_prediction_does_not_win(tmp_path: Path) -> None:
     """It may beat the baseline, but never the control that does openly what it does in secret."""
     out = tmp_path / "out"
-    arguments = ["--workloads", "mlp=150", "--arms", "boost-as-method,lr-boost", "--budget", "quick", "--seeds", "2"]
+    arguments = ["--workloads", "mlp=60", "--arms", "boost-as-method,lr-boost", "--budget", "quick", "--seeds", "2"]
     assert compare(out, *arguments, "--no-figures") == 0
     found = arm_of(out, "boost-as-method", "mlp")
     assert found["measures"]["work_ratio"]["value"] > 1.0
@@ -196,17 +195,19 @@ def test_figures_of_the_users_stay(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (out / "figures" / "ratios.png").exists()
 
 
+def _cells(out: Path) -> list[Path]:
+    return list((out / "cells").glob("*.json"))
+
+
 def _stopped(out: Path, number: signal.Signals) -> int:
     """Begin a comparison in a process, stop it after its third cell, and return its status."""
     flags = ["--out", str(out), "--tuning-cache", str(out / "tuning"), "--no-figures"]
-    command = [sys.executable, "-m", "hpt", "compare", *REGRESSION, "--seeds", "1", *flags]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for _ in range(3):
-            process.stderr.readline()
-        os.kill(process.pid, number)
-        process.stderr.read()
-    return process.returncode
+    words = ["compare", *REGRESSION, "--seeds", "1", *flags]
+    process, until_s = FreshProcess("hpt.cli.main:run", [words], has_children=True), time.monotonic() + 120.0
+    while len(_cells(out)) < 3 and time.monotonic() < until_s:
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    return process.end().returncode
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
@@ -217,7 +218,7 @@ def test_a_stop_loses_nothing_and_resume_ends_it(
     out = tmp_path / "out"
     assert _stopped(out, number) == status
     time.sleep(0.2)
-    before = {path.name: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
+    before = {path.name: path.stat().st_mtime_ns for path in _cells(out)}
     assert 3 <= len(before) < 7
     assert compare(out, "--resume", "--no-figures") == 0
     after = {path.name: path for path in (out / "cells").iterdir()}

@@ -93,12 +93,3 @@ def test_a_release_record_replaces_no_other_file(
     assert "is no release-check of hpt" in capsys.readouterr().err
     assert (folder / "record.json").read_text() == "mine"
     assert not (folder / "work").exists()
-
-
-def test_a_validation_goes_where_its_estimate_is(folder: Path) -> None:
-    """Both lie in the same folder by default, in any order; that is no foreign one."""
-    flags = ["validate-vram", "--model", "gpt2-nano", "--seq-len", "8", "--out", "vram"]
-    assert run([*flags, "--estimate"]) == 0
-    assert run([*flags, "--arms", "plain", "--drills", "none", "--steps", "1", "--device", "cpu"]) in (0, 3)
-    assert run([*flags, "--estimate"]) == 0
-    assert {"estimate.json", "run.json"} <= {path.name for path in Path("vram").iterdir()}

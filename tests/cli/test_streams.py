@@ -6,10 +6,14 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from references.fresh_process import run_fresh
+
+from hpt.cli.main import main
 
 TESTS = Path(__file__).parents[1]
 EVIDENCE = TESTS.parent / "reports" / "evidence" / "bench_default"
@@ -67,10 +71,45 @@ def test_results_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
     assert done.stderr == "hpt: standard output cannot be written (No space left on device); free some space\n"
 
 
-def test_a_run_goes_on_without_its_reader(tmp_path: Path) -> None:
+def into(pipe: int, words: list[str]) -> int:
+    """`hpt` in this process, stdout and stderr into a pipe."""
+    for stream in (1, 2):
+        os.dup2(pipe, stream)
+    os.close(pipe)
+    sys.argv = ["hpt", *words]
+    main()
+    raise AssertionError("it exits")
+
+
+def into_head(words: list[str]) -> int:
+    """`hpt ... 2>&1 | head -n 1`."""
+    head = subprocess.Popen(["head", "-n", "1"], stdin=subprocess.PIPE)
+    assert head.stdin is not None
+    return into(os.dup(head.stdin.fileno()), words)
+
+
+def into_tee(words: list[str]) -> int:
+    """`hpt ... 2>&1 | tee`, and Ctrl-C, of which tee dies at once, when the first steps are stored."""
+    reading, writing = os.pipe()
+
+    def press() -> None:
+        steps = Path("o", "steps.jsonl")
+        while not (steps.exists() and steps.stat().st_size):
+            time.sleep(0.02)
+        os.close(reading)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    return into(writing, words)
+
+
+TRAIN = ["train", "--workload", "regression", "--threads", "1", "--out", "o", "--steps"]
+
+
+def test_a_run_goes_on_without_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`2>&1 | head -n 1`: all steps are made and stored."""
-    line = f"{HPT} train --workload regression --steps 400 --threads 1 --out o 2>&1 | head -n 1"
-    done = sh(f"{line}; exit ${{PIPESTATUS[0]}}", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = run_fresh("cli.test_streams:into_head", [*TRAIN, "40"])
     assert done.returncode == 0
     assert json.loads((tmp_path / "o" / "run.json").read_text())["status"] == "done"
     assert done.stdout.count("\n") == 1
@@ -86,15 +125,8 @@ def test_what_user_code_prints_is_no_result(tmp_path: Path) -> None:
         assert word in done.stderr
 
 
-def test_ctrl_c_under_tee_is_130(tmp_path: Path) -> None:
+def test_ctrl_c_under_tee_is_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C reaches the whole pipe, so tee is gone when the run says how to go on."""
-    words = [sys.executable, "-m", "hpt", "train", "--workload", "regression", "--steps", "1000000", "--out", "o"]
-    run = subprocess.Popen([*words, "--threads", "1"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    steps, until = tmp_path / "o" / "steps.jsonl", time.monotonic() + 90
-    while not (steps.exists() and steps.stat().st_size) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert run.stdout is not None
-    run.stdout.close()
-    run.send_signal(signal.SIGINT)
-    assert run.wait(60) == 130
+    monkeypatch.chdir(tmp_path)
+    assert run_fresh("cli.test_streams:into_tee", [*TRAIN, "1000000"]).returncode == 130
     assert json.loads((tmp_path / "o" / "run.json").read_text())["status"] == "interrupted"

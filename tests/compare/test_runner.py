@@ -12,9 +12,10 @@ from hpt.compare.runner import Progress, _Keeper, run_cells
 from hpt.run.processes import ChildJob, JobEnd
 
 
-def cells(count: int = 2, steps: int = 320) -> list[Cell]:
+def cells(count: int = 2, steps: int = 100) -> list[Cell]:
     """Baseline and hybrid of some seeds."""
-    recipes = {"baseline": Recipe(), "hybrid": ARMS["hybrid"].recipe(Recipe())}
+    hybrid = ARMS["hybrid"].recipe(Recipe())
+    recipes = {"baseline": Recipe(), "hybrid": replace(hybrid, config=hybrid.config | {"warmup_steps": 20})}
     return [
         Cell(workload="regression", arm=arm, seed=seed, steps=steps, recipe=recipe)
         for seed in range(count)

@@ -50,8 +50,8 @@ def test_counting_leaves_weights_and_generator_alone() -> None:
 
 def test_a_cell_is_charged_for_the_factors_of_its_jumps() -> None:
     """On the small batches of `mlp` a jump's factors take more operations than a full step."""
-    recipe = Recipe(config={"full_steps": 15, "gate": "always"})
-    found = train_cell(Cell(workload="mlp", arm="test", seed=1, steps=320, recipe=recipe))
+    recipe = Recipe(config={"warmup_steps": 40, "full_steps": 15, "gate": "always"})
+    found = train_cell(Cell(workload="mlp", arm="test", seed=1, steps=120, recipe=recipe))
     count = found.counters
     assert count["factor_flops"] > count["jumps_proposed"] * count["step_flops"] > 0
     others = count["factor_flops"] + count["optimizer_updates"] * count["update_flops"]
@@ -76,7 +76,7 @@ def test_a_cell_is_charged_for_what_its_optimizer_does() -> None:
 def test_work_that_an_optimizer_hides_outside_step_is_seen_in_seconds() -> None:
     """Ten thousand products in a gradient's hook: the count is AdamW's, the processor's seconds are many times its."""
     honest, hiding = (
-        train_cell(Cell(workload="regression", arm="test", seed=1, steps=30, recipe=Recipe(optimizer=name)))
+        train_cell(Cell(workload="regression", arm="test", seed=1, steps=6, recipe=Recipe(optimizer=name)))
         for name in ("adamw", "references.hiding_optimizer:factory")
     )
     assert hiding.counters["update_flops"] == honest.counters["update_flops"]

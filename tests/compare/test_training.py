@@ -19,7 +19,7 @@ from hpt.workloads.plain_loop import PlainLoop
 from hpt.workloads.regression import Regression
 
 CPU = torch.device("cpu")
-STEPS = 80
+STEPS, WARMUP = 80, 60
 
 
 def run(recipe: Recipe, workload: str = "regression", steps: int = STEPS, arm: str = "test") -> CellResult:
@@ -38,8 +38,8 @@ def test_the_baseline_is_the_loop_a_user_would_write() -> None:
 def test_a_cell_repeats_to_the_last_bit() -> None:
     """With the default predictor and jumps, in cycles short enough for several of them."""
     recipe = ARMS["hybrid"].recipe(Recipe())
-    recipe = dataclasses.replace(recipe, config=recipe.config | {"full_steps": 15})
-    one, other = (run(recipe, steps=320) for _ in range(2))
+    recipe = dataclasses.replace(recipe, config=recipe.config | {"warmup_steps": WARMUP, "full_steps": 15})
+    one, other = (run(recipe, steps=180) for _ in range(2))
     assert one.counters["jumps_accepted"] > 0
     assert (one.final_loss, one.curve, one.counters) == (other.final_loss, other.curve, other.counters)
 
@@ -118,11 +118,11 @@ def test_the_arm_that_never_jumps_is_the_baseline() -> None:
     assert plain.scores is None
 
 
-def forked(arm: str, **config: Any) -> CellResult:
+def forked(arm: str, steps: int = 240, **config: Any) -> CellResult:
     """A cell that begins with a wide prior, in short cycles, with as large a budget as there is for forks."""
     recipe = ARMS[arm].recipe(Recipe())
-    short = {"full_steps": 15, "gate": "always", "value": {"fork_budget_frac": 0.5}} | recipe.config | config
-    return run(dataclasses.replace(recipe, config=short), "mlp", 400)
+    short = {"warmup_steps": WARMUP, "full_steps": 15, "gate": "always", "value": {"fork_budget_frac": 0.5}}
+    return run(dataclasses.replace(recipe, config=short | recipe.config | config), "mlp", steps)
 
 
 def test_what_was_measured_and_decided_is_kept_with_a_cell(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_what_was_measured_and_decided_is_kept_with_a_cell(tmp_path: Path) -> No
         (one["step"], one["policy"], one["value"]) for one in measurements
     ]
     first = found.forks[0]
-    assert first["step"] >= 200
+    assert first["step"] >= WARMUP
     assert math.isfinite(first["value"])
     after = next(one for one in decisions if one["step"] == first["step"])
     assert f"fork at update {first['step']}: {first['policy']}" in after["why"]
@@ -155,7 +155,7 @@ def test_an_arm_without_forks_decides_by_its_prior(tmp_path: Path) -> None:
 def test_arms_of_a_fixed_policy_choose_nothing_and_differ() -> None:
     """There is neither fork nor decision, and every policy ends elsewhere."""
     arms = ("nesterov", "always-half", "always-half-kept", "always-full-kept")
-    cells = [forked(arm) for arm in arms]
+    cells = [forked(arm, steps=140) for arm in arms]
     assert all((one.forks, one.values) == ([], None) for one in cells)
     assert all(one.counters["jumps_accepted"] > 0 for one in cells)
     assert len({one.final_loss for one in cells}) == len(arms)
@@ -164,7 +164,8 @@ def test_arms_of_a_fixed_policy_choose_nothing_and_differ() -> None:
 def test_without_learning_all_forecasters_are_the_constant() -> None:
     """The control of the forecasts: models that never learned have nothing to add."""
     recipe = ARMS["unlearned"].recipe(Recipe())
-    found = run(dataclasses.replace(recipe, config=recipe.config | {"full_steps": 15}), "mlp", 320)
+    config = recipe.config | {"warmup_steps": WARMUP, "full_steps": 15}
+    found = run(dataclasses.replace(recipe, config=config), "mlp", 180)
     assert found.scores is not None
     assert found.scores["constant"]["count"] > 0
     assert found.scores["rssm"]["nll_mean"] == found.scores["constant"]["nll_mean"]

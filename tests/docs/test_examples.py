@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 import pytest
+from references.fresh_process import run_fresh
 
-from hpt.cli.main import COMMANDS, cli
+from hpt.cli.main import COMMANDS, cli, run
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -33,25 +34,25 @@ def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_predictor_jumps_and_learns(tmp_path: Path) -> None:
+def test_the_predictor_jumps_and_learns() -> None:
     """Its proposals reach the weights, and the loss falls far below where it began."""
-    name, code = example("writing_predictor.md")
+    _, code = example("writing_predictor.md")
     check = (
         "\nassert trainer.summary()['counters']['jumps_accepted'] > 0, trainer.summary()"
         "\nassert trainer.summary()['predictor']['name'] == 'trend'"
         "\nassert result.loss < 0.1, result.loss\n"
     )
-    (tmp_path / name).write_text("import torch; torch.set_num_threads(1)\n" + code + check, encoding="utf-8")
-    done = call(tmp_path, name)
+    done = run_fresh("builtins:exec", code + check, {})
     assert done.returncode == 0, done.stderr
 
 
-def test_the_workload_trains_and_gets_below_chance(tmp_path: Path) -> None:
+def test_the_workload_trains_and_gets_below_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`hpt train` takes it by its import path; the validation loss is below that of knowing nothing."""
     name, code = example("writing_workload.md")
     (tmp_path / name).write_text(code, encoding="utf-8")
-    words = ["-m", "hpt", "train", "--workload", "my_workload:factory", "--steps", "400", "--threads", "1", "--json"]
-    done = call(tmp_path, *words, "--out", "out")
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--workload", "my_workload:factory", "--steps", "400", "--threads", "1", "--json", "--out", "out"]
+    done = run_fresh("hpt.cli.main:run", words)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["status"] == "done"
@@ -115,11 +116,13 @@ def test_every_documented_command_line_is_accepted(line: str, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("line", [line for line in documented() if line.startswith("hpt report")])
-def test_every_documented_report_gets_beyond_its_arguments(line: str, tmp_path: Path) -> None:
+def test_every_documented_report_gets_beyond_its_arguments(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a folder with runs, none of them a measurement: it is said that there is none (5), or a finding (3)."""
     (tmp_path / "runs" / "bench").mkdir(parents=True)
-    done = call(tmp_path, "-m", "hpt", *shlex.split(line)[1:])
-    assert done.returncode in {3, 5}, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert run(shlex.split(line)[1:]) in {3, 5}
 
 
 def test_no_page_has_python_that_is_not_tested() -> None:

@@ -8,7 +8,7 @@ from hpt import HybridConfig, HybridTrainer
 from hpt.learned.features import FEATURE_NAMES, NUM_FEATURES, FeatureEncoder
 from hpt.workloads.byte_gpt import ByteGPT, ByteGPTSize
 
-STEPS = 600
+STEPS = 300
 WARMUP = 8  # steps of zeros
 
 

@@ -21,11 +21,16 @@ def _learner(seed: int = 0, horizon: int = 12, **settings: Any) -> DynamicsLearn
 def _feed(
     learner: ForecastModel, trend: LossTrend, run: MoodyRun, ticks: range, learns: int = 1, horizon: int = 12
 ) -> None:
-    """Ticks of a run, learning at the end of every cycle, if asked several times over."""
-    for t in ticks:
-        _tick(learner, trend, run, t)
-        for _ in range(learns * ((t + 1) % run.cycle_steps == 0)):
+    """Ticks of a run, a cycle at a time, learning at the end of every cycle, if asked several times over."""
+    begin = ticks.start
+    while begin < ticks.stop:
+        end = min(ticks.stop, begin - begin % run.cycle_steps + run.cycle_steps)
+        at = slice(begin, end)
+        path = trend.observe(run.losses[at])
+        learner.tick(run.features[at], run.actions[at], run.losses[at], path.level)
+        for _ in range(learns * (end % run.cycle_steps == 0)):
             learner.learn(*trend.curve(horizon))
+        begin = end
 
 
 def _tick(learner: ForecastModel, trend: LossTrend, run: MoodyRun, t: int, sign: float = 1.0) -> None:

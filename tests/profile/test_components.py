@@ -18,7 +18,7 @@ from hpt.workloads.workload import num_parameters
 
 @pytest.fixture(scope="module")
 def found() -> ComponentTimes:
-    return profile_components(TeacherMLP(seed=0, device=torch.device("cpu")), "rssm", total_steps=1500, cycles=4)
+    return profile_components(TeacherMLP(seed=0, device=torch.device("cpu")), "rssm", total_steps=400, cycles=4)
 
 
 def test_components_and_phases_sum_to_the_same_time(found: ComponentTimes) -> None:
@@ -44,7 +44,7 @@ def test_predicted_cost_is_one_plus_the_extra_parts(found: ComponentTimes) -> No
 
 def test_a_cycle_is_as_long_as_the_trainers() -> None:
     """Momentum 0.99 remembers 100 steps, and so long is a cycle of the profile, where 10 would do for the length."""
-    found = profile_components(Regression(seed=0, device=torch.device("cpu")), "nesterov", total_steps=600, cycles=2)
+    found = profile_components(Regression(seed=0, device=torch.device("cpu")), "nesterov", total_steps=100, cycles=2)
     assert found.cycle_steps == 100
     assert found.jumps <= found.cycles
 
@@ -87,7 +87,8 @@ def test_operations_of_gpt2_are_six_a_weight_and_token() -> None:
 def test_the_command_prints_one_document(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """With the projection marked as one for a GPT."""
     out = tmp_path / "profile.json"
-    arguments = ["--workload", "byte-gpt-b16", "--predictor", "nesterov", "--cycles", "2", "--steps", "600"]
+    workload = ["--workload", "references.small_gpt:factory"]
+    arguments = [*workload, "--predictor", "nesterov", "--cycles", "2", "--steps", "600"]
     assert run(["profile", *arguments, "--device", "cpu", "--threads", "1", "--json", "--out", str(out)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads(out.read_text())
@@ -100,9 +101,9 @@ def test_a_summary_gives_the_measured_side(capsys: pytest.CaptureFixture[str], t
     """Steps ratio and wall-clock ratio of the arm are taken from hpt compare; a wrong file is refused."""
     measures = {"steps_ratio": {"value": 1.2}, "wall_ratio": {"value": 1.1}}
     path = tmp_path / "summary.json"
-    document = {"schema_version": 1, "workloads": {"mlp": {"arms": {"hybrid": {"measures": measures}}}}}
+    document = {"schema_version": 1, "workloads": {"regression": {"arms": {"hybrid": {"measures": measures}}}}}
     path.write_text(json.dumps(document))
-    arguments = ["--workload", "mlp", "--cycles", "2", "--steps", "1500", "--device", "cpu", "--threads", "1"]
+    arguments = ["--workload", "regression", "--cycles", "2", "--steps", "100", "--device", "cpu", "--threads", "1"]
     assert run(["profile", *arguments, "--summary", str(path)]) == 0
     assert "measured by compare: 1.100x" in capsys.readouterr().out
     assert run(["profile", *arguments, "--summary", str(path), "--arm", "frozen"]) == 2

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-PRELOADED = ["torch._dynamo", "hpt.learned.learner", "hpt.predictors.selector", "hpt.cli.train"]
+from references.process_server import start_process_server
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,23 @@ class FreshProcess:
         target: "module:function"; what the function returns is the exit code.
         arguments: of the function, picklable.
         environment: variables set besides those of the server.
+        has_children: it may start processes, of the same server.
     """
 
-    def __init__(self, target: str, arguments: Sequence[Any], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        arguments: Sequence[Any],
+        environment: Mapping[str, str] | None = None,
+        *,
+        has_children: bool = False,
+    ) -> None:
+        start_process_server()
         context: Any = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
         self._folder = tempfile.TemporaryDirectory()
         self._streams = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         work = (target, tuple(arguments), dict(environment or {}), str(Path.cwd()), list(map(str, self._streams)))
-        self._process = context.Process(target=_enter, args=work, daemon=True)
+        self._process = context.Process(target=_enter, args=work, daemon=not has_children)
         self._process.start()
 
     @property

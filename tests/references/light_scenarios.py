@@ -58,7 +58,7 @@ def curious(preset: Preset) -> Measured:
     """Fails unless the worker is as it was asked for."""
 
     def check() -> None:
-        require(os.environ.get("OMP_NUM_THREADS") == "3", "three threads")
+        require(os.environ.get("OMP_NUM_THREADS") == "1", "one thread")
         require(os.environ.get("MALLOC_ARENA_MAX") == "1", "allocator settings arrive")
         require(os.environ.get("SECRET") is None, "nothing else does")
         require("torch" not in sys.modules, "torch is not imported")

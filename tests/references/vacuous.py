@@ -10,37 +10,38 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def vacuous_tests(folder: Path) -> list[str]:
     """Names of such tests under a folder, as `file::test`."""
-    functions: dict[str, list[Function]] = {}
-    tests: list[tuple[str, Function]] = []
+    functions: dict[str, list[set[str]]] = {}
+    tests: list[tuple[str, set[str]]] = []
     for file in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, Function):
-                functions.setdefault(node.name, []).append(node)
+                called = _called(node)
+                functions.setdefault(node.name, []).append(called)
                 if node.name.startswith("test_") and file.name.startswith("test_"):
-                    tests.append((f"{file.relative_to(folder).as_posix()}::{node.name}", node))
+                    tests.append((f"{file.relative_to(folder).as_posix()}::{node.name}", called))
     checking = _checking(functions)
-    return [name for name, node in tests if not _checks(node, checking)]
+    return [name for name, called in tests if not _checks(called, checking)]
 
 
-def _checking(functions: dict[str, list[Function]]) -> set[str]:
+def _checking(functions: dict[str, list[set[str]]]) -> set[str]:
     """Names of functions that check, themselves or through others."""
     known: set[str] = set()
     while True:
-        more = {name for name, nodes in functions.items() if any(_checks(node, known) for node in nodes)}
+        more = {name for name, each in functions.items() if any(_checks(called, known) for called in each)}
         if more <= known:
             return known
         known |= more
 
 
-def _checks(function: Function, checking: set[str]) -> bool:
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assert):
-            return True
-        if isinstance(node, ast.Call):
-            name = _name(node.func)
-            if name.startswith(CHECKING) or name in checking:
-                return True
-    return False
+def _called(function: Function) -> set[str]:
+    """Names of what a function calls; an assertion counts as a call of `assert`."""
+    nodes = list(ast.walk(function))
+    asserts = {"assert" for node in nodes if isinstance(node, ast.Assert)}
+    return asserts | {_name(node.func) for node in nodes if isinstance(node, ast.Call)}
+
+
+def _checks(called: set[str], checking: set[str]) -> bool:
+    return not called.isdisjoint(checking) or any(name.startswith(CHECKING) for name in called)
 
 
 def _name(function: ast.expr) -> str:

@@ -1,6 +1,7 @@
 """Folders of stored runs: real files, made by really measuring something small."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,11 @@ def runs(stored: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stored, tmp_path / "runs"))
 
 
-def _checked_out(stored: Path, root: Path) -> Path:
+def _checked_out(stored: Path, root: Path, parts: Sequence[str] = ("vram", "train", "bench-default")) -> Path:
     """Some evidence, and pages that hold blocks."""
     evidence = root / "reports" / "evidence"
-    for part in ("vram", "train", "bench-default"):
+    evidence.mkdir(parents=True)
+    for part in parts:
         shutil.copytree(stored / part, evidence / part)
     shutil.copy(stored / "overhead_byte_gpt.json", evidence)
     (root / "docs").mkdir()
@@ -52,6 +54,14 @@ def _checked_out(stored: Path, root: Path) -> Path:
 def checkout(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with some evidence and pages that hold blocks; the working directory."""
     root = _checked_out(stored, tmp_path / "checkout")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def light_checkout(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a run of training alone, for tests that build reports several times: few figures to draw."""
+    root = _checked_out(stored, tmp_path / "checkout", ["train"])
     monkeypatch.chdir(root)
     return root
 

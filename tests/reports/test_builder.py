@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyperf
 import pytest
@@ -51,13 +52,14 @@ def rows_of(text: str, first: str) -> Iterator[list[str]]:
             yield cells
 
 
-def test_the_same_runs_give_the_same_bytes_in_another_process(stored: Path, full: tuple[Reports, Path]) -> None:
-    """Figures included, under another hash seed: nothing depends on order, time or chance."""
-    built, out = full
+@pytest.fixture(scope="module")
+def elsewhere(stored: Path, full: tuple[Reports, Path]) -> dict[str, Any]:
+    """The digests of all files when another process builds them, under another hash seed, and what it imported."""
     code = (
         "import hashlib, json, sys; from pathlib import Path; from reports.builder import build;"
-        f"files = build(Path({str(stored)!r}), Path({str(out)!r})).files;"
-        "print(json.dumps({name: hashlib.sha256(one).hexdigest() for name, one in files.items()}))"
+        f"files = build(Path({str(stored)!r}), Path({str(full[1])!r})).files;"
+        "digests = {name: hashlib.sha256(one).hexdigest() for name, one in files.items()};"
+        "print(json.dumps({'digests': digests, 'has_torch': 'torch' in sys.modules}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -67,7 +69,20 @@ def test_the_same_runs_give_the_same_bytes_in_another_process(stored: Path, full
         env={"PYTHONHASHSEED": "77", "PATH": "", "OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).parents[2],
     )
-    assert json.loads(done.stdout) == {name: hashlib.sha256(one).hexdigest() for name, one in built.files.items()}
+    return json.loads(done.stdout)
+
+
+def test_the_same_runs_give_the_same_bytes_in_another_process(
+    elsewhere: dict[str, Any], full: tuple[Reports, Path]
+) -> None:
+    """Figures included: nothing depends on order, time or chance."""
+    digests = {name: hashlib.sha256(one).hexdigest() for name, one in full[0].files.items()}
+    assert elsewhere["digests"] == digests
+
+
+def test_building_never_imports_torch(elsewhere: dict[str, Any]) -> None:
+    """A report on a laptop needs no gigabyte of kernels."""
+    assert not elsewhere["has_torch"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,7 +151,7 @@ def test_an_empty_folder_gives_reports_that_say_so(tmp_path: Path) -> None:
 def test_an_unmeasured_scenario_is_a_row_not_a_gap(tmp_path: Path) -> None:
     """It is listed as not measured among those that are."""
     write_timings(tmp_path / "runs", names=SCENARIOS[:9])
-    text = text_of(build(tmp_path / "runs", tmp_path / "out"), "PHASE_2_BENCHMARKING_REPORT")
+    text = text_of(build(tmp_path / "runs", tmp_path / "out", "phase2"), "PHASE_2_BENCHMARKING_REPORT")
     section = text.split("## Scenarios, `default` preset")[1].split("\n## ")[0]
     assert next(rows_of(section, SCENARIOS[12]))[1:4] == ["not measured"] * 3
 
@@ -192,26 +207,15 @@ def test_the_page_for_a_browser_needs_nothing_else(full: tuple[Reports, Path]) -
     assert all(f'<section id="{name}">' in page for name in NAMES)
 
 
-def test_links_in_a_checkout_do_not_depend_on_where_the_reports_go(checkout: Path) -> None:
+def test_links_in_a_checkout_do_not_depend_on_where_the_reports_go(light_checkout: Path) -> None:
     """So that a copy elsewhere equals the committed files byte for byte; it has the page for a browser as well."""
-    evidence = checkout / "reports" / "evidence"
-    committed = build(evidence, checkout / "reports" / "generated")
-    elsewhere = build(evidence, checkout / "out" / "reports")
+    evidence = light_checkout / "reports" / "evidence"
+    committed = build(evidence, light_checkout / "reports" / "generated")
+    elsewhere = build(evidence, light_checkout / "out" / "reports")
     assert {name: text for name, text in elsewhere.files.items() if name != "report.html"} == committed.files
     for name in (one for one in committed.files if one.endswith("REPORT.md")):
         for address in re.findall(r"\]\((\.\./[^)]+)\)", committed.files[name].decode()):
-            assert (checkout / "reports" / address.removeprefix("../")).exists()
-
-
-def test_building_never_imports_torch(stored: Path, tmp_path: Path) -> None:
-    """A report on a laptop needs no gigabyte of kernels."""
-    runs = Path(shutil.copytree(stored / "vram", tmp_path / "runs"))
-    code = (
-        "import sys; from pathlib import Path; from reports.builder import build;"
-        f"build(Path({str(runs)!r}), Path({str(tmp_path)!r})); print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+            assert (light_checkout / "reports" / address.removeprefix("../")).exists()
 
 
 def test_two_runs_of_a_preset_are_compared_as_the_command_does(tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ def test_two_runs_of_a_preset_are_compared_as_the_command_does(tmp_path: Path) -
     names = (*SCENARIOS[:2], "control")
     old = write_timings(tmp_path / "runs" / "a-old", names=names)
     new = write_timings(tmp_path / "runs" / "b-new", names=names)
-    text = text_of(build(tmp_path / "runs", tmp_path / "out"), "PHASE_2_BENCHMARKING_REPORT")
+    text = text_of(build(tmp_path / "runs", tmp_path / "out", "phase2"), "PHASE_2_BENCHMARKING_REPORT")
     section = text.split("## Against the benchmarks before")[1].split("\n## ")[0]
     expected = compare(read_measurements(old), read_measurements(new))
     assert len(expected.rows) == 2
@@ -234,5 +238,5 @@ def test_runs_of_two_machines_are_not_compared(tmp_path: Path) -> None:
     for name, cpu in (("a-old", "one processor"), ("b-new", "another processor")):
         file = write_timings(tmp_path / "runs" / name, names=("state_history/record_step",))
         file.write_text(file.read_text().replace('"hpt_schema":1', f'"hpt_cpu_model":"{cpu}","hpt_schema":1'))
-    text = text_of(build(tmp_path / "runs", tmp_path / "out"), "PHASE_2_BENCHMARKING_REPORT")
+    text = text_of(build(tmp_path / "runs", tmp_path / "out", "phase2"), "PHASE_2_BENCHMARKING_REPORT")
     assert "Not comparable with" in text.split("## Against the benchmarks before")[1].split("\n## ")[0]

@@ -81,8 +81,10 @@ def test_pages_know_their_own_links_where_their_folder_is_a_link(stored: Path, t
     """To another depth, so that a way up leads elsewhere from the link than from the folder."""
     (tmp_path / "deep" / "er" / "reports").mkdir(parents=True)
     (tmp_path / "out").symlink_to(tmp_path / "deep" / "er" / "reports")
-    (tmp_path / "linked").symlink_to(stored)
-    for runs in (stored, tmp_path / "linked"):
+    (tmp_path / "runs").mkdir()
+    shutil.copy(stored / "overhead_byte_gpt.json", tmp_path / "runs")
+    (tmp_path / "linked").symlink_to(tmp_path / "runs")
+    for runs in (tmp_path / "runs", tmp_path / "linked"):
         built = build(runs, tmp_path / "out", "phase2")
         write(built, tmp_path / "out", form=None)
         assert list(findings(built, tmp_path / "out", only="phase2")) == []

@@ -40,9 +40,8 @@ def test_all_writes_everything_and_check_agrees(checkout: Path, capsys: pytest.C
     assert "are what the evidence gives" in err
 
 
-def test_another_folder_gets_the_same_bytes_and_no_page_is_touched(checkout: Path) -> None:
+def test_another_folder_gets_the_same_bytes_and_no_page_is_touched(reported: Path) -> None:
     """`--out` elsewhere copies the reports and adds the page for a browser, whose links lead from there; no more."""
-    assert run(["report", "all"]) == 0
     readme = Path("README.md").read_bytes()
     assert run(["report", "all", "--runs", "reports/evidence", "--out", "out/reports"]) == 0
     files = {
@@ -71,10 +70,6 @@ def lie_in_readme() -> None:
 
 def lie_in_the_specification() -> None:
     edit_text(Path("docs/engineering_spec.md"), "9.51 %", "1.51 %")
-
-
-def lie_in_a_run() -> None:
-    edit_text(Path("reports/evidence/overhead_byte_gpt.json"), '"ratio": 1.09', '"ratio": 1.01')
 
 
 def lie_in_the_last_digit_of_a_run() -> None:
@@ -119,41 +114,31 @@ LIES_IN_WHAT_IS_COMMITTED = {
 }
 
 
-def test_check_names_every_lie_in_what_is_committed(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A number edited in a report, in a page's block or in a figure's data; a report that no run gives."""
-    assert run(["report", "all"]) == 0
+def test_check_names_every_lie_in_what_is_committed(reported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number edited in a report, and its line, in a page's block or a figure's data; a report that no run gives."""
     for lie in LIES_IN_WHAT_IS_COMMITTED:
         lie()
     capsys.readouterr()
     assert run(["report", "all", "--check"]) == 3
     err = capsys.readouterr().err
     assert [words for words in LIES_IN_WHAT_IS_COMMITTED.values() if words not in err] == []
+    assert re.search(r"PHASE_2_BENCHMARKING_REPORT\.md: differs from what the evidence gives, first in line \d+", err)
 
 
 @pytest.mark.parametrize(
     "lie",
-    [lie_in_a_run, lie_in_the_last_digit_of_a_run, lie_in_a_log_beside_a_run, delete_a_run, add_a_run, lose_the_marks],
+    [lie_in_the_last_digit_of_a_run, lie_in_a_log_beside_a_run, add_a_run, lose_the_marks],
 )
-def test_check_catches_a_lie_in_the_evidence(checkout: Path, lie: Callable[[], None]) -> None:
-    """A run edited, be it in a digit that no report prints; a run deleted or added; marks lost."""
-    assert run(["report", "all"]) == 0
+def test_check_catches_a_lie_in_the_evidence(reported: Path, lie: Callable[[], None]) -> None:
+    """A run edited, be it in a digit that no report prints; a run added; marks lost."""
     lie()
     assert run(["report", "all", "--check"]) == 3
 
 
-def test_a_finding_names_file_and_line(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """So that the reader can look."""
-    assert run(["report", "all"]) == 0
-    lie_in_a_report()
-    assert run(["report", "all", "--check"]) == 3
-    err = capsys.readouterr().err
-    assert re.search(r"PHASE_2_BENCHMARKING_REPORT\.md: differs from what the evidence gives, first in line \d+", err)
-
-
-def test_images_are_compared_only_where_the_pinned_versions_draw(checkout: Path) -> None:
+def test_images_are_compared_only_where_the_pinned_versions_draw(light_checkout: Path) -> None:
     """Another matplotlib may draw a hair differently; its bytes are no finding then, a missing figure still is."""
     assert run(["report", "all"]) == 0
-    figure = Path("reports/generated/figures/horizons.svg")
+    figure = Path("reports/generated/figures/prior.svg")
     figure.write_bytes(figure.read_bytes().replace(b"</svg>", b"<!-- --></svg>"))
     assert run(["report", "all", "--check"]) == 3
     edit_text(Path("constraints.txt"), "matplotlib==", "matplotlib==0.")
@@ -163,7 +148,7 @@ def test_images_are_compared_only_where_the_pinned_versions_draw(checkout: Path)
 
 
 def test_evidence_of_other_sources_warns_and_with_fresh_is_a_finding(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
+    light_checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The digest of the trainer that was measured is not that of the one that is here."""
     file = Path("reports/evidence/train/run.json")
@@ -178,7 +163,7 @@ def test_evidence_of_other_sources_warns_and_with_fresh_is_a_finding(
 
 
 def test_a_skipped_input_is_a_warning_and_with_strict_exit_code_4(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
+    light_checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The reports are written either way."""
     Path("reports/evidence/odd.json").write_text("{")
@@ -188,11 +173,9 @@ def test_a_skipped_input_is_a_warning_and_with_strict_exit_code_4(
 
 
 def test_json_is_one_document_with_files_inputs_and_findings(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
+    reported: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For scripts; messages stay on stderr."""
-    assert run(["report", "all"]) == 0
-    capsys.readouterr()
+    """For scripts; messages stay on stderr. A run that was deleted is among the findings."""
     delete_a_run()
     assert run(["report", "all", "--check", "--json"]) == 3
     document = json.loads(capsys.readouterr().out)
@@ -223,14 +206,14 @@ def test_one_report_alone(checkout: Path, tmp_path: Path, name: str, expected: s
 
 
 @pytest.mark.parametrize(("form", "suffixes"), [("html", {".html"}), ("md", {".md", ".svg", ".csv"})])
-def test_one_form_alone(checkout: Path, tmp_path: Path, form: str, suffixes: set[str]) -> None:
+def test_one_form_alone(light_checkout: Path, tmp_path: Path, form: str, suffixes: set[str]) -> None:
     """The page for a browser, or Markdown with its figures."""
     out = tmp_path / "out"
     assert run(["report", "all", "--runs", "reports/evidence", "--out", str(out), "--format", form]) == 0
     assert {file.suffix for file in out.rglob("[!.]*") if file.is_file()} == suffixes
 
 
-def test_a_lie_in_the_page_for_a_browser_is_found_where_there_is_one(checkout: Path) -> None:
+def test_a_lie_in_the_page_for_a_browser_is_found_where_there_is_one(light_checkout: Path) -> None:
     """Elsewhere `--check` holds it against the runs as it does every file."""
     words = ["report", "all", "--runs", "reports/evidence", "--out", "out/reports"]
     assert run(words) == 0
@@ -296,9 +279,8 @@ def test_the_page_of_a_checkout_without_marks_is_refused(checkout: Path, capsys:
     assert not Path("reports/generated/index.md").exists()
 
 
-def test_a_number_that_a_template_makes_up_is_a_finding(checkout: Path) -> None:
+def test_a_number_that_a_template_makes_up_is_a_finding(light_checkout: Path) -> None:
     """Even in a report that says what the evidence gives: the sentence has no run behind it."""
-    assert run(["report", "all"]) == 0
     evidence, out = Path("reports/evidence"), Path("out/reports")
     built = build(evidence, out)
     page = "VRAM_MANAGEMENT_SUMMARY.md"

@@ -112,7 +112,7 @@ def test_the_figure_holds_every_belief_and_fork_once(tmp_path: Path) -> None:
 def test_the_page_links_every_number_and_shows_the_figure(tmp_path: Path) -> None:
     """As the builder writes it, the prior included."""
     stored_as(tmp_path / "runs", one=comparison_that_decided())
-    built = build(tmp_path / "runs", tmp_path / "out")
+    built = build(tmp_path / "runs", tmp_path / "out", "evaluation")
     for name, content in built.files.items():
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_bytes(content)

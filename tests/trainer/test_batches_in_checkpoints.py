@@ -1,6 +1,5 @@
 """A checkpoint never depends on what a batch is made of; what a fork or an update needs of it comes back."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from references import odd_batches
+from references.continued import Continued, in_a_new_process
 from references.forking import Forking
-from references.fresh_process import run_fresh
 from references.odd_batches import KINDS, Unstorable, parts_of
 from references.problems import Problem, teacher
 from torch import Tensor, nn
@@ -51,24 +50,34 @@ def advance(problem: Problem, trainer: HybridTrainer, place: str) -> None:
     raise AssertionError(f"{place} was never reached")
 
 
-def write_losses(name: str, path: Path, calls: int) -> int:
-    problem, trainer = make(KINDS[name])
+def resumed(case: str, path: Path) -> tuple[Problem, HybridTrainer]:
+    problem, trainer = make(KINDS[case.partition(":")[0]])
     trainer.load(path)
-    for _ in range(calls):
-        sys.stdout.write(f"{trainer.step(problem.batch(trainer.num_calls)).loss.hex()}\n")
-    return 0
+    return problem, trainer
 
 
-@pytest.mark.parametrize(("name", "place"), [*((name, "fork") for name in KINDS), ("packed", "probe")])
-def test_batches_of_any_container_continue_bit_identically(name: str, place: str, tmp_path: Path) -> None:
+CASES = [*(f"{name}:fork" for name in KINDS), "packed:probe"]
+
+
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
+    """Fifty losses after a place of a run, and fifty after the load of its checkpoint in a new process, by case."""
+
+    def saved(case: str, path: Path) -> tuple[Problem, HybridTrainer]:
+        name, _, place = case.partition(":")
+        problem, trainer = make(KINDS[name])
+        advance(problem, trainer, place)
+        trainer.save(path)
+        return problem, trainer
+
+    return in_a_new_process(CASES, tmp_path_factory.mktemp("saved"), saved, "trainer.test_batches_in_checkpoints")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_batches_of_any_container_continue_bit_identically(case: str, continued: Continued) -> None:
     """Saved half-way through an update in a fork, or before a probe on four batches; then 50 losses anew."""
-    problem, trainer = make(KINDS[name])
-    advance(problem, trainer, place)
-    trainer.save(tmp_path / "run.ckpt")
-    expected = [trainer.step(problem.batch(trainer.num_calls)).loss.hex() for _ in range(50)]
-    done = run_fresh("trainer.test_batches_in_checkpoints:write_losses", name, tmp_path / "run.ckpt", 50)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == expected
+    here, there = continued[case]
+    assert there == here
 
 
 def _events(records: list[Record], name: str) -> list[Any]:

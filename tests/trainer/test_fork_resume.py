@@ -1,5 +1,6 @@
 """A run that is killed inside a fork goes on from its checkpoint as if nothing had happened."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +34,55 @@ def into_fork(problem: Problem, trainer: HybridTrainer, num_steps: int) -> None:
         trainer.step(problem.batch(trainer.num_calls))
 
 
-@pytest.mark.parametrize("num_steps", [0, 1, 9, 10, 11, 20, NUM_STEPS - 1])
-def test_saved_at_any_call_inside_a_fork_it_continues_to_the_bit(num_steps: int, tmp_path: Path) -> None:
-    """Sixty losses, the fork's records and the weights: begun, at the ends of its cycles, before its last step."""
-    records, again = list[Record](), list[Record]()
+PLACES = [0, 1, 9, 10, 11, 20, NUM_STEPS - 1]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that was saved at some steps of its fork: files by step, losses by call, and what it came to."""
+
+    saved: dict[int, Path]
+    losses: list[float]
+    forks: list[ForkRecord]
+    weights: torch.Tensor
+    counters: dict[str, float]
+
+
+def come_to(problem: Problem, trainer: HybridTrainer, records: list[Record]) -> tuple[list[ForkRecord], Any, Any]:
+    """Fork records, weights and counters."""
+    forks = [one for one in records if isinstance(one, ForkRecord)]
+    return forks, weights_of(problem.model), {**trainer.summary()["counters"]}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Up to sixty calls after the last place."""
+    folder, records, losses = tmp_path_factory.mktemp("saved"), list[Record](), list[float]()
     problem, trainer = make(records)
-    into_fork(problem, trainer, num_steps)
-    trainer.save(tmp_path / "run.ckpt")
-    expected = go_on(problem, trainer, 60)
-    other, fresh = make(again)
-    fresh.load(tmp_path / "run.ckpt")
-    assert go_on(other, fresh, 60) == expected
-    assert torch.equal(weights_of(other.model), weights_of(problem.model))
-    forks = [one for one in again if isinstance(one, ForkRecord)]
-    assert forks == [one for one in records if isinstance(one, ForkRecord)]
+    saved: dict[int, Path] = {}
+    while len(saved) < len(PLACES):
+        fork = trainer._c.state.fork
+        if fork is not None and fork.num_steps in PLACES:
+            saved[fork.num_steps] = folder / f"{fork.num_steps}.ckpt"
+            trainer.save(saved[fork.num_steps])
+        losses += go_on(problem, trainer, 1)
+    losses += go_on(problem, trainer, 60)
+    return Whole(saved, losses, *come_to(problem, trainer, records))
+
+
+@pytest.mark.parametrize("num_steps", PLACES)
+def test_saved_at_any_call_inside_a_fork_it_continues_to_the_bit(num_steps: int, whole: Whole) -> None:
+    """Sixty losses, the fork's records and the weights: begun, at the ends of its cycles, before its last step."""
+    records = list[Record]()
+    problem, trainer = make(records)
+    trainer.load(whole.saved[num_steps])
+    left = whole.losses[trainer.num_calls :]
+    assert go_on(problem, trainer, len(left)) == left
+    forks, weights, counters = come_to(problem, trainer, records)
+    assert torch.equal(weights, whole.weights)
+    assert forks == whole.forks
     assert len(forks) == 3
-    counters = [{**one.summary()["counters"]} for one in (trainer, fresh)]
-    assert counters[0] == counters[1]
+    assert counters == whole.counters
 
 
 def test_the_limit_on_batches_counts_those_from_before_the_checkpoint(

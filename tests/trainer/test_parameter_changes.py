@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,16 +138,22 @@ def told(records: list[Record], name: str) -> list[str]:
     return [one.message for one in records if isinstance(one, EventRecord) and one.name == name]
 
 
+@cache
+def changed_by_hand(name: str, parts: int) -> torch.Tensor:
+    """Weights after 78 calls of the hand-written loop."""
+    problem = problem_for(name)
+    plain_loop(problem, 78, AT, CHANGES[name], parts)
+    return weights_of(problem.model)
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("predictor", ["none", "nesterov"])
 @pytest.mark.parametrize("name", CHANGES)
 def test_full_steps_are_the_hand_written_loop_under_any_change(name: str, predictor: str, parts: int) -> None:
     """Weights agree bit for bit with clipping; changed between updates, or between micro-batches (AT is odd)."""
-    ours, theirs = problem_for(name), problem_for(name)
-    update = {"clip_norm": 0.5, "accumulation_steps": parts}
-    run(ours, 90, CHANGES[name], predictor=predictor, warmup_steps=200, update=update)
-    plain_loop(theirs, 90, AT, CHANGES[name], parts)
-    assert torch.equal(weights_of(ours.model), weights_of(theirs.model))
+    problem, update = problem_for(name), {"clip_norm": 0.5, "accumulation_steps": parts}
+    run(problem, 78, CHANGES[name], predictor=predictor, warmup_steps=200, update=update)
+    assert torch.equal(weights_of(problem.model), changed_by_hand(name, parts))
 
 
 class Unfreezing:
@@ -180,7 +187,7 @@ def test_a_change_made_by_the_loss_function_counts_from_that_very_update(predict
 def test_a_change_is_told_once_and_jumps_go_on(name: str) -> None:
     """One event, no failed probe, no jump in the cycle of the change, and at least five afterwards."""
     problem, records = problem_for(name), list[Record]()
-    run(problem, 170, CHANGES[name], records)
+    run(problem, 140, CHANGES[name], records)
     (message,) = told(records, "parameters_changed")
     assert message.endswith("the cycle starts anew")
     assert told(records, "probe_failed") == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import pytest
@@ -179,20 +180,23 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+@cache
+def losses_under(around: Callable[[], AbstractContextManager[Any]], predictor: str) -> list[float]:
+    """Losses of a run whose trainer is built and called under these defaults; its learners live, its jumps are kept."""
+    problem, records = teacher(), list[Record]()
+    with around():
+        trainer = problem.trainer(records, predictor=predictor, gate="always")
+    losses: list[float] = []
+    for batch in (problem.batch(index) for index in range(110)):
+        with around():
+            losses.append(trainer.step(batch).loss)
+    assert events_of(records) == []
+    assert trainer.summary()["counters"]["jumps_accepted"] >= 5
+    return losses
+
+
 @pytest.mark.parametrize("predictor", ["rssm", "mlp", "nesterov"])
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_defaults_of_the_process_do_not_reach_the_trainer(name: str, predictor: str) -> None:
-    """Default dtype and device: learners live, jumps are kept, losses are those of an ordinary process, to the bit."""
-    losses: list[list[float]] = []
-    for around in (nullcontext, DEFAULTS[name]):
-        problem, records = teacher(), list[Record]()
-        with around():
-            trainer = problem.trainer(records, predictor=predictor, gate="always")
-        batches = (problem.batch(index) for index in range(150))
-        losses.append([])
-        for batch in batches:
-            with around():
-                losses[-1].append(trainer.step(batch).loss)
-        assert events_of(records) == []
-        assert trainer.summary()["counters"]["jumps_accepted"] >= 5
-    assert losses[0] == losses[1]
+    """Default dtype and device: losses are those of an ordinary process, to the bit."""
+    assert losses_under(DEFAULTS[name], predictor) == losses_under(nullcontext, predictor)

@@ -1,11 +1,10 @@
 """Save anywhere, load in a new process, continue: the same losses to the last bit."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from references.continued import Continued, in_a_new_process
 from references.forking import Forking
-from references.fresh_process import run_fresh
 from references.problems import Problem, teacher
 
 from hpt import HybridTrainer, Phase
@@ -19,25 +18,17 @@ def make(predictor: str) -> tuple[Problem, HybridTrainer]:
     return problem, problem.trainer(predictor=predictor)
 
 
-def write_losses(predictor: str, path: Path, calls: int) -> int:
-    """Load, go on, and write the losses as exact hexadecimal floats."""
-    problem, trainer = make(predictor)
+PLACES = ["WARMUP", "mid-FULL", "PREDICT", "CORRECT", "fork"]
+
+
+def resumed(place: str, path: Path) -> tuple[Problem, HybridTrainer]:
+    problem, trainer = make("forking")
     trainer.load(path)
-    for _ in range(calls):
-        sys.stdout.write(f"{trainer.step(problem.batch(trainer.num_calls)).loss.hex()}\n")
-    return 0
+    return problem, trainer
 
 
-def continue_in_new_process(predictor: str, path: Path, calls: int) -> list[str]:
-    """The next losses, from a process that knows nothing of this one."""
-    done = run_fresh("trainer.test_resume:write_losses", predictor, path, calls)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
-@pytest.mark.parametrize("place", ["WARMUP", "mid-FULL", "PREDICT", "CORRECT", "fork"])
-def test_the_next_fifty_losses_are_bit_identical_in_a_new_process(place: str, tmp_path: Path) -> None:
-    """Dropout, BatchNorm, momentum, trajectory, predictor, fork, phases: nothing is forgotten."""
+def saved(place: str, path: Path) -> tuple[Problem, HybridTrainer]:
+    """A run that has come to a place."""
     problem, trainer = make("forking")
     for _ in range(400):
         parts = trainer._c
@@ -53,10 +44,21 @@ def test_the_next_fifty_losses_are_bit_identical_in_a_new_process(place: str, tm
         trainer.step(problem.batch(trainer.num_calls))
     else:
         raise AssertionError(f"{place} was never reached")
-    path = tmp_path / "run.ckpt"
     trainer.save(path)
-    expected = [trainer.step(problem.batch(trainer.num_calls)).loss.hex() for _ in range(50)]
-    assert continue_in_new_process("forking", path, 50) == expected
+    return problem, trainer
+
+
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
+    """Fifty losses after each place, and fifty after the load of its checkpoint in a new process."""
+    return in_a_new_process(PLACES, tmp_path_factory.mktemp("saved"), saved, "trainer.test_resume")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_next_fifty_losses_are_bit_identical_in_a_new_process(place: str, continued: Continued) -> None:
+    """Dropout, BatchNorm, momentum, trajectory, predictor, fork, phases: nothing is forgotten."""
+    here, there = continued[place]
+    assert there == here
 
 
 @pytest.mark.parametrize("predictor", ["rssm", "ridge", "mlp", "linear", "ema_nesterov", "lookahead", "random", "none"])

@@ -1,12 +1,11 @@
 """What a checkpoint puts back is what was there: strides, formats, versions, buffers, weights of the loss."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from references.fresh_process import run_fresh
+from references.continued import Continued, in_a_new_process
 from references.odd_states import ODD, turned
 from references.problems import Problem, teacher
 
@@ -20,28 +19,33 @@ def make(name: str) -> tuple[Problem, HybridTrainer]:
     return problem, problem.trainer(**SETTINGS)
 
 
-def write_losses(name: str, path: Path, calls: int) -> int:
+def resumed(name: str, path: Path) -> tuple[Problem, HybridTrainer]:
     problem, trainer = make(name)
     trainer.load(path)
-    for _ in range(calls):
-        sys.stdout.write(f"{trainer.step(problem.batch(trainer.num_calls)).loss.hex()}\n")
-    return 0
+    return problem, trainer
+
+
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
+    """Fifty losses after 40 updates and a half, and fifty after the checkpoint's load in a new process, by name."""
+
+    def saved(name: str, path: Path) -> tuple[Problem, HybridTrainer]:
+        problem, trainer = make(name)
+        problem.run(trainer, 40)
+        trainer.step(problem.batch(trainer.num_calls))
+        assert trainer.summary()["counters"]["jumps_accepted"] >= 1
+        trainer.save(path)
+        return problem, trainer
+
+    return in_a_new_process(list(ODD), tmp_path_factory.mktemp("saved"), saved, "trainer.test_resume_odd")
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_states_continue_bit_identically_in_a_new_process(name: str, tmp_path: Path) -> None:
+def test_odd_states_continue_bit_identically_in_a_new_process(name: str, continued: Continued) -> None:
     """Saved after 40 updates and a half, a kept jump among them: the next 50 losses are those of the run itself."""
-    problem, trainer = make(name)
-    problem.run(trainer, 40)
-    trainer.step(problem.batch(trainer.num_calls))
-    assert trainer.summary()["counters"]["jumps_accepted"] >= 1
-    path = tmp_path / "run.ckpt"
-    trainer.save(path)
-    expected = [trainer.step(problem.batch(trainer.num_calls)).loss.hex() for _ in range(50)]
-    assert len(set(expected)) > 40
-    done = run_fresh("trainer.test_resume_odd:write_losses", name, path, 50)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == expected
+    here, there = continued[name]
+    assert len(set(here)) > 40
+    assert there == here
 
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {

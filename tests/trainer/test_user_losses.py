@@ -87,9 +87,9 @@ def test_a_loss_that_plunders_its_batch_trains_as_one_that_does_not(name: str) -
     expected, records = list[Record](), list[Record]()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
-        losses = plain.run(plain.trainer(expected, forking(*at), **SETTINGS), 150)
+        losses = plain.run(plain.trainer(expected, forking(*at), **SETTINGS), 110)
         torch.default_generator.manual_seed(1)
-        assert greedy.run(greedy.trainer(records, forking(*at), **SETTINGS), 150) == losses
+        assert greedy.run(greedy.trainer(records, forking(*at), **SETTINGS), 110) == losses
     assert jumps(records) == jumps(expected) != []
     forks = [one for one in records if isinstance(one, ForkRecord)]
     assert forks == [one for one in expected if isinstance(one, ForkRecord)]
@@ -121,9 +121,9 @@ def test_a_loss_that_changes_its_inputs_in_place_is_probed_on_what_came(batches:
     plain, changing = (with_batches(tuple, one) for one in (lambda net, pair: mse(net, pair[0] * 2, pair[1]), doubling))
     expected, records = list[Record](), list[Record]()
     alone = {"batches": 1, "budget_frac": 1.0}
-    losses = plain.run(plain.trainer(expected, gate="always", probe=alone), 120)
+    losses = plain.run(plain.trainer(expected, gate="always", probe=alone), 80)
     trainer = changing.trainer(records, **settings)
-    assert changing.run(trainer, 120) == losses
+    assert changing.run(trainer, 80) == losses
     assert jumps(records) == jumps(expected) != []
     x, y = changing.batch(trainer.num_calls)
     before = x.clone()
@@ -159,7 +159,7 @@ def loader(problem: Problem) -> Iterator[Pair]:
 @pytest.mark.parametrize("kind", ["generator", "iterator in a dictionary", "read by the loss itself"])
 def test_batches_that_can_be_read_once_make_full_steps(kind: str) -> None:
     """The run is the plain loop, bit for bit, no datum is lost, and two events say so once each."""
-    expected, records = full_steps(teacher(), 120), list[Record]()
+    expected, records = full_steps(teacher(), 60), list[Record]()
     if kind == "generator":
         problem = with_batches(lambda pair: (one for one in pair), reading)
     elif kind == "iterator in a dictionary":
@@ -167,7 +167,7 @@ def test_batches_that_can_be_read_once_make_full_steps(kind: str) -> None:
     else:
         data = loader(teacher())
         problem = with_batches(lambda _: None, lambda net, _: mse(net, *next(data)))
-    assert problem.run(problem.trainer(records, **SETTINGS), 120) == expected
+    assert problem.run(problem.trainer(records, **SETTINGS), 60) == expected
     assert names(records) == ["batch_spent", "jumps_off"]
     assert jumps(records) == []
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,17 @@ def two_arms(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
     folder = tmp_path_factory.mktemp("vram") / "out"
     flags = ("--arms", "plain,hybrid", "--drills", "none", "--out", str(folder))
     return run(["validate-vram", *SMALL, *flags]), folder
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, str]:
+    """Exit code, folder and stdout of a validation with one arm and three steps, in the folder of its estimate."""
+    folder = tmp_path_factory.mktemp("vram")
+    assert run(["validate-vram", "--model", "gpt2-nano", "--seq-len", "8", "--estimate", "--out", str(folder)]) == 0
+    flags = ("--arms", "plain", "--drills", "none", "--steps", "3", "--json", "--out", str(folder))
+    with redirect_stdout(StringIO()) as out:
+        code = run(["validate-vram", *SMALL, *flags])
+    return code, folder, out.getvalue()
 
 
 def _stored(folder: Path) -> dict[str, Any]:
@@ -67,11 +80,18 @@ def test_a_finished_folder_is_not_written_again(two_arms: tuple[int, Path], capf
     assert "already holds a validation (done)" in capfd.readouterr().err
 
 
-def test_a_plain_arm_may_be_short(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_plain_arm_may_be_short(short: tuple[int, Path, str]) -> None:
     """Without jumps three steps do: exit 0, one JSON document on stdout, everything else on stderr."""
-    flags = ("--arms", "plain", "--drills", "none", "--steps", "3", "--json", "--out", str(tmp_path))
-    assert run(["validate-vram", *SMALL, *flags]) == 0
-    assert json.loads(capfd.readouterr().out)["arms"]["plain"]["num_calls"] == 3
+    code, _, out = short
+    assert code == 0
+    assert json.loads(out)["arms"]["plain"]["num_calls"] == 3
+
+
+def test_a_validation_goes_where_its_estimate_is(short: tuple[int, Path, str]) -> None:
+    """Both lie in the same folder by default, in any order; that is no foreign one."""
+    _, folder, _ = short
+    assert run(["validate-vram", "--model", "gpt2-nano", "--seq-len", "8", "--estimate", "--out", str(folder)]) == 0
+    assert {"estimate.json", "run.json"} <= {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, text: str, sai
 
 
 def test_malloc_is_told_to_give_memory_back_on_the_host_only() -> None:
-    """Settings for glibc go to processes that measure the host, looser ones to drills, and threads to all."""
+    """Settings for glibc go to processes that measure the host, looser ones to drills, and nothing to estimates."""
     assert JOB.environment == {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576"}
-    assert replace(JOB, kind="drill").environment["MALLOC_MMAP_THRESHOLD_"] == "8388608"
+    drill = replace(JOB, kind="drill").environment
+    assert drill is not None
+    assert drill["MALLOC_MMAP_THRESHOLD_"] == "8388608"
+    assert replace(JOB, kind="estimate").environment is None
     assert replace(JOB, device="cuda:1").environment == {"OMP_NUM_THREADS": "1"}
