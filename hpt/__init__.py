@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpt.config import HybridConfig
+    from hpt.memory.estimate import MemoryEstimate, estimate_memory
     from hpt.records import Phase, StepResult
     from hpt.trainer.hybrid import HybridTrainer
 
 __version__ = "0.2.0"
-__all__ = ["HybridConfig", "HybridTrainer", "Phase", "StepResult", "__version__"]
+__all__ = [
+    "HybridConfig",
+    "HybridTrainer",
+    "MemoryEstimate",
+    "Phase",
+    "StepResult",
+    "__version__",
+    "estimate_memory",
+]
 
 _HOME = {
     "HybridConfig": "hpt.config",
     "HybridTrainer": "hpt.trainer.hybrid",
+    "MemoryEstimate": "hpt.memory.estimate",
     "Phase": "hpt.records",
     "StepResult": "hpt.records",
+    "estimate_memory": "hpt.memory.estimate",
 }
 
 
