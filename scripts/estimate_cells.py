@@ -181,10 +181,9 @@ def measure_cell(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
 
 
 def estimate_cell(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
-    """Estimate it, in this process, for the host and a GPU; nothing is allocated."""
+    """Estimate it, in this process, for the host and a GPU."""
     cell = Cell(**arguments)
-    with torch.device("meta"):
-        model, optimizers = cell.make()
+    model, optimizers = cell.make()
     began = time.perf_counter()
     batch, config = cell.batch(0), cell.config()
     here, there = (

@@ -2,7 +2,7 @@
 
     measured     the most that the process holds while HybridTrainer trains for a few updates, above what it held before
                  the model was made. malloc maps every block of 64 KiB by itself, so that what is freed leaves at once
-    estimated    `hpt.estimate_memory` on the same model, on the meta device
+    estimated    `hpt.estimate_memory` on the same model
 
 Both in a process of their own, a measurement also in one thread. Measurements are stored as they end; the same command
 goes on where it was stopped, and estimates anew. Nothing is measured on a GPU.

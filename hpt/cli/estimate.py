@@ -64,7 +64,7 @@ def _document(
     from hpt.memory.estimate import estimate_memory  # noqa: PLC0415 - imports torch, which takes seconds
     from hpt.workloads.problem import load_problem  # noqa: PLC0415
 
-    problem = load_problem(target)
+    problem = load_problem(target, for_cuda=device == "cuda")
     update = {"clip_norm": problem.clip_norm}
     config = HybridConfig.from_dict({"update": update} | ({} if hybrid else {"predictor": "none"}))
     found = estimate_memory(

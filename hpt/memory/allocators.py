@@ -109,8 +109,8 @@ def _convolution_backward(grad: torch.Tensor, images: torch.Tensor) -> int:
     """Both arguments for the filters' gradient; the images' gradient in up to three orders."""
     if _is_channels_last(images):
         return 0
-    laid_out = _laid_out(images)
-    return laid_out + max(grad.nbytes, laid_out)
+    laid_out, in_order = _laid_out(images), 0 if grad.is_contiguous() else grad.nbytes
+    return in_order + laid_out + max(grad.nbytes, laid_out)
 
 
 def _laid_out(images: torch.Tensor) -> int:

@@ -72,7 +72,7 @@ class Fakes:
     originals are only read.
 
     Args:
-        dtype: of floating-point parameters, buffers and batches in place of their own; None: as they are.
+        dtype: of floating-point numbers in place of their own; None: as they are. Single numbers stay.
     """
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
@@ -99,7 +99,7 @@ class Fakes:
         """
         name = type(optimizer).__qualname__
         held = {key: one for key, one in vars(optimizer).items() if key != "step"}  # a scheduler's, around the original
-        self._meet(tensors_in([held.get("param_groups", []), list(held.get("state", {}).values())]))
+        self._meet(tensors_in([held.get("param_groups", []), list(held.get("state", {}).values())]), self._dtype)
         made = object.__new__(type(optimizer))
         self._memo[id(optimizer)] = made
         made.__dict__.update(self._copied(held, f"the optimizer, a {name},"))
@@ -146,7 +146,7 @@ class Fakes:
         if tensor.numel() == 1 and not tensor.is_meta and not isinstance(tensor, torch.nn.Parameter):
             with outside_fakes():
                 value = tensor.item()
-            return torch.tensor(value, dtype=dtype).reshape(tensor.shape)  # it may be asked for its value
+            return torch.tensor(value, dtype=tensor.dtype).reshape(tensor.shape)  # it may be asked for its value
         storage = tensor.untyped_storage()
         key = address_of(storage), dtype
         if key not in self._bases and storage.nbytes() == tensor.nbytes:

@@ -85,7 +85,7 @@ def estimate_peaks(prepare: Callable[[], Training], *, for_cuda: bool) -> Peaks:
         prepare: builds everything; called under fake tensors, so nothing is allocated.
         for_cuda: as on a GPU: sizes in its blocks, and what operators need inside there.
     """
-    with fake_mode():
+    with torch.device("cpu"), fake_mode():  # whatever the caller's default device is
         return _Run(prepare(), Tracker(allocator_of("cuda" if for_cuda else "cpu"))).peaks()
 
 

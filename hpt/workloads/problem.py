@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -37,12 +37,14 @@ class Problem:
     clip_norm: float | None = None
 
 
-def load_problem(name: str) -> Problem:
-    """The problem of that name, its weights without memory wherever its code can do without.
+def load_problem(name: str, *, for_cuda: bool) -> Problem:
+    """The problem of that name.
 
     Args:
         name: of a workload, or `package.module:factory`. A factory that takes `seed`, `data` and `device` is called
             with them, as workloads are made, any other without arguments; it returns a workload or the four parts.
+        for_cuda: made on the meta device, so that weights take no memory, unless its code cannot do without; else on
+            the CPU, for which some optimizers are others.
 
     Raises:
         UsageError: the name is unknown.
@@ -52,11 +54,11 @@ def load_problem(name: str) -> Problem:
     if ":" in name:
         with failures_named(f"{name} cannot be loaded"):
             factory = load_plugin(name)
-    try:
-        return _made(name, factory, META, torch.device(META))
-    except Exception:  # noqa: BLE001 - whatever it is, the second attempt tells: it reads values on the way
-        with failures_named(f"{name} cannot be made"):
-            return _made(name, factory, CPU, nullcontext())
+    if for_cuda:
+        with suppress(Exception):  # it reads values on the way; whatever else it is, the second attempt tells
+            return _made(name, factory, META, META)
+    with failures_named(f"{name} cannot be made"):
+        return _made(name, factory, CPU, nullcontext())
 
 
 def _made(name: str, factory: Any, device: torch.device, inside: AbstractContextManager[Any]) -> Problem:

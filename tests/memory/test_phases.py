@@ -1,4 +1,4 @@
-"""Estimated peaks equal closed forms where there are some, and torch's own tracker on real tensors where there are none."""
+"""Estimated peaks equal closed forms where there are some, else those of torch's own tracker on real tensors."""
 
 from collections.abc import Callable
 
@@ -45,7 +45,7 @@ def test_adamw_needs_four_times_the_weights_and_lists_of_tensors_once_more() -> 
 
 
 def test_the_fused_update_needs_nothing_beside_what_is_there() -> None:
-    """Then the highest moment is in the passes: two gradients of activations beside the last layer's weights' gradient."""
+    """Then the highest moment is in the passes: gradients of activations beside all of the weights'."""
     peak = _peaks(fused=True).phases[FULL]
     assert 4 * WEIGHTS < peak.peak_bytes < 4 * WEIGHTS + 40 * ROWS * WIDTH
 
@@ -58,7 +58,7 @@ def test_a_breakdown_adds_up_to_its_peak() -> None:
 
 @pytest.mark.parametrize("here", [True, False])
 def test_prediction_keeps_two_copies_and_a_snapshot(here: bool) -> None:
-    """On top of the plain peak: two copies of the weights, one of weights and moments; nothing if they are elsewhere."""
+    """Above the plain peak: two copies of the weights, one of weights and moments; nothing if they are elsewhere."""
     plain = _peaks().phases[FULL]
     found = _peaks(copies=Copies(trajectory_here=here, snapshot_here=here))
     assert list(found.phases) == [FULL, CYCLE, PREDICT]
@@ -76,7 +76,7 @@ def test_a_trajectory_in_half_precision_is_half_as_large() -> None:
 
 
 def test_accumulation_keeps_gradients_beside_activations() -> None:
-    """The second micro-batch's activations find all gradients of the first: one gradient of a layer more at its peak."""
+    """The second micro-batch's passes find all gradients of the first: one gradient of a layer more at the peak."""
     plain, accumulated = (_peaks(kind=torch.optim.SGD, accumulation_steps=steps).phases[FULL] for steps in (1, 4))
     layer = WEIGHTS // LAYERS
     assert plain.peak_bytes < 2 * WEIGHTS + layer
@@ -135,7 +135,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], torch.Tensor]]] = 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("foreach", [False, True])
 def test_peaks_agree_with_torchs_tracker_on_real_tensors(name: str, foreach: bool) -> None:
-    """Forward, backward and update for real under MemTracker, which knows nothing of what operators need inside: 1 %."""
+    """Forward, backward and update under MemTracker, which knows nothing of what operators need inside: 1 %."""
     from torch.distributed._tools.mem_tracker import MemTracker
 
     make_model, make_batch = MODELS[name]
