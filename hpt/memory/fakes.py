@@ -8,7 +8,6 @@ torch without CUDA, and one on the meta device would be treated as no CPU tensor
 """
 
 import copy
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
@@ -30,7 +29,6 @@ except ImportError as error:
         f"install the version that was tested, pip install torch=={TESTED}.*"
     ) from error
 
-ENGINE = "_engine_run_backward"  # the Python function below which autograd's engine runs
 Dispatched = TorchDispatchMode
 """Base of a mode that is shown every operator with its arguments."""
 Copied = TypeVar("Copied")
@@ -58,11 +56,6 @@ def storages_of(tensor: torch.Tensor) -> list[torch.UntypedStorage]:
     if tensor.layout == torch.sparse_coo:
         return [tensor._indices().untyped_storage(), tensor._values().untyped_storage()]  # noqa: SLF001
     return []
-
-
-def is_called_by_autograd() -> bool:
-    """Asked in a mode: the operator comes from autograd's engine itself and from no Python code in between."""
-    return sys._getframe(2).f_code.co_name == ENGINE  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 class Fakes:

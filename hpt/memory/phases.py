@@ -23,6 +23,7 @@ from hpt.memory.fakes import fake_mode
 from hpt.memory.prediction import Copies, Prediction
 from hpt.memory.tracking import PhasePeak, Tracker
 from hpt.optimizers.inner import InnerOptimizer
+from hpt.optimizers.roles import FOLLOWED_AS_THEY_ARE, roles_of
 
 UPDATES, UPDATES_OF_OTHERS = 2, 12
 """Until nothing new happens: torch's optimizers have no period, others renew preconditioners every tenth update."""
@@ -104,7 +105,7 @@ class _Run:
         tracker.count_as(tracking.OPTIMIZER, optimizer.state_tensors())
         tracker.count_as(tracking.ACTIVATIONS, _tensors(training.batch))
         with self._gradients_followed(), tracker:
-            kept = None if training.copies is None else Prediction(training.copies, self._trained, tracker)
+            kept = None if training.copies is None else self._prediction(training.copies)
             before = Counter(tracker.held(tracking.OPTIMIZER))
             passes, update = self._passes(), self._updates()
             state = Counter(tracker.held(tracking.OPTIMIZER))
@@ -117,6 +118,11 @@ class _Run:
             tracker.take_peak()
             phases = {FULL: full, CYCLE: self._peak_of(kept.end_cycle), PREDICT: self._peak_of(kept.jump, self._probe)}
             return Peaks(phases, kept.trajectory_bytes, kept.snapshot_bytes)
+
+    def _prediction(self, copies: Copies) -> Prediction:
+        roles = roles_of(self._training.model)
+        as_they_are = [one for one, role in roles.items() if role in FOLLOWED_AS_THEY_ARE]
+        return Prediction(copies, self._trained, as_they_are, self._tracker)
 
     def _peak_of(self, *parts: Callable[[], None]) -> PhasePeak:
         for part in parts:

@@ -4,7 +4,7 @@ On the host everything lies side by side. For CUDA trajectory and snapshot are p
 is left of them on the device are copies of one parameter at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,7 @@ class Prediction:
     Args:
         copies: where they are.
         trained: fake parameters.
+        as_they_are: those whose orthogonal factor no jump follows.
         tracker: counts them.
 
     Attributes:
@@ -43,8 +44,15 @@ class Prediction:
         snapshot_bytes: likewise; 0 until it is taken.
     """
 
-    def __init__(self, copies: Copies, trained: Sequence[torch.nn.Parameter], tracker: Tracker) -> None:
+    def __init__(
+        self,
+        copies: Copies,
+        trained: Sequence[torch.nn.Parameter],
+        as_they_are: Iterable[torch.nn.Parameter],
+        tracker: Tracker,
+    ) -> None:
         self._copies, self._trained, self._tracker = copies, trained, tracker
+        self._as_they_are = set(map(id, as_they_are))
         self._start, self._trend = (self._stored(trained) for _ in range(2))
         self.trajectory_bytes = sum(one.nbytes for one in (*self._start, *self._trend))
         self.snapshot_bytes = 0
@@ -87,7 +95,7 @@ class Prediction:
             wide = compute_dtype(start.dtype)
             is_direct = self._copies.trajectory_here and start.dtype == weights.dtype
             direction = weights if is_direct else torch.empty_like(weights, dtype=wide)
-            if has_factor(direction):
+            if has_factor(direction) and id(parameter) not in self._as_they_are:
                 direction = orthogonal_factor(direction)
             if not is_direct:
                 target = weights.to(wide, copy=True)

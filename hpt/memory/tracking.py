@@ -3,9 +3,6 @@
 A mode sees the operators that autograd, the model and the optimizer call, with what goes in and comes out; a storage
 that is seen for the first time is counted until it dies. What an operator needs inside, while it runs, comes out of
 none: see `allocators`.
-
-Autograd adds the gradients of a tensor with several uses. It does so in place where nobody else holds one of the two,
-but never on fake tensors, of which it knows nothing; so such a sum is counted after what went into it has died.
 """
 
 import weakref
@@ -18,7 +15,7 @@ from typing import Any
 import torch
 
 from hpt.memory.allocators import Allocator
-from hpt.memory.fakes import Dispatched, address_of, is_called_by_autograd, storages_of
+from hpt.memory.fakes import Dispatched, address_of, storages_of
 
 WEIGHTS, GRADIENTS, OPTIMIZER = "weights", "gradients", "optimizer_state"
 ACTIVATIONS, WORKSPACE = "activations", "workspace"
@@ -99,16 +96,15 @@ class Tracker(Dispatched):
                     block.category = category
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._look(0)
-        is_sum = func is torch.ops.aten.add.Tensor and is_called_by_autograd()
         result = func(*args, **(kwargs or {}))
+        if func is torch.ops.prim.device.default:  # most calls are this question
+            return result
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(tensor, torch.Tensor) and not tensor.is_meta:  # one that is stands for memory elsewhere
                 self._see(tensor)
         for tensor, num_bytes in self._allocator.hidden(func, args, result):
             self._resize(self._blocks[address_of(tensor.untyped_storage())], num_bytes)
-        if not is_sum:
-            self._look(self._allocator.inside(func, args))
+        self._look(self._allocator.inside(func, args))
         return result
 
     def _look(self, inside: int) -> None:
