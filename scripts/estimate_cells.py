@@ -131,7 +131,7 @@ class Cell:
             f"b{self.batch_size}",
             f"t{self.seq_len}" if self.seq_len else "",
         )
-        return "_".join(one for one in (*parts, *further, "hybrid" if self.is_hybrid else "") if one)
+        return "-".join(one for one in (*parts, *further, "hybrid" if self.is_hybrid else "") if one)
 
     def make(self) -> tuple[nn.Module, list[Optimizer]]:
         """Model and optimizers."""
@@ -213,6 +213,7 @@ def warm_up(*, is_hybrid: bool) -> None:
     square = torch.ones(1024, 1024)
     for one in (square, square.bfloat16()):
         functional.linear(one, one.requires_grad_()).sum().backward()  # buffers of the libraries' products
+    torch.linalg.qr(torch.linalg.eigh(square + torch.diag(torch.arange(1024.0))).eigenvectors)
     nn.Conv2d(8, 8, 3)(torch.zeros(16, 8, 16, 16)).sum().backward()
     nn.LSTM(8, 8)(torch.zeros(2, 2, 8))[0].sum().backward()
 

@@ -128,7 +128,8 @@ class Fakes:
         fake = self._plain(tensor, dtype or tensor.dtype)
         if isinstance(tensor, torch.nn.Parameter):
             fake = torch.nn.Parameter(fake, tensor.requires_grad)
-            fake.__dict__.update(tensor.__dict__)
+            for name, mark in vars(tensor).items():
+                setattr(fake, name, mark)
         elif tensor.requires_grad:
             fake.requires_grad_()
         return fake

@@ -196,7 +196,7 @@ def test_a_loss_function_with_a_model_of_its_own_is_refused_and_leaves_no_gradie
 
 
 @pytest.mark.parametrize(("settings", "words"), [({"dtype": "fp8"}, "fp8"), ({"device": "meta"}, "whose allocator")])
-def test_unknown_formats_and_devices_are_refused(settings: dict[str, str], words: str) -> None:
+def test_unknown_formats_and_devices_are_refused(settings: dict[str, Any], words: str) -> None:
     """By name."""
     with pytest.raises(UsageError, match=words):
         _estimate(**settings)

@@ -1,6 +1,7 @@
 """Estimated peaks equal closed forms where there are some, else those of torch's own tracker on real tensors."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ def _sum(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     return model(batch).sum()
 
 
-def _prepare(kind: type[torch.optim.Optimizer] = torch.optim.AdamW, **settings: object) -> Callable[[], Training]:
+def _prepare(kind: Any = torch.optim.AdamW, **settings: Any) -> Callable[[], Training]:
     groups = {name: settings.pop(name) for name in ("foreach", "fused") if name in settings}
 
     def prepare() -> Training:
@@ -31,7 +32,7 @@ def _prepare(kind: type[torch.optim.Optimizer] = torch.optim.AdamW, **settings: 
     return prepare
 
 
-def _peaks(*, for_cuda: bool = True, **settings: object) -> Peaks:
+def _peaks(*, for_cuda: bool = True, **settings: Any) -> Peaks:
     return estimate_peaks(_prepare(**settings), for_cuda=for_cuda)
 
 
