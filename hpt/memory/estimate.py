@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hpt.config import HybridConfig
 from hpt.errors import HptError, ModelError, UsageError
+from hpt.memory import tracking
 from hpt.memory.fakes import Fakes
 from hpt.memory.fitting import budget_for, largest_batch
 from hpt.memory.phases import Peaks, Training, estimate_peaks
@@ -28,6 +29,8 @@ WEIGHTS = {"fp32": torch.float32, "bf16": None, "bf16-weights": torch.bfloat16}
 """Format of weights, gradients, moments and floating-point inputs; None: as they are."""
 AUTOCAST = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 MAX_BATCH = 2**20
+STANDING = (tracking.WEIGHTS, tracking.OPTIMIZER, tracking.TRAJECTORY)
+"""What is there at any batch."""
 LIMITS = (
     "not counted: CUDA context, cuBLAS and cuDNN workspaces, fragmentation (reserved above allocated), NCCL, graphs",
     "attention and autocast follow the CPU's rules: bf16 rows may be off by 15 % on a GPU, which keeps more in fp32",
@@ -81,6 +84,8 @@ class MemoryEstimate:
         """
         if not self.batch_size:
             raise UsageError("the batch holds no tensor with an axis, so it cannot be made larger; pass one that does")
+        if budget_for(sum(self.breakdown[name] for name in STANDING), self.device) > budget_bytes:
+            return 0
         wanted = self.batch_size
         known = {wanted: self.total_bytes}
 

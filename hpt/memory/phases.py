@@ -9,7 +9,7 @@ it is repeated. The passes need no repetition: what the state adds to their peak
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +113,8 @@ class _Run:
             full = _higher(passes.plus(state), update)
             if kept is None:
                 return Peaks({FULL: full}, 0, 0)
-            kept.take_snapshot([*self._trained, *model.buffers(), *optimizer.state_tensors()], [*model.buffers()])
+            training_state = [*self._trained, *model.buffers(), *optimizer.state_tensors()]
+            kept.take_snapshot(training_state, [*model.buffers()], _tensors(training.batch))
             full = full.plus(tracker.held(tracking.SNAPSHOT))
             tracker.take_peak()
             phases = {FULL: full, CYCLE: self._peak_of(kept.end_cycle), PREDICT: self._peak_of(kept.jump, self._probe)}
@@ -180,8 +181,8 @@ def _higher(*peaks: PhasePeak) -> PhasePeak:
     return max(peaks, key=lambda one: one.peak_bytes)
 
 
-def _tensors(batch: Any) -> Iterable[torch.Tensor]:
-    return (one for one in tree_leaves(batch) if isinstance(one, torch.Tensor))
+def _tensors(batch: Any) -> list[torch.Tensor]:
+    return [one for one in tree_leaves(batch) if isinstance(one, torch.Tensor)]
 
 
 def _num_updates(optimizer: torch.optim.Optimizer) -> int:

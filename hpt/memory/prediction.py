@@ -14,6 +14,9 @@ from hpt.memory.tracking import Tracker
 from hpt.numerics.orthogonal import has_factor, orthogonal_factor
 from hpt.numerics.tensors import compute_dtype, real_view, storage_dtype
 
+KEPT_BATCHES = 3
+"""Of earlier steps, on which broken weights are told from changed data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Copies:
@@ -68,12 +71,15 @@ class Prediction:
             for one in views
         ]
 
-    def take_snapshot(self, tensors: Sequence[torch.Tensor], buffers: Sequence[torch.Tensor]) -> None:
-        """Copy all training state; and the buffers again, which every update must be able to put back."""
+    def take_snapshot(
+        self, tensors: Sequence[torch.Tensor], buffers: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]
+    ) -> None:
+        """Copy all training state; and the buffers again, which every update puts back. Batches stay where they are."""
         device = "cpu" if self._copies.snapshot_here else "meta"
         kept = [torch.empty_like(one, device=device, requires_grad=False) for one in tensors]
         self.snapshot_bytes = sum(one.nbytes for one in kept)
-        self._kept = [torch.empty_like(one) for one in buffers] + (kept if self._copies.snapshot_here else [])
+        beside = [*buffers, *(one for one in batch for _ in range(KEPT_BATCHES))]
+        self._kept = [torch.empty_like(one) for one in beside] + (kept if self._copies.snapshot_here else [])
         self._tracker.count_as(tracking.SNAPSHOT, self._kept)
 
     @torch.no_grad()

@@ -14,7 +14,9 @@ from torch.utils.checkpoint import checkpoint
 import hpt
 from hpt import HybridConfig, MemoryEstimate, estimate_memory
 from hpt.errors import ModelError, UsageError
+from hpt.memory.prediction import KEPT_BATCHES
 from hpt.memory.probe import limit_bytes
+from hpt.trainer.paired_test import NUM_REFERENCES
 
 INPUTS, WIDTH, CLASSES, ROWS = 32, 128, 10, 16
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -98,13 +100,18 @@ def test_weights_in_half_precision_take_half() -> None:
 
 @pytest.mark.parametrize(("device", "beside"), [("cuda", 5), ("cpu", 0)])
 def test_prediction_keeps_its_copies_on_the_host(device: str, beside: int) -> None:
-    """Two copies of the weights and a snapshot of weights and two moments: pinned beside a GPU, inside on the host."""
+    """Two copies of the weights and a snapshot of weights and two moments: pinned beside a GPU, inside on the host.
+
+    Three batches stay where they are.
+    """
     found = _estimate(trainer=HybridConfig(), device=device)
     weights = sum(one.nbytes for one in _model().parameters())
     counters = 4 * len(list(_model().parameters()))
     assert found.host_bytes == (beside * weights + counters if beside else 0)
     assert found.breakdown["trajectory"] == (0 if beside else 2 * weights)
-    assert found.breakdown["snapshot"] == (0 if beside else 3 * weights + counters)
+    batches = KEPT_BATCHES * sum(one.nbytes for one in _batch())
+    assert found.breakdown["snapshot"] == batches + (0 if beside else 3 * weights + counters)
+    assert KEPT_BATCHES == NUM_REFERENCES
 
 
 def test_a_plain_trainer_is_a_plain_loop() -> None:
@@ -133,8 +140,11 @@ def test_the_largest_batch_fits_and_the_next_does_not() -> None:
 
 
 def test_no_batch_fits_where_the_weights_do_not() -> None:
-    """0 samples."""
-    assert _estimate(device="cpu").largest_batch(1000) == 0
+    """0 samples: where weights and moments alone are too much, and where their gradients are."""
+    found = _estimate(device="cpu")
+    weights = found.breakdown["weights"]
+    assert found.largest_batch(1000) == 0
+    assert found.largest_batch(3.5 * weights) == 0
 
 
 class _WithLoss(nn.Module):

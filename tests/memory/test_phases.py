@@ -9,7 +9,7 @@ from torch import nn
 
 from hpt.memory.fakes import Fakes
 from hpt.memory.phases import CYCLE, FULL, PREDICT, Peaks, Training, estimate_peaks
-from hpt.memory.prediction import Copies
+from hpt.memory.prediction import KEPT_BATCHES, Copies
 from hpt.optimizers.inner import InnerOptimizer
 
 WIDTH, ROWS, LAYERS = 256, 8, 8
@@ -59,13 +59,13 @@ def test_a_breakdown_adds_up_to_its_peak() -> None:
 
 @pytest.mark.parametrize("here", [True, False])
 def test_prediction_keeps_two_copies_and_a_snapshot(here: bool) -> None:
-    """Above the plain peak: two copies of the weights, one of weights and moments; nothing if they are elsewhere."""
+    """Above the plain peak: two copies of the weights, one of weights and moments, if here; and batches."""
     plain = _peaks().phases[FULL]
     found = _peaks(copies=Copies(trajectory_here=here, snapshot_here=here))
     assert list(found.phases) == [FULL, CYCLE, PREDICT]
     assert found.trajectory_bytes == 2 * WEIGHTS
     assert found.snapshot_bytes == 3 * WEIGHTS + 4 * LAYERS
-    more = found.trajectory_bytes + found.snapshot_bytes if here else 0
+    more = KEPT_BATCHES * ROWS * WIDTH * 4 + (found.trajectory_bytes + found.snapshot_bytes if here else 0)
     rounding = 512 * LAYERS
     assert found.phases[FULL].peak_bytes - plain.peak_bytes == pytest.approx(more, abs=rounding)
 
