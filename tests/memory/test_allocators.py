@@ -57,6 +57,12 @@ def _convolution(channels: int) -> Callable[[], Any]:
     return lambda: layer(images.clone().requires_grad_(channels > 3)).sum().backward()
 
 
+def _forward(channels: int) -> Callable[[], Any]:
+    layer = nn.Conv2d(channels, 32, 3, padding=1, bias=False).requires_grad_(False)
+    images = torch.zeros(32, channels, 32, 32)
+    return lambda: layer(images)
+
+
 def _eigenvectors() -> Callable[[], Any]:
     matrix = torch.eye(256) + 0.0
     return lambda: torch.linalg.eigh(matrix)
@@ -65,6 +71,7 @@ def _eigenvectors() -> Callable[[], Any]:
 CASES: dict[str, Callable[[], Callable[[], Any]]] = {
     "convolution": lambda: _convolution(16),
     "convolution of colours": lambda: _convolution(3),
+    "convolution forward": lambda: _forward(16),
     "eigenvectors": _eigenvectors,
 }
 
