@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from hpt.hooks.jumps import Jumps, attach
+    from hpt.memory.estimate import MemoryEstimate, estimate_memory
     from hpt.predictors.protocol import Predictor, Proposal
     from hpt.records import Phase, StepResult
     from hpt.trainer.hybrid import HybridTrainer
@@ -37,6 +38,7 @@ _HOME = {
     "HybridConfig": "hpt.config",
     "HybridTrainer": "hpt.trainer.hybrid",
     "Jumps": "hpt.hooks.jumps",
+    "MemoryEstimate": "hpt.memory.estimate",
     "Phase": "hpt.records",
     "Predictor": "hpt.predictors.protocol",
     "Proposal": "hpt.predictors.protocol",
@@ -51,6 +53,7 @@ _HOME = {
         ),
         "hpt.errors",
     ),
+    "estimate_memory": "hpt.memory.estimate",
 }
 
 __all__ = [
@@ -64,6 +67,7 @@ __all__ = [
     "HybridTrainer",
     "InconclusiveError",
     "Jumps",
+    "MemoryEstimate",
     "ModelError",
     "NothingMeasured",
     "OutOfMemory",
@@ -78,6 +82,7 @@ __all__ = [
     "Workload",
     "__version__",
     "attach",
+    "estimate_memory",
 ]
 
 

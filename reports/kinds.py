@@ -12,7 +12,7 @@ import pyperf
 
 from hpt.bench.measurement import measurements_in, parse_suite
 from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
-from hpt_reports.contents import comparison, memory, policies, single, stopping
+from hpt_reports.contents import comparison, estimates, memory, policies, single, stopping
 from hpt_reports.contents.origin import Session
 from hpt_reports.provenance import Provenance
 
@@ -188,6 +188,15 @@ MEMORY = Kind(
     completed=_memory_with_calls,
     lacks=_memory_lacks,
 )
+ESTIMATES = Kind(
+    name="estimates",
+    title="estimated and measured memory",
+    command="python scripts/measure_estimates.py --result reports/evidence/estimates.json",
+    fields=frozenset({"summary", "rows", "allocator", "what"}),
+    calls_itself="estimates",
+    schema=estimates.Estimates,
+    parts=("memory", "numerics", "optimizers"),
+)
 COMPARISON = Kind(
     name="comparison",
     title="comparison with a baseline",
@@ -282,7 +291,7 @@ RELEASE = Kind(
 )
 KINDS: Sequence[Kind] = (
     *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, STOPPING, POLICIES),
-    RELEASE,
+    *(ESTIMATES, RELEASE),
 )
 
 

@@ -112,8 +112,8 @@ def show_estimate(estimate: Mapping[str, Any], console: Console) -> None:
 def _estimate(name: str, estimate: Mapping[str, Any], width: int) -> RenderableType:
     where = f"batch {estimate['batch_size']}, sequence {estimate['seq_len']}, {estimate['dtype']}"
     peaks = f"plain {_mib(estimate['plain_peak_bytes'])}, hybrid {_mib(estimate['hybrid_peak_bytes'])}"
-    categories = ("Parameter", "Gradient", "Optstate", "Activation", "Temp", "Other")
-    head = ("phase", "peak", *(one.lower() for one in categories))
+    categories = ("weights", "gradients", "optimizer_state", "activations", "workspace", "trajectory", "snapshot")
+    head = ("phase", "peak", *(one.replace("_", " ") for one in categories))
     rows = [
         (phase, _mib(row["peak_bytes"]), *(_mib(row[one]) for one in categories))
         for phase, row in estimate["phases"].items()

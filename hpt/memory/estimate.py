@@ -1,239 +1,281 @@
-"""Peak memory of a step before it runs, on fake tensors that have shapes and no bytes, and what fits a device.
+"""Peak memory of training before it runs: `hpt.estimate_memory`.
 
-torch's FakeTensorMode runs model, backward and optimizer without allocating; torch's MemTracker follows every
-storage from birth to death and sorts it into parameters, gradients, optimizer state, activations and
-temporaries. The fake tensors stand on the CPU, because autograd on fake CUDA tensors ends the process of a
-torch without CUDA; for a CUDA device sizes are rounded up to 512 bytes as its allocator does, and the caller
-makes its optimizer do what it would do there (foreach).
-
-The first run of a step is not the peak: the optimizer's state appears in it. So the first phase is run twice.
-
-To fit a device of a given size, what costs least is tried first: full precision before bf16 autocast before weights
-in bf16 (which changes the arithmetic of the update), copies on the device before copies on the host, no accumulation
-before some. Peak memory never falls as a batch grows, so the largest batch is found by halving; it is no straight line,
-because the optimizer's own peak does not depend on the batch and hides the others below it.
+Model, backward pass and optimizer are run on fake tensors, which have shapes and no bytes, so nothing is allocated and
+no GPU is needed; every storage is followed from birth to death. Model and optimizer are copied and never changed, and
+may be on the meta device.
 """
 
-import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools import mem_tracker as _mem_tracker  # no public name for it exists
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves, tree_map_only
 
+from hpt.config import HybridConfig
+from hpt.errors import HptError, ModelError, UsageError
+from hpt.memory import tracking
+from hpt.memory.fakes import Fakes
+from hpt.memory.fitting import budget_for, largest_batch
+from hpt.memory.phases import Peaks, Training, estimate_peaks
+from hpt.memory.prediction import Copies
+from hpt.memory.probe import limit_bytes
 from hpt.optimizers.inner import InnerOptimizer
 
-CONTEXT_BYTES = 600 * 1024**2  # assumed, not measured: CUDA context and library workspaces
-FRAGMENTATION_FRAC = 0.05  # assumed, not measured: reserved over allocated
-PLACEMENTS = ("device", "host")
-CUDA_BLOCK_BYTES = 512  # c10/cuda/CUDACachingAllocator: kMinBlockSize
+LossFunction = Callable[[torch.nn.Module, Any], torch.Tensor]
+WEIGHTS = {"fp32": torch.float32, "bf16": None, "bf16-weights": torch.bfloat16}
+"""Format of weights, gradients, moments and floating-point inputs; None: as they are."""
+AUTOCAST = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+MAX_BATCH = 2**20
+STANDING = (tracking.WEIGHTS, tracking.OPTIMIZER, tracking.TRAJECTORY)
+"""What is there at any batch."""
 LIMITS = (
     "not counted: CUDA context, cuBLAS and cuDNN workspaces, fragmentation (reserved above allocated), NCCL, graphs",
     "attention and autocast follow the CPU's rules: bf16 rows may be off by 15 % on a GPU, which keeps more in fp32",
     "the training step of a model whose code depends on values of tensors cannot be estimated",
 )
 
-_tracker = cast("Any", _mem_tracker)
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Peak memory of training on one device, in bytes.
+
+    Attributes:
+        total_bytes: the most there is at once.
+        breakdown: of that moment, by what it is for; its sum is the total.
+        phases: peak of each phase; FULL alone without prediction.
+        host_bytes: pinned host memory that prediction takes beside the device.
+        device: "cuda" or "cpu", whose allocator was followed.
+        batch_size: length of the batch's first axis; 0 for a batch without tensors.
+        limits: what is not in it.
+    """
+
+    total_bytes: int
+    breakdown: dict[str, int]
+    phases: dict[str, int]
+    host_bytes: int
+    device: str
+    batch_size: int
+    limits: tuple[str, ...] = LIMITS
+    _total_at: Callable[[int], int] = field(repr=False, compare=False, default=lambda _: 0)
+
+    @property
+    def least_budget_bytes(self) -> int:
+        """The smallest device that is enough, with what is assumed for context and fragmentation."""
+        return budget_for(self.total_bytes, self.device)
+
+    def fits(self, device_or_bytes: "torch.device | str | float") -> bool:
+        """Whether a device of so many bytes is enough; of a device, all of its memory counts.
+
+        Raises:
+            DeviceError: the device is not there.
+        """
+        return self.least_budget_bytes <= _budget(device_or_bytes)
+
+    def largest_batch(self, budget_bytes: float) -> int:
+        """The largest batch that `fits` so many bytes, up to a million; 0 where not even one sample does.
+
+        A few further estimates, each of which takes as long as the first.
+
+        Raises:
+            UsageError: the batch has no tensor with an axis that could be longer.
+        """
+        if not self.batch_size:
+            raise UsageError("the batch holds no tensor with an axis, so it cannot be made larger; pass one that does")
+        if budget_for(sum(self.breakdown[name] for name in STANDING), self.device) > budget_bytes:
+            return 0
+        wanted = self.batch_size
+        known = {wanted: self.total_bytes}
+
+        def needed(size: int) -> int:
+            if size not in known:
+                known[size] = self._total_at(size)
+            return budget_for(known[size], self.device)
+
+        while wanted < MAX_BATCH and needed(wanted) <= budget_bytes:
+            wanted = min(2 * wanted, MAX_BATCH)
+        return largest_batch(needed, budget_bytes, wanted)
+
+
+def estimate_memory(
+    model: torch.nn.Module,
+    batch: Any,
+    optimizer: Optimizer | Sequence[Optimizer],
+    loss_fn: LossFunction | None = None,
+    *,
+    trainer: HybridConfig | None = None,
+    dtype: str | None = None,
+    device: str | torch.device = "cuda",
+) -> MemoryEstimate:
+    """Peak memory of training a model, without allocating it and without the device.
+
+    Args:
+        model: any module, on any device, the meta device included; it is copied.
+        batch: what `loss_fn` takes, of any size; its first axis is that of samples.
+        optimizer: or a list of them, over the model's parameters; copied.
+        loss_fn: (model, batch) -> scalar tensor, which uses the model it is given; None: the model is called on the
+            batch (a mapping by names, a tuple or list by position) and returns the loss, or an object with `loss`.
+        trainer: settings under which HybridTrainer trains it, accumulation, clipping and precision among them; None: a
+            plain loop without any.
+        dtype: "fp32", "bf16" (autocast; weights and moments stay as they are) or "bf16-weights" (weights, gradients,
+            moments and floating-point inputs); None: as the model is, with the autocast of `trainer`.
+        device: whose allocator is followed, "cuda" or "cpu".
+
+    Raises:
+        UsageError: `dtype` or `device` is none of these.
+        ModelError: model or optimizer cannot be copied, or its step cannot be run on fake tensors.
+    """
+    kind = torch.device(device).type
+    if kind not in {"cuda", "cpu"}:
+        raise UsageError(f"device is {str(device)!r}, whose allocator is not known; give cuda or cpu")
+    if dtype is not None and dtype not in WEIGHTS:
+        raise UsageError(f"dtype is {dtype!r}, it must be one of {', '.join(WEIGHTS)}; choose one of them")
+    inner = InnerOptimizer(cast("Any", optimizer), model)
+    problem = _Problem(model, inner, loss_fn or loss_of_output, trainer, dtype, kind)
+    peaks = problem.peaks(batch)
+    largest, on_host = peaks.largest, problem.copies
+    host_bytes = 0 if on_host is None or on_host.snapshot_here else peaks.snapshot_bytes
+    host_bytes += 0 if on_host is None or on_host.trajectory_here else peaks.trajectory_bytes
+    return MemoryEstimate(
+        total_bytes=largest.peak_bytes,
+        breakdown=dict(largest.categories),
+        phases={name: one.peak_bytes for name, one in peaks.phases.items()},
+        host_bytes=host_bytes,
+        device=kind,
+        batch_size=_batch_size(batch),
+        _total_at=lambda size: problem.peaks(_resized(batch, size)).largest.peak_bytes,
+    )
+
+
+def loss_of_output(model: torch.nn.Module, batch: Any) -> torch.Tensor:
+    """The loss that a model computes itself.
+
+    Raises:
+        ModelError: it computes none.
+    """
+    if isinstance(batch, Mapping):
+        output: Any = model(**batch)
+    else:
+        output = model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
+    loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", output)
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        found = f"a tensor {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else f"a {type(output).__name__}"
+        raise ModelError(f"the model returned {found} and no loss; pass loss_fn, (model, batch) -> scalar tensor")
+    return loss
+
+
+def as_on_cuda(optimizer: Optimizer) -> Optimizer:
+    """Make it do on the CPU what torch makes it do on CUDA where nobody chose: a whole list of tensors at a time."""
+    for group in optimizer.param_groups:
+        if group.get("foreach", True) is None and not group.get("fused") and not group.get("differentiable"):
+            group["foreach"] = True
+    return optimizer
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A training problem on fake tensors.
-
-    Attributes:
-        model: its parameters are followed.
-        optimizer: the state of each is followed.
-        others: tensors that exist besides (batches, copies kept on the device).
-        phases: step functions by phase, in order; the first is run twice. One forward pass each.
-    """
+class _Problem:
+    """A training problem of the caller's, and how it is to be trained."""
 
     model: torch.nn.Module
     optimizer: InnerOptimizer
-    others: list[torch.Tensor]
-    phases: Mapping[str, Callable[[], None]]
-
-
-@dataclass(frozen=True, slots=True)
-class PhasePeak:
-    """Peak of one phase: all bytes, and the bytes of each category at that moment."""
-
-    peak_bytes: int
-    categories: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class FittingPlan:
-    """One way to train within a budget.
-
-    Attributes:
-        dtype: "fp32", "bf16" (autocast) or "bf16-weights".
-        placement: of trajectory and snapshot, "device" or "host".
-        batch_size: windows in a micro-batch, a divisor of the wanted batch; 0 when nothing fits.
-        accumulation_steps: micro-batches in an update of the wanted batch, all of one size.
-        peak_bytes: estimate for that micro-batch, or for one window when nothing fits.
-        is_bound: nothing was estimated, because the weights and what goes with them are too much already.
-        least_budget_bytes: the smallest device on which one window fits this way (at least, if `is_bound`).
-    """
-
-    dtype: str
-    placement: str
-    batch_size: int
-    accumulation_steps: int
-    peak_bytes: int
-    is_bound: bool
-    least_budget_bytes: int
+    loss: LossFunction
+    config: HybridConfig | None
+    dtype: str | None
+    device: str
 
     @property
-    def fits(self) -> bool:
-        """At least one window fits."""
-        return self.batch_size > 0
+    def copies(self) -> Copies | None:
+        """Of the weights, as the trainer keeps them."""
+        config = self.config
+        if config is None or config.predictor == "none":
+            return None
+        on_host = self.device == "cpu"
+        where = config.trajectory.device
+        return Copies(on_host or where == "device", on_host, half=config.trajectory.format == "bf16")
+
+    def peaks(self, batch: Any) -> Peaks:
+        """For that batch.
+
+        Raises:
+            ModelError: the step cannot be run.
+        """
+        before = [one.grad for one in self.model.parameters()]
+        try:
+            return estimate_peaks(partial(self._training, batch), for_cuda=self.device == "cuda")
+        except HptError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the training step cannot be run on fake tensors ({type(error).__name__}: {_first_line(error)}); "
+                "its code must not depend on values of tensors, and make new ones on the device of others"
+            ) from error
+        finally:
+            self._refuse_changed(before)
+
+    def _training(self, batch: Any) -> Training:
+        fakes = Fakes(WEIGHTS.get(self.dtype or "bf16"))
+        model = fakes.model(self.model)
+        optimizers = [fakes.optimizer(one) for one in self.optimizer.each]
+        if self.device == "cuda":
+            optimizers = [as_on_cuda(one) for one in optimizers]
+        settings = self._settings()
+        return Training(
+            model=model,
+            optimizer=InnerOptimizer(optimizers),
+            batch=fakes.batch(batch),
+            loss=self.loss,
+            copies=self.copies,
+            **settings,
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        config = self.config or HybridConfig()
+        names = config.precision.autocast, config.precision.full, config.precision.predict
+        base, full, probe = (
+            names if self.dtype is None else ("bf16" if self.dtype == "bf16" else "none", "same", "same")
+        )
+        return {
+            "autocast": AUTOCAST[base if full == "same" else full],
+            "probe_autocast": AUTOCAST[base if probe == "same" else probe],
+            "clip_norm": config.update.clip_norm,
+            "accumulation_steps": config.update.accumulation_steps,
+        }
+
+    def _refuse_changed(self, before: Sequence[torch.Tensor | None]) -> None:
+        """Put back gradients that came to the caller's own model.
+
+        Raises:
+            ModelError: there were some.
+        """
+        own = list(zip(self.model.parameters(), before, strict=True))
+        if all(parameter.grad is grad for parameter, grad in own):
+            return
+        for parameter, grad in own:
+            parameter.grad = grad
+        raise ModelError("loss_fn calls a model of its own instead of the one it is given; use its first argument")
 
 
-def estimate_peaks(prepare: Callable[[], Prepared], *, for_cuda: bool) -> dict[str, PhasePeak]:
-    """Peak bytes of each phase, each on its own.
-
-    Args:
-        prepare: builds everything; called under fake tensors, so nothing is allocated.
-        for_cuda: round sizes as the CUDA allocator does.
-    """
-    with _rounding(for_cuda), FakeTensorMode(allow_non_fake_inputs=True):
-        prepared = prepare()
-        first = next(iter(prepared.phases.values()))
-        _peak_of(prepared, first)
-        return {name: _peak_of(prepared, step) for name, step in prepared.phases.items()}
+def _budget(device_or_bytes: "torch.device | str | float") -> float:
+    is_device = isinstance(device_or_bytes, (torch.device, str))
+    return limit_bytes(device_or_bytes) if is_device else device_or_bytes
 
 
-def as_fakes(model: torch.nn.Module) -> torch.nn.Module:
-    """Put a fake CPU tensor in place of every meta parameter and buffer, ties kept; under FakeTensorMode.
-
-    Building on the meta device and converting afterwards is the way: `Module.to` refuses fake tensors that are tied.
-    """
-    made: dict[int, Any] = {}
-    for module in model.modules():
-        for registry in (module._parameters, module._buffers):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            for name, one in registry.items():
-                if one is not None:
-                    registry[name] = made.setdefault(id(one), fake_like(one))
-    return model
+def _batch_size(batch: Any) -> int:
+    return next((len(one) for one in tree_leaves(batch) if isinstance(one, torch.Tensor) and one.ndim), 0)
 
 
-def fake_like(tensor: torch.Tensor) -> torch.Tensor:
-    """A fake tensor on the CPU in the shape of a meta tensor; a parameter stays one."""
-    empty = torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
-    return torch.nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, torch.nn.Parameter) else empty
+def _resized(batch: Any, size: int) -> Any:
+    """The batch with another number of samples, in tensors without values."""
+    present = _batch_size(batch)
+
+    def resized(tensor: torch.Tensor) -> torch.Tensor:
+        is_by_sample = tensor.ndim > 0 and len(tensor) == present
+        return tensor.new_empty((size, *tensor.shape[1:]), device="meta") if is_by_sample else tensor
+
+    return tree_map_only(torch.Tensor, resized, batch)
 
 
-def room_in(budget_bytes: float) -> float:
-    """What of a device's memory tensors may fill, after the context and fragmentation."""
-    return (budget_bytes - CONTEXT_BYTES) / (1.0 + FRAGMENTATION_FRAC)
-
-
-def budget_for(peak_bytes: float) -> int:
-    """Inverse of `room_in`: the smallest device for tensors of that size."""
-    return math.ceil(peak_bytes * (1.0 + FRAGMENTATION_FRAC) + CONTEXT_BYTES)
-
-
-def largest_batch(peak_of: Callable[[int], int], room_bytes: float, wanted: int) -> int:
-    """Largest batch up to `wanted` whose peak is within `room_bytes`; 0 when not even one window fits."""
-    if peak_of(1) > room_bytes:
-        return 0
-    if peak_of(wanted) <= room_bytes:
-        return wanted
-    fitting, too_large = 1, wanted
-    while too_large - fitting > 1:
-        middle = (fitting + too_large) // 2
-        fitting, too_large = (middle, too_large) if peak_of(middle) <= room_bytes else (fitting, middle)
-    return fitting
-
-
-def least_budget(tried: Sequence[FittingPlan], peak_of: Callable[[str, str, int], int]) -> int:
-    """The smallest device on which one window fits in one of the ways tried, where none fitted.
-
-    What had only been bounded is estimated now, unless its bound is above what another way needs.
-    """
-    least: float = math.inf
-    for plan in sorted(tried, key=lambda one: one.least_budget_bytes):
-        if plan.least_budget_bytes < least:
-            least = min(least, budget_for(peak_of(plan.dtype, plan.placement, 1)))
-    return int(least)
-
-
-def plan_for(
-    dtypes: Sequence[str],
-    peak_of: Callable[[str, str, int], int],
-    static_of: Callable[[str, str], int],
-    budget_bytes: float,
-    wanted_batch: int,
-) -> tuple[FittingPlan | None, list[FittingPlan]]:
-    """The first plan that fits, and all that were tried.
-
-    Args:
-        dtypes: in order of preference.
-        peak_of: peak bytes by dtype, placement and batch.
-        static_of: bytes there whatever is done, by dtype and placement; above the room nothing is estimated.
-        budget_bytes: of the device.
-        wanted_batch: windows an update is to see.
-    """
-    tried: list[FittingPlan] = []
-    room = room_in(budget_bytes)
-    for dtype in dtypes:
-        for placement in PLACEMENTS:
-            tried.append(_plan(dtype, placement, peak_of, static_of(dtype, placement), room, wanted_batch))
-            if tried[-1].fits:
-                return tried[-1], tried
-    return None, tried
-
-
-def _peak_of(prepared: Prepared, step: Callable[[], None]) -> PhasePeak:
-    tracker = _tracker.MemTracker()
-    tracker.track_external(prepared.model, *prepared.optimizer.each, *prepared.others)
-    with tracker:
-        step()
-    (snapshot,) = tracker.get_tracker_snapshot("peak").values()
-    categories = {str(getattr(key, "value", key)): int(count) for key, count in snapshot.items()}
-    return PhasePeak(categories.pop("Total"), categories)
-
-
-@contextmanager
-def _rounding(for_cuda: bool) -> Generator[None]:  # noqa: FBT001 (private, one caller)
-    """Inside, sizes of fake CPU storages are rounded up to CUDA's blocks."""
-    info = _tracker._WeakRefInfo  # noqa: SLF001 (the only place where sizes are made)
-    original = info._calculate_mem_consumed  # noqa: SLF001
-
-    def rounded(self: Any) -> int:
-        count = int(self.size * self.element_size)
-        return -(-count // CUDA_BLOCK_BYTES) * CUDA_BLOCK_BYTES
-
-    if for_cuda:
-        info._calculate_mem_consumed = rounded  # noqa: SLF001
-    try:
-        yield
-    finally:
-        info._calculate_mem_consumed = original  # noqa: SLF001
-
-
-def _plan(
-    dtype: str,
-    placement: str,
-    peak_of: Callable[[str, str, int], int],
-    static_bytes: int,
-    room_bytes: float,
-    wanted_batch: int,
-) -> FittingPlan:
-    is_bound = static_bytes > room_bytes
-    if is_bound:
-        return FittingPlan(dtype, placement, 0, 0, static_bytes, is_bound, budget_for(static_bytes))
-    fitting = largest_batch(lambda size: peak_of(dtype, placement, size), room_bytes, wanted_batch)
-    batch = next((size for size in range(fitting, 0, -1) if wanted_batch % size == 0), 0)
-    return FittingPlan(
-        dtype=dtype,
-        placement=placement,
-        batch_size=batch,
-        accumulation_steps=wanted_batch // batch if batch else 0,
-        peak_bytes=peak_of(dtype, placement, max(1, batch)),
-        is_bound=is_bound,
-        least_budget_bytes=budget_for(peak_of(dtype, placement, 1)),
-    )
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -5,30 +5,21 @@ snapshot are pinned on the host by default, and what is left on the device of PR
 parameter at a time.
 """
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import unset_fake_temporarily
-from torch.utils._pytree import tree_leaves, tree_map_only
 
-from hpt.memory.estimate import (
-    LIMITS,
-    FittingPlan,
-    PhasePeak,
-    Prepared,
-    as_fakes,
-    estimate_peaks,
-    fake_like,
-    least_budget,
-    plan_for,
-)
+from hpt.memory.estimate import LIMITS, as_on_cuda
+from hpt.memory.fakes import Fakes, outside_fakes
+from hpt.memory.fitting import FittingPlan, least_budget, plan_for
+from hpt.memory.phases import FULL, Peaks, Training, estimate_peaks
+from hpt.memory.prediction import Copies
+from hpt.memory.tracking import SNAPSHOT, TRAJECTORY
 from hpt.optimizers.inner import InnerOptimizer
-from hpt.trainer.precision import Precision
-from hpt.validate.forced import config_of, model_of, results_of, workload_of
+from hpt.validate.forced import model_of, results_of, workload_of
 from hpt.validate.plan import DTYPES, GIB, ValidationJob, gib_text
 from hpt.workloads.workload import Workload
 
@@ -39,7 +30,6 @@ SAYS = {
     "bf16": "with bf16 autocast (weights and moments stay fp32)",
     "bf16-weights": "with weights, gradients and moments in bf16, which changes the arithmetic of the update",
 }
-Peaks = dict[str, PhasePeak]
 
 
 def run_estimates(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
@@ -53,14 +43,15 @@ def estimate_job(job: ValidationJob) -> dict[str, Any]:
     if job.name == "cuda" and job.context is not None:
         job = replace(job, seq_len=job.context)
     peaks = phase_peaks(job, for_cuda=for_cuda, on_device=not for_cuda)
-    plain, kept = peaks["FULL"].peak_bytes, kept_bytes(job)
-    hybrid = max(one.peak_bytes for one in peaks.values())
+    full, kept = peaks.phases[FULL], {"trajectory": peaks.trajectory_bytes, "snapshot": peaks.snapshot_bytes}
+    plain = full.peak_bytes - full.categories[TRAJECTORY] - full.categories[SNAPSHOT]
+    hybrid = peaks.largest.peak_bytes
     return {
         "device": job.name,
-        "phases": {name: {"peak_bytes": one.peak_bytes, **one.categories} for name, one in peaks.items()},
-        "plain_peak_bytes": plain if for_cuda else plain - sum(kept.values()),
+        "phases": {name: {"peak_bytes": one.peak_bytes, **one.categories} for name, one in peaks.phases.items()},
+        "plain_peak_bytes": plain,
         "hybrid_peak_bytes": hybrid,
-        "ratio": hybrid / (plain if for_cuda else plain - sum(kept.values())),
+        "ratio": hybrid / plain,
         "host_pinned_bytes": kept if for_cuda else None,
         "kept_bytes": kept,
         "batch_size": job.batch_size,
@@ -75,8 +66,9 @@ def plan_job(job: ValidationJob, budget_bytes: float, wanted_batch: int) -> dict
 
     @cache
     def peak_of(dtype: str, placement: str, batch: int) -> int:
-        peaks = phase_peaks(_resized(job, dtype, batch), for_cuda=True, on_device=placement == "device")
-        return max(one.peak_bytes for one in peaks.values())
+        return phase_peaks(
+            _resized(job, dtype, batch), for_cuda=True, on_device=placement == "device"
+        ).largest.peak_bytes
 
     def static_of(dtype: str, placement: str) -> int:
         return static_bytes(job, dtype, on_device=placement == "device")
@@ -152,7 +144,7 @@ def static_bytes(job: ValidationJob, dtype: str, *, on_device: bool) -> int:
 
 
 def phase_peaks(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Peaks:
-    """Peaks of FULL (CORRECT and WARMUP are the same step), CYCLE (its end) and PREDICT.
+    """Peaks of FULL (CORRECT and WARMUP are the same step), CYCLE (its end) and PREDICT, with all that is kept.
 
     Args:
         job: model, sizes and dtype.
@@ -162,62 +154,20 @@ def phase_peaks(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Peaks
     return estimate_peaks(lambda: _prepare(job, for_cuda=for_cuda, on_device=on_device), for_cuda=for_cuda)
 
 
-def _prepare(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Prepared:
-    with unset_fake_temporarily():
+def _prepare(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Training:
+    with outside_fakes():
         meta, workload, data = _on_meta(job)
-    model, batch = as_fakes(meta), tree_map_only(torch.Tensor, fake_like, data)
+    fakes = Fakes()
+    model = fakes.model(meta)
     optimizer = workload.build_optimizer(model)
-    for group in optimizer.param_groups:
-        if for_cuda and "foreach" in group:
-            group["foreach"] = True
-    precision = Precision(config_of(job, workload, {}).precision, CPU)
-    kept = _kept(model) if on_device else []
-    full = partial(_full_step, workload, model, optimizer, precision.forward_context, batch)
-    cycle: Callable[[], None] = partial(_end_of_cycle, model, is_here=on_device)
-    phases = {"FULL": full, "CYCLE": cycle, "PREDICT": partial(_predict, workload, model, precision, batch, on_device)}
-    others = [one for one in (*tree_leaves(batch), *kept) if isinstance(one, torch.Tensor)]
-    return Prepared(model, InnerOptimizer(optimizer), others, phases)
-
-
-def _kept(model: torch.nn.Module) -> list[torch.Tensor]:
-    """Trajectory and snapshot beside the weights."""
-    trained = [one.detach() for one in model.parameters() if one.requires_grad]
-    stored = [torch.empty_like(one, dtype=torch.float32) for _ in range(COPIES) for one in trained]
-    return stored + [torch.empty_like(one) for _ in range(3) for one in trained]
-
-
-def _full_step(
-    workload: Workload,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    context: Callable[[], AbstractContextManager[Any]],
-    batch: Any,
-) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    with context():
-        loss = workload.loss(model, batch)
-    loss.backward()
-    if workload.clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), workload.clip_norm)
-    optimizer.step()
-
-
-@torch.no_grad()
-def _end_of_cycle(model: torch.nn.Module, *, is_here: bool) -> None:
-    """The displacement of one parameter at a time, where the trajectory is."""
-    for parameter in model.parameters():
-        if is_here:
-            start = torch.empty_like(parameter, dtype=torch.float32)
-            parameter.detach().to(start.dtype).sub(start)
-
-
-@torch.no_grad()
-def _predict(workload: Workload, model: torch.nn.Module, precision: Precision, batch: Any, on_device: bool) -> None:  # noqa: FBT001
-    """The jump with its copies of one parameter at a time, and one probe."""
-    for parameter in model.parameters():
-        if not on_device:
-            target = parameter.detach().to(torch.float32, copy=True)
-            target.add_(torch.empty_like(target))
-            parameter.copy_(target)
-    with precision.forward_context():
-        workload.loss(model, batch)
+    autocast = torch.bfloat16 if job.dtype == "bf16" else None
+    return Training(
+        model=model,
+        optimizer=InnerOptimizer(as_on_cuda(optimizer) if for_cuda else optimizer),
+        batch=fakes.batch(data),
+        loss=workload.loss,
+        autocast=autocast,
+        probe_autocast=autocast,
+        clip_norm=workload.clip_norm,
+        copies=Copies(trajectory_here=on_device, snapshot_here=on_device),
+    )

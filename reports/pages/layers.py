@@ -7,9 +7,10 @@ from typing import Any
 from hpt_reports.claims import claims
 from hpt_reports.evidence import Evidence
 from hpt_reports.formatting import NOT_MEASURED, harmless, num_bytes, seconds, table
-from hpt_reports.kinds import MEMORY
+from hpt_reports.kinds import ESTIMATES, MEMORY
 from hpt_reports.memory_runs import WORDS, Validation, validations
 from hpt_reports.page import REACHED, REPORTED, Links, Missing, Page, VerdictRow, absent, counted
+from hpt_reports.pages import estimates
 
 NAME = "VRAM_MANAGEMENT_SUMMARY"
 
@@ -74,7 +75,7 @@ OPTIONS = ("accumulation", "bf16-trajectory", "bf16-predict", "optimizer-offload
 
 def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
-    found = validations(evidence)
+    found, estimated = validations(evidence), evidence.newest(ESTIMATES)
     judged = [_verdict(layer, found) for layer in LAYERS]
     return Page(
         name=NAME,
@@ -85,14 +86,15 @@ def build(evidence: Evidence, links: Links) -> Page:
             for place, (layer, verdict) in enumerate(zip(LAYERS, judged, strict=True))
         ],
         verdicts=judged,
-        reads=(MEMORY,),
-        sources=[one.source for one in found],
-        missing=_missing(found),
+        reads=(MEMORY, ESTIMATES),
+        sources=[*(one.source for one in found), *([] if estimated is None else [estimated])],
+        missing=[*_missing(found), *([absent(ESTIMATES)] if estimated is None else [])],
         values={
             "tally": counted(judged),
             "table": _layer_table(found, links),
             "drills": [_drill_table(one, links) for one in found if one.stored["drills"]],
             "options": [text for one in found if (text := _option_table(one, links))],
+            "estimates": None if estimated is None else estimates.section(estimated, links),
             "claim_list": claims(NAME),
         },
     )

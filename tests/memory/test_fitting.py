@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt.memory.estimate import PLACEMENTS, budget_for, largest_batch, least_budget, plan_for, room_in
+from hpt.memory.fitting import PLACEMENTS, budget_for, largest_batch, least_budget, plan_for, room_in
 from hpt.validate.plan import GIB, gib_text
 
 

@@ -1,0 +1,42 @@
+"""The configurations that estimates are held to, and the verdict on them."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+CELLS: Any = import_module("estimate_cells").CELLS
+summary_of: Any = import_module("measure_estimates").summary_of
+
+
+def test_there_are_enough_configurations_of_every_kind() -> None:
+    """At least 24, each once, over the models, optimizers, formats and ways of training that are to be shown."""
+    assert len(CELLS) == len({one.name for one in CELLS}) >= 24
+    assert {"gpt2", "gpt2-medium", "byte-gpt", "cnn", "mlp", "lstm"} <= {one.model for one in CELLS}
+    assert {"adamw-foreach", "adamw-fused", "muon", "soap", "sgd"} <= {one.optimizer for one in CELLS}
+    assert {None, "bf16", "bf16-weights"} == {one.dtype for one in CELLS}
+    assert any(one.is_hybrid for one in CELLS)
+    assert any(one.is_checkpointed for one in CELLS)
+    assert any(one.accumulation_steps > 1 for one in CELLS)
+
+
+def _row(error: float, *, falsely: bool = False) -> dict[str, Any]:
+    return {"name": f"{error}", "error_frac": error, "falsely_fits": falsely}
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_within"),
+    [
+        ([_row(-0.02), _row(0.03), _row(-0.08)], True),
+        ([_row(-0.02), _row(0.03), _row(-0.081)], False),
+        ([_row(-0.031), _row(0.035), _row(-0.02)], False),
+        ([_row(-0.02), _row(0.03), _row(0.01, falsely=True)], False),
+    ],
+)
+def test_median_worst_and_false_promises_decide(rows: list[dict[str, Any]], is_within: bool) -> None:
+    """By size, whatever the sign: 3 % and 8 %, and nothing said to fit that does not."""
+    assert summary_of(rows)["is_within"] is is_within
+    assert summary_of(rows)["worst_error_frac"] == max(abs(one["error_frac"]) for one in rows)
