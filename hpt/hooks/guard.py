@@ -24,6 +24,12 @@ def verdict_falls_against_jump(run: HostedRun) -> bool:
         reason = f"the gradient norm rose to {norms.max():.4g} after the jump, its median was {np.median(past):.4g}"
     elif run.has_losses and run.host_probe is not None:
         reason = _objection_of_probe(run, run.correct.excess(losses))
+    elif run.has_losses and (usual := run.monitor.usual) is not None:
+        # A loop that clips hides a blow-up from the norms, which are read after the step. Without a paired test the loss
+        # must leave the forecast's band by as much as other weights would have to do better in one.
+        level, excess = float(losses.mean()), run.correct.excess(losses)
+        if excess > usual.broken_rise(level):
+            reason = f"the loss rose to {level:.4g} after the jump, beyond the forecast's band by {excess:.4g}"
     if reason:
         roll_back_jump(run, reason)
     return bool(reason)

@@ -68,6 +68,23 @@ def test_a_blow_up_after_a_jump_takes_it_back(factor: float, observes: bool, aft
     assert loop.events == ["jump_rolled_back"]
 
 
+def test_a_blow_up_that_clipping_hides_from_the_norms_shows_in_the_losses() -> None:
+    """After the jump the rate is two thousand times its own for an update, at gradients of norm one."""
+    loop = Loop()
+    kept = kept_at(loop, JUMP)
+    loop.attach()
+    group = loop.problem.optimizer.param_groups[0]
+
+    def clip(number: int) -> None:
+        torch.nn.utils.clip_grad_norm_(loop.problem.model.parameters(), 1.0)
+        group["lr"] *= {JUMP + 1: 2000.0, JUMP + 2: 1 / 2000.0}.get(number, 1.0)
+
+    loop.before_step = clip
+    loop.run(JUMP + 3)
+    assert loop.events == ["jump_rolled_back"]
+    assert torch.equal(weights_of(loop.problem.model), kept["weights"])
+
+
 def test_numbers_that_are_not_finite_later_in_the_cycle_take_it_back_too() -> None:
     """In the eighth update after the jump: at the end of the cycle everything is as before it."""
     loop = Loop()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from references.fresh_process import FreshProcess, run_fresh
+from references.fresh_process import run_fresh
 from references.problems import Problem, teacher
 from torch import nn
 from torch.optim import lr_scheduler
@@ -180,34 +180,47 @@ def test_checkpoints_that_could_never_be_written_are_refused(tmp_path: Any) -> N
         problem.trainer(checkpoint={"dir": str(tmp_path)})
 
 
-def build_in_group(path: str, rank: int, size: int) -> int:
-    """Two processes in a group: a jump is refused, the plain loop is not; so are sharded weights, in one process."""
+def build_sharded(path: str) -> int:
+    """In a group of one process: DTensors and flat parameters are refused, the plain loop is not."""
     from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FullyShardedDataParallel
     from torch.distributed.tensor import DTensor, Replicate
 
-    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=size)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=0, world_size=1)
     problem = teacher()
-    if size > 1:
-        assert_refused(problem, "2 processes train together.*would drift apart.*set predictor='none'")
-    else:
-        problem.run(problem.trainer(), 2)
-        mesh = init_device_mesh("cpu", (1,))
-        weight = DTensor.from_local(torch.zeros(1, 8), mesh, [Replicate()])
-        problem.model = nn.Linear(8, 1)
-        problem.model.weight = nn.Parameter(weight)
-        problem.optimizer, problem.scheduler = torch.optim.SGD(problem.model.parameters(), lr=0.1), None
-        assert_refused(problem, "parameter weight is a DTensor")
+    problem.run(problem.trainer(), 2)
+    flat = teacher()
+    flat.model = FullyShardedDataParallel(nn.Sequential(flat.model), device_id=torch.device("cpu"))
+    flat.optimizer, flat.scheduler = torch.optim.SGD(flat.model.parameters(), lr=0.1), None
+    assert_refused(flat, "FullyShardedDataParallel, whose flat parameters.*use torch.distributed.fsdp.fully_shard or D")
+    mesh = init_device_mesh("cpu", (1,))
+    weight = DTensor.from_local(torch.zeros(1, 8), mesh, [Replicate()])
+    problem.model = nn.Linear(8, 1)
+    problem.model.weight = nn.Parameter(weight)
+    problem.optimizer, problem.scheduler = torch.optim.SGD(problem.model.parameters(), lr=0.1), None
+    assert_refused(problem, "parameter weight is a DTensor")
     problem.trainer(predictor="none")
     torch.distributed.destroy_process_group()
     return 0
 
 
-def test_several_processes_make_no_jumps(tmp_path: Any) -> None:
-    """World size 2 with a predictor is refused in each process; world size 1 trains."""
-    target = "trainer.test_requirements:build_in_group"
-    both = [FreshProcess(target, (str(tmp_path / "two"), rank, 2)) for rank in range(2)]
-    ended = [*(one.end() for one in both), run_fresh(target, str(tmp_path / "one"), 0, 1)]
-    assert [one.returncode for one in ended] == [0, 0, 0], [one.stderr for one in ended]
+def test_sharded_weights_make_no_jumps(tmp_path: Any) -> None:
+    """With a predictor they are refused; the plain loop trains them."""
+    ended = run_fresh("trainer.test_requirements:build_sharded", str(tmp_path / "one"))
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_an_engine_that_steps_the_optimizer_itself_is_refused() -> None:
+    """Known by the package of its class."""
+
+    class DeepSpeedEngine(nn.Linear):
+        """What deepspeed.initialize returns is a module."""
+
+    DeepSpeedEngine.__module__ = "deepspeed.runtime.engine"
+    problem = teacher()
+    problem.model = DeepSpeedEngine(8, 1)
+    problem.optimizer, problem.scheduler = torch.optim.SGD(problem.model.parameters(), lr=0.1), None
+    assert_refused(problem, "the model is a DeepSpeed .*DeepSpeedEngine, which keeps and steps the weights itself")
 
 
 def test_nothing_to_train_is_refused() -> None:
