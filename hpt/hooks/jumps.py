@@ -69,7 +69,9 @@ def attach(
         ConfigError: a setting is the loop's to decide.
         UsageError: it is attached to already.
     """
-    return Jumps(optimizer, config, model=model, probe=probe, sink=sink, process_group=process_group)
+    jumps = Jumps(None, config, model=model, probe=probe, sink=sink, process_group=process_group)
+    jumps.attach_to(optimizer)
+    return jumps
 
 
 class Jumps:
