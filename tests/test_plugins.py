@@ -1,10 +1,10 @@
 """Plug-ins are found where the user works, stand in for nobody, and are named with file and line when they fail."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from references.fresh_process import run_fresh
 
 from hpt.errors import DataError, HptError
 from hpt.plugins import FAILURES, described, failures_named, load_plugin, one_line, plugin_place
@@ -84,7 +84,9 @@ def test_errors_of_ours_pass_and_are_blamed_on_no_plugin() -> None:
 
 
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "sys.exit('done')", "raise SystemExit", "raise ValueError('[x]')"])
-def test_a_workload_that_leaves_in_the_middle_has_failed(tmp_path: Path, ending: str) -> None:
+def test_a_workload_that_leaves_in_the_middle_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
     """At its fifth loss: exit code 1 with plug-in, file and line, and the run's record says failed."""
     (tmp_path / "own.py").write_text(
         "import sys\nfrom hpt.workloads.regression import Regression\n"
@@ -93,8 +95,9 @@ def test_a_workload_that_leaves_in_the_middle_has_failed(tmp_path: Path, ending:
         "        return super().loss(model, batch)\n"
         "def make(*, seed, data, device):\n    return Own(seed=seed, device=device)\n"
     )
-    words = ["-P", "-m", "hpt", "train", "--workload", "own:make", "--steps", "20", "--threads", "1", "--out", "o"]
-    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--workload", "own:make", "--steps", "20", "--threads", "1", "--out", "o"]
+    done = run_fresh("hpt.cli.main:run", words)
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     assert f"a plug-in failed, {'ValueError: [x]' if '[x]' in ending else 'it called sys.exit'}" in done.stderr

@@ -1,10 +1,10 @@
 """The README's example runs as it stands."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+import pytest
+from references.fresh_process import run_fresh
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -15,7 +15,7 @@ def example() -> str:
     return match.group(1)
 
 
-def test_the_example_is_short_trains_and_saves(tmp_path: Path) -> None:
+def test_the_example_is_short_trains_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most fifteen statements' lines; it learns, jumps are kept, and the checkpoint is there."""
     code = example()
     lines = [line for line in code.splitlines() if line.strip() and not line.startswith(("import", "from"))]
@@ -24,14 +24,7 @@ def test_the_example_is_short_trains_and_saves(tmp_path: Path) -> None:
         "\nassert result.loss < 0.5, result.loss"
         "\nassert trainer.summary()['counters']['jumps_accepted'] >= 5, trainer.summary()\n"
     )
-    (tmp_path / "example.py").write_text("import torch; torch.set_num_threads(1)\n" + code + check, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "example.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ},
-        check=False,
-    )
+    monkeypatch.chdir(tmp_path)
+    done = run_fresh("builtins:exec", code + check, {})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run.ckpt").stat().st_size > 0
