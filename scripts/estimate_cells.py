@@ -257,7 +257,7 @@ def _with(cell: Cell, *optimizers: str) -> Iterator[Cell]:
 
 
 _GPT2 = Cell(model="gpt2", seq_len=64)
-_LONG = Cell(model="gpt2", batch_size=2, seq_len=256, optimizer="sgd")
+_LONG = Cell(model="gpt2", batch_size=4, seq_len=256, optimizer="sgd")
 _MEDIUM = Cell(model="gpt2-medium", seq_len=64, optimizer="sgd")
 _BYTES = Cell(model="byte-gpt", batch_size=8, seq_len=128)
 _LSTM = Cell(model="lstm", batch_size=16, seq_len=64)
