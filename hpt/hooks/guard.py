@@ -25,8 +25,8 @@ def verdict_falls_against_jump(run: HostedRun) -> bool:
     elif run.has_losses and run.host_probe is not None:
         reason = _objection_of_probe(run, run.correct.excess(losses))
     elif run.has_losses and (usual := run.monitor.usual) is not None:
-        # A loop that clips hides a blow-up from the norms, which are read after the step. Without a paired test the loss
-        # must leave the forecast's band by as much as other weights would have to do better in one.
+        # A loop that clips hides a blow-up from the norms, which are read after the step. Without a paired test the
+        # loss must leave the forecast's band by as much as other weights would have to do better in one.
         level, excess = float(losses.mean()), run.correct.excess(losses)
         if excess > usual.broken_rise(level):
             reason = f"the loss rose to {level:.4g} after the jump, beyond the forecast's band by {excess:.4g}"
