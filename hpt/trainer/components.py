@@ -111,8 +111,12 @@ class Components(Engine):
             Exception: whatever the user's loss function raises.
         """
         self.ledger.lap("jump")
-        way = self.probe.way
-        losses = self.together.agree(lambda: self.probe.losses(batches))
+        way, num_failed = self.probe.way, self.probe.num_failed
+        try:
+            losses = self.together.agree(lambda: self.probe.losses(batches))
+        except Exception:
+            self.probe.num_failed = num_failed  # it worked in this process, which does not count
+            raise
         if self.probe.way != way:
             self.event("probe_way", f"the loss function fails otherwise; probes run {WAYS[self.probe.way].text}")
         self.ledger.counters.probe_forwards += len(batches)

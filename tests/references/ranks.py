@@ -5,6 +5,7 @@ A scenario is a function of this module's kind, `scenario(rank, world, folder) -
 
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def alone(scenario: Scenario, folder: Path) -> Any:
 
 def _in_group(rank: int, scenario: Scenario, world: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
+    meeting, wait = f"file://{folder}/meeting", timedelta(seconds=120)  # one that waits for the other must not wait on
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=wait)
     try:
         torch.save(scenario(rank, world, Path(folder)), Path(folder) / f"{rank}.pt")
     finally:
