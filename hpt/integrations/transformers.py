@@ -105,7 +105,7 @@ class TrainerJumps(Jumps):
     def _plan(self) -> None:
         """A checkpoint is loaded by now: its plan counts; else the updates that are left."""
         stored, progress = self.state_dict(), self._trainer.state
-        total = total_steps_of(stored) if stored else progress.max_steps - progress.global_step
+        total = total_steps_of(stored) if stored["content"] else progress.max_steps - progress.global_step
         if total is not None:
             self.set_total_steps(total)
 

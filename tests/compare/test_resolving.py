@@ -11,6 +11,7 @@ from references.known_results import T, baseline, loss_of, make_result, worth
 
 from hpt.compare.alpha_spending import FIRST_LOOK, Looks
 from hpt.compare.arms import BASELINE
+from hpt.compare.attempts import Attempts
 from hpt.compare.cells import Cell
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.measures import measure
@@ -65,17 +66,18 @@ def test_before_the_first_look_there_is_no_interval() -> None:
     assert (found.work_ratio.low, found.work_ratio.estimate.p) == (None, None)
 
 
-class MadeUp(ComparisonRun):
-    """A comparison whose cells are not run but made up: the hybrid is worth 1.2, give or take `spread`."""
+class MadeUp(Attempts):
+    """Cells whose results are made up: the arm trains 1.2 times as far, give or take `spread` by seed."""
 
     spread = 0.0
 
-    def _run(self, what: str, cells: Sequence[Cell], *, jobs: int | None = None, again: bool = False) -> dict[str, str]:
+    def run(self, what: str, cells: Sequence[Cell], *, jobs: int | None = None, again: bool = False) -> dict[str, str]:
+        """Store results in no time."""
         for cell in cells:
-            if not self._folder.cells.has(cell):
+            if not self._folder.has(cell):
                 swing = self.spread * math.sin(1.0 + 2.0 * cell.seed)
                 gain = 1.0 if cell.arm == BASELINE else 1.2 * math.exp(swing)
-                self._folder.cells.store(cell, make_result(3.0 - 0.2 * math.log(gain * cell.steps), cell.steps))
+                self._folder.store(cell, make_result(3.0 - 0.2 * math.log(gain * cell.steps), cell.steps))
         return {}
 
 
@@ -88,8 +90,13 @@ def concluded(folder: Path, spread: float) -> tuple[dict[str, Any], list[str]]:
     kept = ComparisonFolder(folder / "c")
     (folder / "c").mkdir()
     kept.begin(request)
-    run = MadeUp(request, kept, jobs=1, show=lambda _what, _total: pytest.fail("nothing is shown"), tell=told.append)
-    run.spread = spread
+
+    def show(what: str, total: int) -> Any:
+        pytest.fail(f"nothing is shown, but {total} {what} are")
+
+    run = ComparisonRun(request, kept, jobs=1, show=show, tell=told.append)
+    run._attempts = attempts = MadeUp(kept.cells, jobs=1, show=show)
+    attempts.spread = spread
     assert not run.run()
     return run.conclude(["hpt"], figures=False), told
 
@@ -138,7 +145,7 @@ def test_a_cell_that_failed_is_not_tried_again_by_the_same_run(tmp_path: Path, m
         asked.extend(cell.key for cell in cells)
         return {cell.key: "no" for cell in cells}
 
-    monkeypatch.setattr("hpt.compare.comparison.run_cells", failing)
+    monkeypatch.setattr("hpt.compare.attempts.run_cells", failing)
     request = ComparisonRequest(workloads="mlp=100", arms="hybrid", seeds=2, tuning_cache=str(tmp_path / "t"))
     for num_runs in (1, 2):
         run = ComparisonRun(

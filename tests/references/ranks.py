@@ -96,11 +96,12 @@ class Rank:
 
     def found(self) -> dict[str, Any]:
         """Weights by name, what became of each jump, events, counters."""
+        events = [one for one in self.records if isinstance(one, EventRecord)]
         jumps = [one for one in self.records if isinstance(one, JumpRecord)]
         return {
             "weights": {name: one.detach().clone() for name, one in self.bare.named_parameters()},
             "jumps": [(one.step, one.verdict, round(one.gain, 9)) for one in jumps],
-            "events": [(one.step, one.name) for one in self.records if isinstance(one, EventRecord)],
+            "events": [(one.step, one.name) for one in events if one.name != "memory_freed"],
             "counters": self.trainer.summary()["counters"],
         }
 

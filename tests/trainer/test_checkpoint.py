@@ -112,9 +112,9 @@ def test_foreign_missing_and_newer_files_are_refused(good: bytes, tmp_path: Path
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.ones(2)}, path, {"format": "pt"})
     _assert_refused(path, path.read_bytes(), "no checkpoint of hpt")
-    for schema, remedy in ((1, "an older"), (3, "a newer")):
+    for schema, remedy in ((2, "an older"), (4, "a newer")):
         write_checkpoint(path, STATE, schema_version=schema)
-        _assert_refused(path, path.read_bytes(), f"has schema {schema}, this hpt reads 2; load it with {remedy} hpt")
+        _assert_refused(path, path.read_bytes(), f"has schema {schema}, this hpt reads 3; load it with {remedy} hpt")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(tmp_path / "missing.safetensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
