@@ -68,7 +68,7 @@ class TrajectoryConfig(Settings):
 
     device: str = setting(
         "auto",
-        "where the copies live; host memory is pinned for parameters on CUDA; auto: host for those, device else",
+        "where copies and snapshot live; pinned on the host for parameters on CUDA; auto: host for those, device else",
         choices=("auto", "device", "host"),
     )
     format: str = setting("same", "number format of the copies; bf16 halves them", choices=("same", "bf16"))

@@ -1,4 +1,4 @@
-"""Configurations whose peak on the host is estimated and measured, and what measures and estimates one of them.
+"""Configurations whose peak is estimated and measured, and what measures and estimates one of them.
 
 They are large enough that tensors and not the interpreter are what is measured, and small enough for a minute each.
 """
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
 from hpt import HybridConfig, HybridTrainer, Phase
+from hpt.machine import describe_machine
 from hpt.memory.cleanup import trim_heap
 from hpt.memory.estimate import estimate_memory
 from hpt.memory.peak import PeakMeter
@@ -133,10 +134,11 @@ class Cell:
         )
         return "-".join(one for one in (*parts, *further, "hybrid" if self.is_hybrid else "") if one)
 
-    def make(self) -> tuple[nn.Module, list[Optimizer]]:
-        """Model and optimizers."""
+    def make(self, device: torch.device = CPU) -> tuple[nn.Module, list[Optimizer]]:
+        """Model and optimizers; weights are made where they will be."""
         torch.manual_seed(0)
-        model = MODELS[self.model]()
+        with device:
+            model = MODELS[self.model]()
         if self.is_checkpointed:
             model.h = nn.ModuleList(Checkpointed(one) for one in model.get_submodule("h").children())
         if self.dtype == "bf16-weights":
@@ -173,65 +175,74 @@ def loss_of(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def measure_cell(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
-    """Train it, in this process; yields the peak above what the process held before."""
+    """Train it on the host, in this process; yields the peak above what the process held before."""
     cell = Cell(**arguments)
     torch.set_num_threads(1)
-    warm_up(is_hybrid=cell.is_hybrid)
-    yield measure(cell)
+    warm_up(CPU, is_hybrid=cell.is_hybrid)
+    yield measure(cell, CPU)
+
+
+def measure_cell_on_cuda(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+    """Train it on the GPU, in this process; yields the peak of tensors above what libraries held before."""
+    cell, device = Cell(**arguments), torch.device("cuda")
+    warm_up(device, is_hybrid=cell.is_hybrid)
+    yield measure(cell, device)
 
 
 def estimate_cell(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
     """Estimate it, in this process, for the host and a GPU."""
     cell = Cell(**arguments)
     model, optimizers = cell.make()
-    began = time.perf_counter()
     batch, config = cell.batch(0), cell.config()
-    here, there = (
-        estimate_memory(model, batch, optimizers, loss_of, trainer=config, device=device) for device in ("cpu", "cuda")
-    )
-    yield {
-        "estimated_bytes": here.total_bytes,
-        "least_budget_bytes": here.least_budget_bytes,
-        "breakdown": here.breakdown,
-        "phases": here.phases,
-        "estimated_cuda_bytes": there.total_bytes,
-        "estimate_s": (time.perf_counter() - began) / 2,
+    yield {name: _estimate(name, model, batch, optimizers, config) for name in ("cpu", "cuda")}
+
+
+def _estimate(device: str, model: nn.Module, batch: Batch, optimizers: list[Optimizer], config: HybridConfig) -> Any:
+    began = time.perf_counter()
+    found = estimate_memory(model, batch, optimizers, loss_of, trainer=config, device=device)
+    return {
+        "total_bytes": found.total_bytes,
+        "least_budget_bytes": found.least_budget_bytes,
+        "breakdown": found.breakdown,
+        "phases": found.phases,
+        "estimate_s": time.perf_counter() - began,
     }
 
 
-def warm_up(*, is_hybrid: bool) -> None:
+def warm_up(device: torch.device, *, is_hybrid: bool) -> None:
     """What libraries and the trainer allocate once."""
     torch.manual_seed(0)
-    model = Checkpointed(GPT(GPTShape(layers=1, heads=2, dim=32, vocabulary=64, context=16)))
+    model = Checkpointed(GPT(GPTShape(layers=1, heads=2, dim=32, vocabulary=64, context=16))).to(device)
     made = build_optimizers("adamw", model, peak_lr=1e-4, total_steps=100)
     made[0].param_groups[0]["foreach"] = True
     config = HybridConfig.from_dict(HYBRID_CYCLE if is_hybrid else {"predictor": "none"})
     trainer = HybridTrainer(model, made, loss_of, config)
-    tokens = torch.randint(64, (2, 17))
+    tokens = torch.randint(64, (2, 17), device=device)
     for _ in range(30):
         trainer.step((tokens[:, :-1], tokens[:, 1:]))
-    square = torch.ones(1024, 1024)
-    for one in (square, square.bfloat16()):
-        functional.linear(one, one.requires_grad_()).sum().backward()  # buffers of the libraries' products
-    torch.linalg.qr(torch.linalg.eigh(square + torch.diag(torch.arange(1024.0))).eigenvectors)
-    nn.Conv2d(8, 8, 3)(torch.zeros(16, 8, 16, 16)).sum().backward()
-    nn.LSTM(8, 8)(torch.zeros(2, 2, 8))[0].sum().backward()
+    with torch.device(device):
+        square = torch.ones(1024, 1024)
+        for one in (square, square.bfloat16()):
+            functional.linear(one, one.requires_grad_()).sum().backward()  # buffers of the libraries' products
+        torch.linalg.qr(torch.linalg.eigh(square.detach() + torch.diag(torch.arange(1024.0))).eigenvectors)
+        nn.Conv2d(8, 8, 3)(torch.zeros(16, 8, 16, 16)).sum().backward()
+        nn.LSTM(8, 8)(torch.zeros(2, 2, 8))[0].sum().backward()
 
 
-def measure(cell: Cell) -> dict[str, Any]:
-    """Train for a few updates; the peak above what the process held before."""
+def measure(cell: Cell, device: torch.device) -> dict[str, Any]:
+    """Train for a few updates; the peak above what the process held before, on the GPU that of its tensors."""
     gc.collect()
     trim_heap()
-    meter = PeakMeter(CPU)
-    baseline = resident_bytes()
+    meter = PeakMeter(device)
+    baseline = resident_bytes() if device == CPU else torch.cuda.memory_allocated(device)
     meter.start()
-    model, optimizers = cell.make()
+    model, optimizers = cell.make(device)
     trainer = HybridTrainer(model, optimizers, loss_of, cell.config())
     built = meter.split()
     began, peaks, calls = time.perf_counter(), dict[str, int](), 0
     while not done(trainer, cell):
         phase = str(trainer.phase)
-        trainer.step(cell.batch(calls))
+        trainer.step(tuple(one.to(device) for one in cell.batch(calls)))
         calls += 1
         peaks[phase] = max(peaks.get(phase, 0), (meter.split() or 0) - baseline)
     return {
@@ -240,7 +251,10 @@ def measure(cell: Cell) -> dict[str, Any]:
         "peak_bytes": max(peaks.values()),
         "peak_by_phase": peaks,
         "peak_method": meter.method,
+        "reserved_bytes": None if device == CPU else torch.cuda.max_memory_reserved(device),
         "calls": calls,
+        "machine": describe_machine(device=device.type, threads=torch.get_num_threads()),
+        "device_name": None if device == CPU else torch.cuda.get_device_name(device),
         "measure_s": time.perf_counter() - began,
     }
 

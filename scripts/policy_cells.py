@@ -14,6 +14,7 @@ from policy_forks import ForkStudy
 from hpt import HybridConfig, HybridTrainer
 from hpt.errors import TrainingDiverged
 from hpt.jump.policy import NONE
+from hpt.memory.peak import peak_device_bytes
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.trainer.engine import with_cycle
 from hpt.workloads.inner import inner_optimizers, inner_schedulers
@@ -21,6 +22,9 @@ from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
 
 DIVERGED_FACTOR = 10.0
+BY_VALUE = "default"
+"""No policy: the default trainer, which chooses by value."""
+PREDICTORS = {NONE: "none", BY_VALUE: "rssm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,10 @@ class PolicyCell:
         steps: net updates.
         lr_factor: on the optimizer's rate.
         seed: of weights and batches.
-        policy: played all the time; `NONE`: no jump.
+        policy: played all the time; `NONE`: no jump; `BY_VALUE`: the trainer chooses.
         forks: fork over every policy on the way.
+        device: "cpu" or "cuda".
+        autocast: "none" or "bf16".
     """
 
     workload: str
@@ -43,6 +49,8 @@ class PolicyCell:
     seed: int
     policy: str
     forks: bool = False
+    device: str = "cpu"
+    autocast: str = "none"
 
     @property
     def key(self) -> str:
@@ -58,7 +66,9 @@ class PolicyRun:
     def __init__(self, cell: PolicyCell) -> None:
         torch.manual_seed(cell.seed)  # pyright: ignore[reportUnknownMemberType]
         self.cell = cell
-        self.workload: Workload = load_workload(cell.workload, seed=cell.seed, data=None, device=torch.device("cpu"))
+        self.workload: Workload = load_workload(
+            cell.workload, seed=cell.seed, data=None, device=torch.device(cell.device)
+        )
         self.model = self.workload.build_model()
         optimizers = inner_optimizers(self.workload, self.model, cell.optimizer, cell.steps)
         for group in (group for one in optimizers for group in one.param_groups):
@@ -66,11 +76,13 @@ class PolicyRun:
         schedulers = inner_schedulers(self.workload, optimizers, cell.optimizer, cell.steps)
         config = HybridConfig.from_dict(
             {
-                "predictor": "none" if cell.policy == NONE and not cell.forks else "nesterov",
-                "predict": {"policy": None if cell.policy == NONE else cell.policy},
+                "predictor": PREDICTORS.get(cell.policy, "nesterov") if not cell.forks else "nesterov",
+                "predict": {"policy": None if cell.policy in PREDICTORS else cell.policy},
                 "total_steps": cell.steps,
                 "seed": cell.seed,
                 "update": {"clip_norm": self.workload.clip_norm},
+                "precision": {"autocast": cell.autocast},
+                "trajectory": {"device": "device"},
             }
         )
         self.study = ForkStudy(with_cycle(config, InnerOptimizer(optimizers)), cell.policy) if cell.forks else None
@@ -88,14 +100,18 @@ class PolicyRun:
         except TrainingDiverged as error:
             message = str(error)
         trainer.finish()
+        wall_s, summary = time.perf_counter() - began_s, trainer.summary()
         loss = self.workload.validation_loss(self.model)
         ended = message is None and loss <= DIVERGED_FACTOR * self.workload.chance_loss
         return {
             "cell": asdict(self.cell),
             "final_loss": loss if ended else None,
             "message": message,
-            "counters": trainer.summary()["counters"],
+            "counters": summary["counters"],
+            "seconds": summary["seconds"],
+            "predictor": summary["predictor"],
             "cycle_steps": trainer.config.cycle_steps,
             "chance_loss": self.workload.chance_loss,
-            "wall_s": time.perf_counter() - began_s,
+            "wall_s": wall_s,
+            "peak_bytes": peak_device_bytes(torch.device(self.cell.device)),
         }

@@ -7,8 +7,8 @@ With theta_start the weights at the start of a cycle,
 and a jump is -a d + g E^ (`WeightDelta`). O^, the orthogonal factor of each matrix of E^ at equal norm, is made when it
 is applied and never stored. Memory: two copies of the trained weights.
 
-Everything runs in place, so no parameter moves, and the largest temporary is one tensor, or the few that an orthogonal
-factor of one takes.
+Everything runs in place and on the parameters' device, wherever the copies lie, so no parameter moves; temporaries are
+a few times one tensor.
 """
 
 import math
@@ -96,13 +96,19 @@ class Trajectory:
         """Bytes held, all copies together."""
         return sum(tensor.nbytes for tensor in (*self._start, *self._trend))
 
+    @property
+    def device_nbytes(self) -> int:
+        """Those that lie on the device of their parameter."""
+        rows = zip(self.parameters, self._start, self._trend, strict=True)
+        return sum(one.nbytes for parameter, *held in rows for one in held if one.device == parameter.device)
+
     @torch.no_grad()
     def measure(self) -> list[torch.Tensor]:
         """Inner products (3, 3) of displacement, trend and weights as they are now, a chunk of parameters each."""
         grams: list[torch.Tensor] = []
         for places in self._chunks:
             theta, d = self._weights_and_displacement(places)
-            grams.append(gram_of([d, joined([self._trend[index] for index in places]).to(d.dtype), theta]))
+            grams.append(gram_of([d, self._fetched(self._trend, places, d), theta]))
         return grams
 
     def leap(self, grams: FloatArray) -> float:
@@ -111,11 +117,14 @@ class Trajectory:
         return math.sqrt(displacement / trend) / self._debias if self.num_cycles and trend > 0.0 else 0.0
 
     def _weights_and_displacement(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both of one chunk, as rows where the copies lie, in single precision at least."""
-        start = joined([self._start[index] for index in places])
-        dtype = compute_dtype(start.dtype)
-        theta = joined(self._weights(places)).to(start.device, dtype)
-        return theta, theta - start
+        """Both of one chunk, as rows where the parameters are, in single precision at least."""
+        theta = joined(self._weights(places)).to(compute_dtype(self._start[places[0]].dtype))
+        return theta, theta - self._fetched(self._start, places, theta)
+
+    @staticmethod
+    def _fetched(copies: Sequence[torch.Tensor], places: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """One chunk of the copies as a row, on the device and in the format of another one."""
+        return joined([copies[index] for index in places]).to(like.device, like.dtype, non_blocking=True)
 
     @torch.no_grad()
     def end_cycle(
@@ -145,10 +154,18 @@ class Trajectory:
             self.num_cycles -= 1
             return stats
         for places in self._chunks:
-            trend = [self._trend[index] for index in places]
-            pieces = _split_like(self._weights_and_displacement(places)[1], trend)
-            lerp_(trend, [piece.to(trend[0].dtype) for piece in pieces], 1.0 - self.scale)
+            self._take_in(places)
         return stats
+
+    def _take_in(self, places: Sequence[int]) -> None:
+        """Bring one chunk of the trend nearer to the displacement; on the device, where copies lie on the host."""
+        trend = [self._trend[index] for index in places]
+        displacement = self._weights_and_displacement(places)[1].to(trend[0].dtype)
+        if displacement.device == trend[0].device:
+            lerp_(trend, _split_like(displacement, trend), 1.0 - self.scale)
+        else:
+            row = self._fetched(self._trend, places, displacement).lerp_(displacement, 1.0 - self.scale)
+            copy_(trend, _split_like(row, trend))
 
     def _stats(
         self, step: int, num_steps: int, progress: float | None, lr_frac: float, grams: FloatArray
@@ -181,8 +198,8 @@ class Trajectory:
     def begin_cycle(self) -> None:
         """Start the next cycle at the present weights.
 
-        Into pinned memory the copies are only queued: the next update comes after them on the same stream, and
-        `end_cycle` begins with a transfer that waits for them. Who reads the start earlier settles first.
+        Into pinned memory the copies are only queued, as those of the trend are: the device reads them after they
+        came, since both are on the same stream. The host settles before it reads.
         """
         if self._start:  # all of the optimizer's parameters may be frozen for a while
             copy_(self._start, self._weights())
@@ -254,7 +271,7 @@ class Trajectory:
     def move_to(self, device: str | None = None, number_format: str | None = None) -> int:
         """Store the copies elsewhere or in another format from now on; returns the bytes this freed on the device."""
         self._settle()
-        before = self._device_bytes()
+        before = self.device_nbytes
         self.device = self.device if device is None else device
         self.number_format = self.number_format if number_format is None else number_format
         for index, parameter in enumerate(self.parameters):
@@ -262,11 +279,7 @@ class Trajectory:
             self._start[index] = like.copy_(self._start[index])
             self._trend[index] = torch.empty_like(like, pin_memory=like.is_pinned()).copy_(self._trend[index])
         self._is_direct = self._stored_like_parameters()
-        return before - self._device_bytes()
-
-    def _device_bytes(self) -> int:
-        rows = zip(self.parameters, self._start, self._trend, strict=True)
-        return sum(one.nbytes for parameter, *held in rows for one in held if one.device == parameter.device)
+        return before - self.device_nbytes
 
     def state_dict(self) -> dict[str, Any]:
         """Both copies and the count of cycles."""

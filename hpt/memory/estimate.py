@@ -192,8 +192,8 @@ class _Problem:
         if config is None or config.predictor == "none":
             return None
         on_host = self.device == "cpu"
-        where = config.trajectory.device
-        return Copies(on_host or where == "device", on_host, half=config.trajectory.format == "bf16")
+        here = on_host or config.trajectory.device == "device"
+        return Copies(here, here, half=config.trajectory.format == "bf16")
 
     def peaks(self, batch: Any) -> Peaks:
         """For that batch.

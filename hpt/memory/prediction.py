@@ -84,14 +84,18 @@ class Prediction:
 
     @torch.no_grad()
     def end_cycle(self) -> None:
-        """The displacement of one parameter at a time, where the trajectory is."""
-        if not self._copies.trajectory_here:
-            return
+        """The displacement of one parameter at a time, and its copies where they lie elsewhere."""
         for parameter, start, trend in zip(self._trained, self._start, self._trend, strict=True):
             wide = compute_dtype(start.dtype)
-            displacement = real_view(parameter).to(wide) - start
-            _rows = displacement, trend.to(wide)
-            trend.lerp_(displacement.to(trend.dtype), 0.5)
+            weights = real_view(parameter).to(wide)
+            displacement = weights - self._fetched(start, weights)
+            _rows = displacement, self._fetched(trend, weights)
+            del _rows
+            if self._copies.trajectory_here:
+                trend.lerp_(displacement.to(trend.dtype), 0.5)
+
+    def _fetched(self, stored: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return stored.to(like.dtype) if self._copies.trajectory_here else torch.empty_like(like)
 
     @torch.no_grad()
     def jump(self) -> None:

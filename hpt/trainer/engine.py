@@ -166,14 +166,15 @@ class Engine:
         beside: Sequence[torch.nn.Module] = (),
         reuse: Snapshot | None = None,
     ) -> Snapshot:
-        """A snapshot of the model, the optimizer and what is named, as it is now."""
+        """A snapshot of the model, the optimizer and what is named, as it is now; it lies where the trajectory does."""
+        trajectory = self.outer.trajectory
         return Snapshot.take(
             self.buffered,
             self.optimizer,
             schedules,
             beside=beside,
             reuse=reuse,
-            placement="cpu" if self.device.type == "cuda" else "device",
+            placement="device" if self.device.type == "cpu" or trajectory.device == "device" else "cpu",
             others=self.others,
         )
 

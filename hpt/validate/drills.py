@@ -112,6 +112,7 @@ def record(job: ValidationJob) -> dict[str, Any]:
 def _recorded(job: ValidationJob, changes: Mapping[str, Any]) -> dict[str, Any]:
     forced = Forced(job, changes)
     forced.run(job.steps)
+    forced.trainer.finish()  # where steps are read once a cycle, records of the last ones still wait
     phases = [one.phase for one in forced.records if isinstance(one, StepRecord)]
     records = [one for one in forced.records if isinstance(one, MemoryRecord)]
     began = time.perf_counter()
@@ -138,20 +139,21 @@ def degrade(job: ValidationJob) -> dict[str, Any]:
         passed=on["num_warnings"] == 1 and on["rung"] >= 2 and saved > 0 and shorter and quiet,
         saved_bytes=saved,
         cost_s=on["memory_s"] - off["memory_s"],
-        evidence=f"rung {on['rung']}, trajectory {off['trajectory_bytes']} -> {on['trajectory_bytes']} bytes, "
-        f"horizon {off['horizon']} -> {on['horizon']} steps",
+        evidence=f"rung {on['rung']}, trajectory on the device {off['trajectory_bytes']} -> "
+        f"{on['trajectory_bytes']} bytes, horizon {off['horizon']} -> {on['horizon']} steps",
     )
 
 
 def _degraded(job: ValidationJob, memory: Mapping[str, Any]) -> dict[str, Any]:
-    forced = Forced(job, {"memory": dict(memory), "predictor": "nesterov"}, rolls_back=False)
+    changes = {"memory": dict(memory), "predictor": "nesterov", "trajectory": {"device": "device"}}
+    forced = Forced(job, changes, rolls_back=False)
     forced.run(job.steps)
     said = forced.events("memory_degraded")
     return {
         "num_warnings": len(forced.events("memory_warning")),
         "rung": len(said),
         "said": said,
-        "trajectory_bytes": forced.trainer.outer.trajectory.nbytes,
+        "trajectory_bytes": forced.trainer.outer.trajectory.device_nbytes,
         "horizon": next((one.horizon for one in forced.records if isinstance(one, JumpRecord)), None),
         "memory_s": _memory_s(forced),
     }

@@ -153,7 +153,10 @@ def gib_text(count: int, *, is_bound: bool = False) -> str:
 
 
 def forced_cycle(steps: int, seed: int) -> dict[str, Any]:
-    """Trainer settings under which every phase and several jumps happen within `steps` updates."""
+    """Trainer settings under which every phase and several jumps happen within `steps` updates.
+
+    Jumps are short, so that none is refused for what it does to the loss: memory does not depend on their length.
+    """
     return {
         "gate": "always",
         "warmup_steps": WARMUP_STEPS,
@@ -161,6 +164,6 @@ def forced_cycle(steps: int, seed: int) -> dict[str, Any]:
         "correct_steps": CORRECT_STEPS,
         "total_steps": steps,
         "seed": seed,
-        "predict": {"policy": "full-kept", "window_start_frac": 0.0, "window_end_frac": 1.0},
+        "predict": {"policy": "full-kept", "window_start_frac": 0.0, "window_end_frac": 1.0, "max_jump_ratio": 0.1},
         "memory": {"cleanup_interval": CLEANUP_INTERVAL, "cleanup_min_bytes": 1024**2},
     }

@@ -57,12 +57,13 @@ class GPT2Text(LanguageWorkload):
         batch_size: windows per batch.
         seq_len: predicted tokens per window, at most 1024.
         called: name in records, if it is not that of the size.
+        validation_tokens: of the validation set.
 
     Raises:
         DataError: the data is missing, unreadable, or shorter than a few batches.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each a size that a test or a workload sets)
         self,
         name: str,
         *,
@@ -72,6 +73,7 @@ class GPT2Text(LanguageWorkload):
         batch_size: int = 2,
         seq_len: int = 64,
         called: str | None = None,
+        validation_tokens: int = VALIDATION_TOKENS,
     ) -> None:
         setup = LanguageSetup(
             name=called or name,
@@ -79,7 +81,7 @@ class GPT2Text(LanguageWorkload):
             batch_size=batch_size,
             seq_len=seq_len,
             peak_lr=SIZES[name].peak_lr,
-            validation_tokens=VALIDATION_TOKENS,
+            validation_tokens=validation_tokens,
             default_steps=100,
         )
         super().__init__(setup, seed=seed, data=data, device=device)

@@ -31,7 +31,7 @@ _FACTORIES: dict[str, Callable[..., Workload]] = {
     **{name: partial(ByteGPT, size) for name, size in BYTE_SIZES.items()},
     **{size: partial(GPT2Text, size) for size in SIZES},
     # 8192 tokens a step, for a GPU: the default of 128 measures memory on any machine, and trains nothing.
-    "gpt2-b32": partial(GPT2Text, "gpt2", batch_size=32, seq_len=256, called="gpt2-b32"),
+    "gpt2-b32": partial(GPT2Text, "gpt2", batch_size=32, seq_len=256, called="gpt2-b32", validation_tokens=65_536),
     "mlp": partial(_without_data, TeacherMLP),
     "cnn": partial(_without_data, TemplateCNN),
     "regression": partial(_without_data, Regression),
