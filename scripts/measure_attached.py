@@ -25,7 +25,10 @@ from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
 
 STEPS = 1100
-ARMS = ("hf", "hf-jumps", "hybrid")
+ARMS = ("hf", "hf-jumps", "hybrid-prior", "hybrid")
+"""Hugging Face's Trainer without and with jumps; HybridTrainer with the same settings, and with its default."""
+
+PREDICTORS = {"hybrid-prior": "prior", "hybrid": "rssm"}
 
 
 class Batches(Dataset[int]):
@@ -85,11 +88,13 @@ def by_hugging_face(workload: Workload, *, jumps: bool) -> torch.nn.Module:
     return model
 
 
-def by_hybrid_trainer(workload: Workload) -> torch.nn.Module:
+def by_hybrid_trainer(workload: Workload, predictor: str) -> torch.nn.Module:
     """The trained model."""
     model = workload.build_model()
     optimizer = workload.build_optimizer(model)
-    config = HybridConfig.from_dict({"total_steps": STEPS, "update": {"clip_norm": workload.clip_norm}})
+    config = HybridConfig.from_dict(
+        {"predictor": predictor, "total_steps": STEPS, "update": {"clip_norm": workload.clip_norm}}
+    )
     trainer = HybridTrainer(model, optimizer, workload.loss, config, workload.build_scheduler(optimizer, STEPS))
     while trainer.num_updates < STEPS:
         trainer.step(workload.batch(trainer.num_calls))
@@ -100,7 +105,10 @@ def loss_of(arm: str, seed: int) -> float:
     """Validation loss of one run, nats."""
     torch.manual_seed(seed)
     workload = load_workload("byte-gpt", seed=seed, data=None, device=torch.device("cpu"))
-    model = by_hybrid_trainer(workload) if arm == "hybrid" else by_hugging_face(workload, jumps=arm == "hf-jumps")
+    if arm in PREDICTORS:
+        model = by_hybrid_trainer(workload, PREDICTORS[arm])
+    else:
+        model = by_hugging_face(workload, jumps=arm == "hf-jumps")
     return workload.validation_loss(model)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from hpt.jump.delta import WeightDelta
-from hpt.jump.gram import after_update, chunks_of, gram_of, joined, to_host
+from hpt.jump.gram import CHUNK_NUMBERS, after_update, chunks_of, gram_of, joined, to_host
 from hpt.jump.stats import CycleStats, FloatArray
 from hpt.memory.offload import wait_for
 from hpt.numerics.orthogonal import factor_flops, has_factor, orthogonal_factor
@@ -71,7 +71,9 @@ class Trajectory:
         self._is_direct = self._stored_like_parameters()
         rows_of = zip(self._group_of, self.parameters, self._start, strict=True)
         kinds = [(group, one.device, one.dtype, start.device, start.dtype) for group, one, start in rows_of]
-        self._chunks = chunks_of([start.numel() for start in self._start], kinds)
+        on_cuda = any(one.device.type == "cuda" for one in self.parameters)
+        limit = CHUNK_NUMBERS["cuda" if on_cuda else "cpu"]
+        self._chunks = chunks_of([start.numel() for start in self._start], kinds, limit)
 
     def _stored_like_parameters(self) -> bool:
         """No copy lies elsewhere or in another format than its parameter, so they can be added as they are."""
@@ -124,7 +126,12 @@ class Trajectory:
     @staticmethod
     def _fetched(copies: Sequence[torch.Tensor], places: Sequence[int], like: torch.Tensor) -> torch.Tensor:
         """One chunk of the copies as a row, on the device and in the format of another one."""
-        return joined([copies[index] for index in places]).to(like.device, like.dtype, non_blocking=True)
+        chosen = [copies[index] for index in places]
+        if chosen[0].device == like.device and chosen[0].dtype == like.dtype:
+            return joined(chosen)
+        row = like.new_empty(like.shape)
+        copy_(_split_like(row, chosen), chosen)
+        return row
 
     @torch.no_grad()
     def end_cycle(

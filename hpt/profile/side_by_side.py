@@ -48,6 +48,11 @@ class SideBySide:
         self.trainer = HybridTrainer(self.model, optimizer, workload.loss, config, schedule, sink)
         self.cycle_steps = self.trainer.config.cycle_steps
 
+    @property
+    def device_type(self) -> str:
+        """Where both train."""
+        return self._workload.device.type
+
     def warm_up(self) -> None:
         """Run until the trainer has left WARMUP, and a block more for the caches."""
         while self.trainer.phase is Phase.WARMUP:

@@ -37,15 +37,20 @@ class Transfers:
 
 
 class _Operations(TorchDispatchMode):
-    """Counts the operations that read."""
+    """Counts the operations that read; a number of a tensor on the host is none where the model is on a GPU."""
 
     count = 0
+
+    def __init__(self, device_type: str) -> None:
+        super().__init__()
+        self._device_type = device_type
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
-        if func is _ITEM or (func is _COPY and _leaves(args[0], named.get("device"))):
+        is_item = func is _ITEM and args[0].device.type == self._device_type
+        if is_item or (func is _COPY and _leaves(args[0], named.get("device"))):
             self.count += 1
         return func(*args, **named)
 
@@ -67,16 +72,20 @@ def _leaves(tensor: Tensor, device: torch.device | str | None) -> bool:
 
 
 @contextmanager
-def counted_reads() -> Generator[Callable[[], int]]:
-    """While entered, reads are counted; yields a function that tells how many so far."""
-    with _Operations() as operations, _Calls() as calls:
-        yield lambda: operations.count + calls.count
+def counted_reads(device_type: str = "cpu") -> Generator[Callable[[], int]]:
+    """While entered, reads are counted; yields a function that tells how many so far.
+
+    Args:
+        device_type: where the model is.
+    """
+    with _Operations(device_type) as operations, _Calls() as calls:
+        yield lambda: operations.count + (calls.count if device_type == "cpu" else 0)
 
 
 def count_transfers(both: SideBySide) -> Transfers:
     """Reads of both arms in their next K updates, a cycle of which the last step may lie anywhere among them."""
     counts: list[int] = []
-    with counted_reads() as so_far:
+    with counted_reads(both.device_type) as so_far:
         batches = both.next_batches()[: both.cycle_steps]
         for batch in batches:
             before = so_far()

@@ -160,8 +160,8 @@ def _growth(hybrid: ValidationResult, device_type: str) -> Check:
         return Check("growth", INCONCLUSIVE, threshold, None, "too few like steps after warm-up; raise --steps")
     low, high = slope.low / MB, slope.high / MB
     evidence = f"{slope.per_step / MB:+.4f} MB/step [{low:+.4f}, {high:+.4f}] over {slope.num_steps} FULL steps"
-    if high - low > MAX_INTERVAL_MB:
-        return Check("growth", INCONCLUSIVE, threshold, high, evidence)
+    if high - low > MAX_INTERVAL_MB or low <= limit < high:
+        return Check("growth", INCONCLUSIVE, threshold, high, f"{evidence}; raise --steps")
     return _judged("growth", threshold, high, evidence, passed=high <= limit)
 
 

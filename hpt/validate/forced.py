@@ -25,6 +25,7 @@ from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
 
 BUMP = 100.0  # far above any band a forecast may have
+NUM_WATCHED = 8  # parameters by which it is told whether a jump was undone
 AUTOCAST = {"fp32": "none", "bf16": "bf16", "bf16-weights": "none"}
 
 
@@ -72,7 +73,7 @@ class Forced:
         self._rolls_back = rolls_back
         self._num_jumps = 0
         self._bump = 0.0
-        self._before: torch.Tensor | None = None  # the smallest parameter as it was before the last jump
+        self._before: list[torch.Tensor] = []  # the smallest parameters as they were before the last jump
         self.model = model_of(self.workload, job.dtype)
         self.optimizer = self.workload.build_optimizer(self.model)
         scheduler = self.workload.build_scheduler(self.optimizer, job.steps)
@@ -80,12 +81,14 @@ class Forced:
         self.trainer = HybridTrainer(self.model, self.optimizer, self._loss, config, scheduler, sink=self._note)
 
     def _loss(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
-        is_bumped = self._bump and self._before is not None and not torch.equal(self._smallest, self._before)
+        is_bumped = self._bump and not all(map(torch.equal, self._smallest, self._before))
         return self.workload.loss(model, batch) + (self._bump if is_bumped else 0.0)
 
     @property
-    def _smallest(self) -> torch.Tensor:
-        return min((one for one in self.model.parameters() if one.requires_grad), key=torch.Tensor.numel)
+    def _smallest(self) -> list[torch.Tensor]:
+        """Several: in half precision a jump may be too short for some to change."""
+        trained = (one for one in self.model.parameters() if one.requires_grad)
+        return sorted(trained, key=torch.Tensor.numel)[:NUM_WATCHED]
 
     def _note(self, record: Record) -> None:
         self.records.append(record)
@@ -96,7 +99,7 @@ class Forced:
         """One call of the trainer on the next batch; its loss."""
         trainer = self.trainer
         if trainer.phase is Phase.PREDICT:
-            self._before = self._smallest.detach().clone()
+            self._before = [one.detach().clone() for one in self._smallest]
         in_doubt = trainer.phase is Phase.CORRECT and self._num_jumps == ROLLED_BACK_JUMP
         self._bump = BUMP if self._rolls_back and in_doubt else 0.0
         return trainer.step(self.workload.batch(trainer.num_calls)).loss

@@ -106,6 +106,10 @@ def _jumps_about(step: dict[str, Any]) -> dict[str, Any]:
     return step | {"process_bytes": step["process_bytes"] + 200 * MB * (step["call"] % 7)}
 
 
+def _wavers(step: dict[str, Any]) -> dict[str, Any]:
+    return step | {"process_bytes": step["process_bytes"] + int(0.6 * MB) * step["call"] + 6 * MB * (step["call"] % 7)}
+
+
 def _unread(step: dict[str, Any]) -> dict[str, Any]:
     return step | {"peak_bytes": None, "process_bytes": None}
 
@@ -114,7 +118,13 @@ BAD: list[tuple[str, str, str, Callable[[ValidationResult], ValidationResult]]] 
     ("everything ran", "failed", plan.NO_CLEANUP, lambda arm: replace(arm, status=FAILED, exit_code=7, message="no")),
     ("copies", "failed", plan.HYBRID, lambda arm: _changed(arm, num_copies=1)),
     ("growth", "failed", plan.HYBRID, lambda arm: _steps(arm, _grows)),
-    ("growth", "inconclusive", plan.HYBRID, lambda arm: _steps(arm, _jumps_about)),
+    (
+        "growth",
+        "inconclusive",
+        plan.HYBRID,
+        lambda arm: _steps(arm, _jumps_about),
+    ),  # an interval too wide for any limit
+    ("growth", "inconclusive", plan.HYBRID, lambda arm: _steps(arm, _wavers)),  # the limit lies in the interval
     ("cost of watching memory", "failed", plan.HYBRID, lambda arm: _changed(arm, probe_s=0.06)),
     (
         "forced cycle: hybrid",
