@@ -116,6 +116,7 @@ def main() -> None:
     """Run what the file has not yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -123,7 +124,7 @@ def main() -> None:
     if options.out.exists():
         document = json.loads(options.out.read_text(encoding="utf-8"))
     for seed in map(int, options.seeds.split(",")):
-        for arm in ARMS:
+        for arm in options.arms.split(","):
             key = f"{arm}-s{seed}"
             if key not in document["losses"]:
                 document["losses"][key] = loss_of(arm, seed)
