@@ -12,7 +12,7 @@ import pyperf
 
 from hpt.bench.measurement import measurements_in, parse_suite
 from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
-from hpt_reports.contents import comparison, estimates, memory, policies, single, stopping
+from hpt_reports.contents import attached, comparison, estimates, large, memory, policies, single, stopping
 from hpt_reports.contents.origin import Session
 from hpt_reports.provenance import Provenance
 
@@ -279,6 +279,23 @@ POLICIES = Kind(
     fields=frozenset({"what", "policies", "worth", "candidates"}),
     schema=policies.Policies,
 )
+LARGE = Kind(
+    name="large",
+    title="models for a GPU, with and without jumps",
+    command="python scripts/summarize_large.py --runs runs/policies/large --result reports/evidence/large.json",
+    fields=frozenset({"what", "autocast", "rows", "trials"}),
+    calls_itself="large",
+    schema=large.Large,
+)
+ATTACHED = Kind(
+    name="attached",
+    title="jumps inside Hugging Face's Trainer",
+    command="python scripts/measure_attached.py --seeds 0,1,2,3,4,5,6,7,8 --out reports/evidence/attached_hf.json",
+    fields=frozenset({"what", "steps", "losses"}),
+    calls_itself="attached",
+    schema=attached.Attached,
+    parts=(*TRAINER_PARTS, "hooks", "integrations"),
+)
 RELEASE = Kind(
     name="release",
     title="release check",
@@ -291,7 +308,7 @@ RELEASE = Kind(
 )
 KINDS: Sequence[Kind] = (
     *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, STOPPING, POLICIES),
-    *(ESTIMATES, RELEASE),
+    *(ESTIMATES, LARGE, ATTACHED, RELEASE),
 )
 
 

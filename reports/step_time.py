@@ -19,8 +19,22 @@ DEFAULT_ARM = "default"
 
 
 def full_overhead(evidence: Evidence) -> Source | None:
-    """The measurement with the fewest threads, for which the limit is set; of several the newest."""
-    return min(evidence.of(OVERHEAD), key=lambda source: int(source.document["threads"]), default=None)
+    """The measurement with the fewest threads on a CPU, for which the limit is set; of several the newest."""
+    found = [source for source in evidence.of(OVERHEAD) if _device(source) == "cpu"]
+    return min(found, key=lambda source: int(source.document["threads"]), default=None)
+
+
+def overheads_on_gpus(evidence: Evidence) -> list[Source]:
+    """Those measured on a GPU, the newest first."""
+    return [source for source in evidence.of(OVERHEAD) if _device(source) != "cpu"]
+
+
+def _device_name(source: Source) -> str:
+    return str((source.provenance.machine or {}).get("device_name") or "a GPU")
+
+
+def _device(source: Source) -> str:
+    return str((source.provenance.machine or {}).get("device", "cpu"))
 
 
 def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> tuple[float, Source] | None:
@@ -69,8 +83,10 @@ def by_workload(sources: Sequence[Source]) -> list[Source]:
 def overhead(source: Source, links: Links) -> str:
     """What a full step costs over the plain loop's, in a sentence."""
     facts = source.document
+    on_gpu = f" on {harmless(_device_name(source))}" if _device(source) != "cpu" else ""
     return (
-        f"With everything on that a full step needs and no jump allowed, a step of the trainer takes "
+        f"With everything on that a full step needs and no jump allowed, a step of the trainer on "
+        f"{harmless(facts['workload'])}{on_gpu} takes "
         f"{plain(float(facts['ratio']), 4)} times the plain loop's, 95 % interval "
         f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, "
         f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps, torch with "

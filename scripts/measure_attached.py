@@ -20,7 +20,7 @@ from transformers import Trainer, TrainingArguments
 from hpt import HybridConfig, HybridTrainer
 from hpt.integrations.transformers import add_jumps
 from hpt.jsonfiles import write_json
-from hpt.machine import describe_machine
+from hpt.machine import describe_machine, utc_now
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
 
@@ -120,16 +120,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    document: dict[str, Any] = {"steps": STEPS, "losses": {}, "environment": describe_machine(device="cpu", threads=1)}
+    document: dict[str, Any] = {
+        "schema_version": 1,
+        "kind": "attached",
+        "what": "validation loss of byte-gpt with AdamW, in nats, by arm and seed",
+        "steps": STEPS,
+        "losses": [],
+        "machine": describe_machine(device="cpu", threads=1),
+    }
     if options.out.exists():
         document = json.loads(options.out.read_text(encoding="utf-8"))
     for seed in map(int, options.seeds.split(",")):
         for arm in options.arms.split(","):
-            key = f"{arm}-s{seed}"
-            if key not in document["losses"]:
-                document["losses"][key] = loss_of(arm, seed)
-                write_json(options.out, document)
-                print(key, document["losses"][key], flush=True)
+            if any((one["arm"], one["seed"]) == (arm, seed) for one in document["losses"]):
+                continue
+            document["losses"].append({"arm": arm, "seed": seed, "loss": loss_of(arm, seed)})
+            write_json(options.out, document | {"finished_at": utc_now()})
+            print(document["losses"][-1], flush=True)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,8 @@ def run_cell(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
     folder, cell = Path(arguments["folder"]), PolicyCell(**arguments["cell"])
     run = PolicyRun(cell)
     machine = describe_machine(device=cell.device, threads=1)
+    if cell.device != "cpu":
+        machine["device_name"] = torch.cuda.get_device_name(cell.device)
     result = run.train() | {"measured": utc_now(), "machine": machine}
     if run.study is not None:
         seen = run.study.recorded

@@ -164,7 +164,10 @@ def _begin(flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         torch.set_num_threads(flags["threads"])
     data = None if flags["data"] is None else Path(flags["data"])
     workload = load_workload(flags["workload"], seed=0, data=data, device=device)
-    return workload, describe_machine(device=str(device), threads=torch.get_num_threads())
+    machine = describe_machine(device=str(device), threads=torch.get_num_threads())
+    if device.type == "cuda":
+        machine["device_name"] = torch.cuda.get_device_name(device)
+    return workload, machine
 
 
 def _profile(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,8 +40,9 @@ def build(evidence: Evidence, links: Links) -> Page:
     profiles = step_time.by_workload(evidence.of(PROFILE))
     paired = evidence.newest(PREDICTION)
     overhead = full_overhead(evidence)
+    overheads = [*([] if overhead is None else [overhead]), *step_time.overheads_on_gpus(evidence)]
     wall, alarms = evidence.newest(WALL), evidence.newest(ALARMS)
-    found = [one for one in (paired, overhead, wall, alarms) if one is not None]
+    found = [*overheads, *(one for one in (paired, wall, alarms) if one is not None)]
     judged = verdicts(evidence, KINDS)
     figures = [*_figures(runs), *(draw_parts(one) for one in profiles)]
     return Page(
@@ -61,7 +62,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             "claim_list": claims(NAME),
             "original": original(),
             "confidence": _confidence(runs, links),
-            "overhead": None if overhead is None else step_time.overhead(overhead, links),
+            "overhead": "\n\n".join(step_time.overhead(one, links) for one in overheads),
             "phases": None if paired is None else step_time.phases(paired, links),
             "parts": None if paired is None else step_time.parts(paired, links),
             "wall": None if wall is None else step_time.wall(wall, links),

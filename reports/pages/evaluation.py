@@ -21,22 +21,25 @@ from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
 from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
 from hpt_reports.headlines import COMMAND, pairs, quoted
 from hpt_reports.inner_optimizers import NO_OTHER, beside, has_several, optimizers_of, over_own
-from hpt_reports.kinds import COMPARISON, POLICIES, PREDICTION, STOPPING, TRAINING
+from hpt_reports.kinds import ATTACHED, COMPARISON, LARGE, POLICIES, PREDICTION, STOPPING, TRAINING
 from hpt_reports.ladder import ladder
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import comparison, decided, paired_runs, peers, policies, stopping
+from hpt_reports.pages import attached, comparison, decided, large, paired_runs, peers, policies, stopping
 from hpt_reports.pages import ladder as ladder_page
 from hpt_reports.targets import verdicts
 from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
 
 NAME = "EVALUATION_REPORT"
+SECTIONS = {STOPPING: stopping.section, POLICIES: policies.section, LARGE: large.section, ATTACHED: attached.section}
+"""Of measurements that one file holds."""
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
 
 
 def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     found = comparisons(evidence)
-    paired, looked, studied = (evidence.newest(kind) for kind in (PREDICTION, STOPPING, POLICIES))
+    paired = evidence.newest(PREDICTION)
+    single = {kind: evidence.newest(kind) for kind in SECTIONS}
     runs = evidence.of(TRAINING)
     rungs = ladder(evidence)
     judged = [*verdicts(evidence, (COMPARISON,)), *(verdict for source in found for verdict in _verdicts(source))]
@@ -50,11 +53,11 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="Does it pay against a tuned baseline?",
         summary=_summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
-        reads=(COMPARISON, PREDICTION, TRAINING, STOPPING, POLICIES),
-        sources=[*found, *(one for one in (paired, looked, studied) if one is not None), *runs],
+        reads=(COMPARISON, PREDICTION, TRAINING, *SECTIONS),
+        sources=[*found, *(one for one in (paired, *single.values()) if one is not None), *runs],
         missing=[
             *_missing(evidence, found, paired),
-            *(absent(kind) for kind, one in ((STOPPING, looked), (POLICIES, studied)) if one is None),
+            *(absent(kind) for kind, one in single.items() if one is None),
             *ladder_page.missing(rungs),
             *decided.missing(found),
         ],
@@ -63,10 +66,9 @@ def build(evidence: Evidence, links: Links) -> Page:
             "comparisons": [comparison.section(one, links) for one in found],
             "has_tuned": any(comparison.has_tuned(one) for one in found),
             "paired": None if paired is None else paired_runs.section(paired, links),
-            "looked": None if looked is None else stopping.section(looked, links),
+            **{kind.name: None if one is None else SECTIONS[kind](one, links) for kind, one in single.items()},
             "ladder": "" if rungs is None else ladder_page.ladder_table(rungs, links),
             "decided": decided.section(found, runs, links),
-            "policies": None if studied is None else policies.section(studied, links),
             "runs": _run_table(runs, links),
             "claim_list": claims(NAME),
         },

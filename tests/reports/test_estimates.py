@@ -24,15 +24,28 @@ def test_nothing_stored_is_not_measured(tmp_path: Path) -> None:
 
 
 def test_a_row_is_the_stored_numbers_with_their_error(tmp_path: Path) -> None:
-    """Measured, estimated, error; what was not measured on a GPU is said so."""
+    """Estimated, measured, error; a way in which it was not measured is said so."""
     row = page_of(tmp_path, json.loads(STORED.read_text())).values["estimates"]["rows"].splitlines()[2]
     cells = [cell.strip() for cell in row.split("|")][1:7]
-    assert cells == ["mlp-fp32-adamw-b256", "191 MiB", "187 MiB", "-2.00 %", "229 MiB", "not measured"]
+    assert cells == [
+        *("mlp-fp32-adamw-b256", "187 MiB", "191 MiB (-2.00 %)", "not measured", "229 MiB"),
+        "231 MiB (-0.990 %)",
+    ]
 
 
-def test_a_false_promise_is_named(tmp_path: Path) -> None:
-    """In the first sentence, by its configuration; else it says that there is none."""
+def test_each_way_of_measuring_has_its_own_verdict(tmp_path: Path) -> None:
+    """A false promise is named with the way in which it was found out; what was not measured is said so."""
     document = json.loads(STORED.read_text())
-    assert "None is said to fit" in page_of(tmp_path, document).values["estimates"]["setting"]
-    document["summary"]["falsely_fits"] = ["mlp-fp32-adamw-b256"]
-    assert "do not: mlp-fp32-adamw-b256" in page_of(tmp_path, document).values["estimates"]["setting"]
+    document["summary"]["mapped"]["falsely_fits"] = ["mlp-fp32-adamw-b256"]
+    mapped, default, cuda = page_of(tmp_path, document).values["estimates"]["setting"]
+    assert "do not: mlp-fp32-adamw-b256" in mapped
+    assert default.endswith("not measured.")
+    assert "None is said to fit" in cuda
+
+
+def test_a_row_without_the_error_of_what_was_measured_is_refused(tmp_path: Path) -> None:
+    """The file is named as damaged, and nothing of it is shown."""
+    document = json.loads(STORED.read_text())
+    document["rows"][0]["error_frac"] = {}
+    page = page_of(tmp_path, document)
+    assert page.values["estimates"] is None

@@ -20,7 +20,7 @@ def page_of(folder: Path, document: dict[str, Any]) -> Page:
 def test_nothing_stored_is_not_measured(tmp_path: Path) -> None:
     """The page says so, and names the script."""
     page = evaluation.build(gather(tmp_path), Links("runs/"))
-    assert page.values["looked"] is None
+    assert page.values["stopping"] is None
     assert any("measure_stopping.py" in one.command for one in page.missing)
 
 
@@ -31,7 +31,7 @@ def test_rows_are_the_stored_shares_with_their_errors(tmp_path: Path) -> None:
     first["false_alarms"] = {"value": 0.0445, "error": 0.00146}
     first["stops"][1] |= {"coverage": {"value": 0.912, "error": 0.002}, "mean_seeds": 6.5}
     first["stops"][0]["coverage"] = first["stops"][2]["coverage"] = {"value": 0.95, "error": 0.0}
-    row = page_of(tmp_path, document).values["looked"]["simulated"].splitlines()[2]
+    row = page_of(tmp_path, document).values["stopping"]["simulated"].splitlines()[2]
     assert [cell.strip() for cell in row.split("|")][1:6] == [
         "normal",
         "plain",
@@ -45,7 +45,7 @@ def test_a_width_that_no_look_gives_is_more_than_the_last_one(tmp_path: Path) ->
     """Null in the file; the plain rule is what the widths are named after."""
     document = json.loads(STORED.read_text())
     document["rules"]["spending"]["seeds_for_width"] = {"4": 8, "10": None}
-    rows = page_of(tmp_path, document).values["looked"]["rules"].splitlines()[2:]
+    rows = page_of(tmp_path, document).values["stopping"]["rules"].splitlines()[2:]
     assert [[cell.strip() for cell in row.split("|")][1:3] for row in rows] == [["4", "8"], ["10", "more than 20"]]
 
 

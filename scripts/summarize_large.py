@@ -1,0 +1,121 @@
+"""Losses and worth of policies on models for a GPU, from what `measure_policies.py --group large` stored.
+
+The worth of a loss is the number of updates that the same optimizer without jumps would have needed for it, over those
+that it had: exp((loss without - loss with) / fall), with the fall of the loss per e-fold of updates between a run and
+one 1.4 times as long, mean over the seeds that have both.
+
+    python scripts/summarize_large.py --runs runs/policies/large --result reports/evidence/large.json
+"""
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from measure_policies import LONGER, TRIAL_SEED
+from policy_cells import BY_VALUE
+
+from hpt.jsonfiles import write_json
+from hpt.jump.policy import NONE
+from hpt.machine import utc_now
+from hpt.records import jsonable
+
+Run = dict[str, Any]
+Setting = tuple[str, str, int, float]
+
+
+def setting_of(run: Run) -> Setting:
+    """Workload, optimizer, updates and rate; a longer run belongs to that of its seeds' other runs."""
+    cell = run["cell"]
+    return cell["workload"], cell["optimizer"], cell["steps"], cell["lr_factor"]
+
+
+def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A row for each setting that was run with and without jumps."""
+    losses: dict[Setting, dict[str, dict[int, float | None]]] = defaultdict(lambda: defaultdict(dict))
+    for run in runs:
+        losses[setting_of(run)][run["cell"]["policy"]][run["cell"]["seed"]] = run["final_loss"]
+    jumps = {(*setting_of(one), one["cell"]["policy"]): one["counters"]["jumps_accepted"] for one in runs}
+    return [
+        _row(setting, by_policy, losses, jumps)
+        for setting, by_policy in sorted(losses.items())
+        if len(by_policy) > 1 and by_policy.get(NONE)
+    ]
+
+
+def _row(setting: Setting, by_policy: Any, losses: Any, jumps: Any) -> dict[str, Any]:
+    workload, optimizer, steps, rate = setting
+    without = by_policy[NONE]
+    longer = losses.get((workload, optimizer, round(LONGER * steps), rate), {}).get(NONE, {})
+    falls = [(without[seed] - loss) / math.log(LONGER) for seed, loss in longer.items() if without.get(seed)]
+    fall = fmean(falls) if falls else None
+    found = [
+        {
+            "policy": policy,
+            "losses": {str(seed): loss for seed, loss in sorted(by_seed.items())},
+            "jumps": jumps[*setting, policy],
+            "steps_ratio": {
+                str(seed): math.exp((without[seed] - loss) / fall)
+                for seed, loss in sorted(by_seed.items())
+                if fall and loss is not None and without.get(seed)
+            },
+        }
+        for policy, by_seed in sorted(by_policy.items(), key=lambda one: (one[0] != NONE, one[0] == BY_VALUE, one[0]))
+    ]
+    return {
+        "workload": workload,
+        "optimizer": optimizer,
+        "steps": steps,
+        "lr_factor": rate,
+        "longer_steps": round(LONGER * steps),
+        "longer_losses": {str(seed): loss for seed, loss in sorted(longer.items())},
+        "loss_per_e_fold": fall,
+        "policies": found,
+    }
+
+
+def trials_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Rates that were tried, with the loss of each."""
+    tried: dict[tuple[str, str, int], dict[str, float | None]] = defaultdict(dict)
+    for run in runs:
+        workload, optimizer, steps, rate = setting_of(run)
+        tried[workload, optimizer, steps][f"{rate:g}"] = run["final_loss"]
+    return [
+        {"workload": workload, "optimizer": optimizer, "steps": steps, "losses": dict(sorted(found.items()))}
+        for (workload, optimizer, steps), found in sorted(tried.items())
+    ]
+
+
+def main() -> None:
+    """Read, summarize, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--result", type=Path, required=True)
+    chosen = parser.parse_args()
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(chosen.runs.glob("*.json"))]
+    trials = [one for one in runs if one["cell"]["seed"] >= TRIAL_SEED]
+    others = [one for one in runs if one["cell"]["seed"] < TRIAL_SEED]
+    document = {
+        "schema_version": 1,
+        "kind": "large",
+        "what": "runs of models for a GPU, with and without jumps",
+        "finished_at": max((one["measured"] for one in runs), default=utc_now()),
+        "machine": others[0]["machine"],
+        "autocast": {one["cell"]["workload"]: one["cell"]["autocast"] for one in others},
+        "rows": rows_of(others),
+        "trials": trials_of(trials),
+    }
+    write_json(chosen.result, jsonable(document))
+    for row in document["rows"]:
+        for one in row["policies"]:
+            ratios = " ".join(f"{ratio:.3f}" for ratio in one["steps_ratio"].values())
+            losses = " ".join("diverged" if loss is None else f"{loss:.4f}" for loss in one["losses"].values())
+            print(row["workload"], row["optimizer"], one["policy"], losses, "worth", ratios or "not known")
+
+
+if __name__ == "__main__":
+    main()
