@@ -6,6 +6,8 @@ The public names are loaded on first use (PEP 562), so `hpt --help` and `hpt rep
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hpt.version import __version__
+
 if TYPE_CHECKING:
     from hpt.bench.scenario import Scenario
     from hpt.config import HybridConfig
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from hpt.trainer.hybrid import HybridTrainer
     from hpt.workloads.workload import Workload
 
-__version__ = "0.2.0"
 
 _HOME = {
     "attach": "hpt.hooks.jumps",

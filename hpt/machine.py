@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from hpt.version import __version__
+
 CPU_FACTS = Path("/proc/cpuinfo")
 GIT_TIMEOUT_S = 10.0
 DIGEST_LETTERS = 16
@@ -25,7 +27,7 @@ def describe_machine(*, device: str, threads: int) -> dict[str, Any]:
     """Facts about the interpreter, the machine and the code; `device` and `threads` as the run uses them."""
     commit, is_dirty = code_version()
     return {
-        "hpt": package_version("hybrid-predict-trainer"),
+        "hpt": __version__,
         "python": platform.python_version(),
         "torch": package_version("torch"),
         "numpy": package_version("numpy"),

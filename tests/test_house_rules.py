@@ -54,8 +54,15 @@ def test_every_direct_requirement_is_pinned_within_its_bounds() -> None:
         assert need.specifier.contains(known[canonicalize_name(need.name)]), text
 
 
+def test_the_hooks_before_a_commit_use_the_ruff_of_the_check() -> None:
+    """Another version would format otherwise, and the check would refuse what the hook has made."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"\[ruff==(.+)\]", hooks) == [pins()["ruff"]] * 2
+
+
 @pytest.mark.parametrize(
-    "script", ["scripts/hpt", "scripts/check", "scripts/environment.sh", "scripts/validate_vram.sh", ".ci/run"]
+    "script",
+    ["scripts/hpt", "scripts/check", "scripts/docs", "scripts/environment.sh", "scripts/validate_vram.sh", ".ci/run"],
 )
 def test_scripts_parse_and_name_no_place_of_this_machine(script: str) -> None:
     """They run anywhere: valid bash, no package index, no absolute path but the interpreter's."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import hpt
 from hpt.machine import code_version, cpu_model, describe_machine, package_version, source_digests, utc_now
 
 ON_ONE_CORE = """
@@ -41,6 +42,7 @@ def test_versions_are_those_that_run() -> None:
     """Metadata and the imported module agree (torch adds its build to the version)."""
     facts = describe_machine(device="cpu", threads=3)
     assert str(torch.__version__).startswith(str(facts["torch"]).partition("+")[0])
+    assert facts["hpt"] == hpt.__version__
     assert facts["python"] == platform.python_version()
     assert facts["threads"] == 3
     assert package_version("no-such-distribution") is None

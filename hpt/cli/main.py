@@ -20,6 +20,7 @@ import click
 from hpt.cli.streams import take_streams
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, OutOfMemory, PrerequisiteError, UsageError
 from hpt.plugins import FAILURES, failures_named, one_line, plugin_place
+from hpt.version import __version__
 
 COMMANDS = "hpt.commands"
 NOT_INSTALLED = (
@@ -86,7 +87,7 @@ def debug_option(command: AnyCommand) -> AnyCommand:
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="hybrid-predict-trainer", prog_name="hpt", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="hpt", message="%(prog)s %(version)s")
 @debug_option
 def cli() -> None:
     """Train with predicted steps, and measure whether they pay.

@@ -28,7 +28,8 @@ UNDECIDED = (InconclusiveError.exit_code, NothingMeasured.exit_code)
 """Exit codes of hpt's commands that are no verdict: the benchmarks of the evidence are of another machine, say."""
 LAST_LINES = 15
 BASELINE = "reports/evidence/bench_default/bench.json"
-NEEDED = ("pyproject.toml", "constraints.txt", "CHANGELOG.md", "scripts/check", BASELINE)
+VERSION_FILE = "hpt/version.py"
+NEEDED = ("pyproject.toml", VERSION_FILE, "constraints.txt", "CHANGELOG.md", "scripts/check", BASELINE)
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -95,7 +96,7 @@ def steps_of(root: Path, work: Path) -> list[Step]:
     if lacking:
         raise PrerequisiteError(f"{root} has no {lacking[0]}; run hpt release-check in a checkout of the project")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    name, version = project["name"].replace("-", "_"), project["version"]
+    name, version = project["name"].replace("-", "_"), version_of(root)
     python, fresh, runs = sys.executable, work / "env" / "bin", work / "runs"
     wheel, env = work / "wheel" / f"{name}-{version}-py3-none-any.whl", str(work / "env")
     build = [python, *PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheel.parent), "."]
@@ -120,6 +121,18 @@ def steps_of(root: Path, work: Path) -> list[Step]:
         Step("check", "everything that a change must pass", check, 20, junit=tests),
         Step("evidence", "committed reports against evidence that is measured on these sources", fresh_evidence, 2),
     ]
+
+
+def version_of(root: Path) -> str:
+    """The version that the checkout's sources state, which need not be that of the installed package.
+
+    Raises:
+        PrerequisiteError: they state none.
+    """
+    found = re.search(r'^__version__ = "(.+)"$', (root / VERSION_FILE).read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        raise PrerequisiteError(f"{root / VERSION_FILE} states no version; add its line __version__ = ...")
+    return found[1]
 
 
 def torch_pin(root: Path) -> str:

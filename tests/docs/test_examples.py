@@ -17,7 +17,7 @@ from hpt.cli.main import COMMANDS, cli, run
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md"])
+PAGES = sorted([*DOCS.glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))])
 EXAMPLE = re.compile(r"<!-- example(?:: (\S+))? -->\n```python\n(.*?)```\n<!-- /example -->", re.DOTALL)
 
 

@@ -1,6 +1,7 @@
 """The release check: commands really run, outcomes kept as they were, tests that check nothing found."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -9,13 +10,15 @@ from pathlib import Path
 import pytest
 from references.vacuous import vacuous_tests
 
+import hpt
 from hpt.cli.main import run
 from hpt_reports.builder import build
 from hpt_reports.release import command
 from hpt_reports.release.command import UNFINISHED
-from hpt_reports.release.steps import Step, StepOutcome, counts_of, run_all, shown, steps_of, torch_pin
+from hpt_reports.release.steps import Step, StepOutcome, counts_of, run_all, shown, steps_of, torch_pin, version_of
 
 ROOT = Path(__file__).parents[2]
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 
 
 def python(
@@ -109,6 +112,12 @@ def test_what_scripts_check_says_is_asked_of_scripts_check() -> None:
     said = [word for step in steps.values() for word in step.command]
     assert not {"ruff", "pyright", "lint-imports", "pytest"} & {Path(word).name for word in said}
     assert "scripts/check" in steps["check"].command
+
+
+def test_the_version_is_the_sources_and_the_change_log_has_it() -> None:
+    """What the release check looks for is what the package says of itself, wherever it was installed from."""
+    assert version_of(ROOT) == hpt.__version__
+    assert re.search(rf"^## \[{re.escape(hpt.__version__)}\] - \d{{4}}-\d\d-\d\d$", CHANGELOG, re.MULTILINE)
 
 
 def test_counts_of_tests_are_pytests_own(tmp_path: Path) -> None:
