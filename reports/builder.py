@@ -24,6 +24,7 @@ from hpt_reports.files import Content, Files
 from hpt_reports.formatting import code, harmless
 from hpt_reports.page import Links, Page, again, counted, source_table, verdict_table
 from hpt_reports.pages import benchmarking, blocks, evaluation, layers, release_prep, survival, validation
+from hpt_reports.tiles import tiles_of
 
 LISTS = ("claims.toml", "targets.toml")
 """Kept beside this module; pages built elsewhere get a copy to link to."""
@@ -40,6 +41,8 @@ BUILDERS: Mapping[str, Callable[[Evidence, Links], Page]] = {
     "survival": survival.build,
 }
 EXTENSIONS = ("tables", "fenced_code", "sane_lists")
+FOLD = re.compile(r"<p>&lt;details&gt;&lt;summary&gt;(.*?)&lt;/summary&gt;</p>(.*?)<p>&lt;/details&gt;</p>", re.DOTALL)
+"""What the templates fold, as it looks once all HTML in the Markdown is only text."""
 READING_ORDER = ("phase1", "vram", "phase2", "evaluation", "survival", "phase3")
 
 
@@ -200,12 +203,24 @@ def html_page(pages: Sequence[Page], files: Mapping[str, bytes]) -> str:
         {"name": name, "title": title, "body": _section(name, files[f"{name}.md"].decode(), titles, files)}
         for name, title in titles.items()
     ]
-    return _templates(is_html=True).get_template("report.html.j2").render(sections=sections)
+    tiles = [{**tile, "text": _line(tile["text"], titles)} for tile in tiles_of({page.name: page for page in pages})]
+    return _templates(is_html=True).get_template("report.html.j2").render(sections=sections, tiles=tiles)
+
+
+def _line(text: str, names: Mapping[str, str]) -> str:
+    """A line of a summary as HTML."""
+    return _inner_links(_converter().reset().convert(text), names)
+
+
+def _inner_links(body: str, names: Mapping[str, str]) -> str:
+    for other in names:
+        body = body.replace(f'href="{other}.md"', f'href="#{other}"')
+    return body
 
 
 @cache
 def _converter() -> markdown.Markdown:
-    """Markdown to HTML in which HTML inside the Markdown is only text: our templates have none."""
+    """Markdown to HTML in which HTML inside the Markdown is only text, but for what `FOLD` brings back."""
     converter = markdown.Markdown(extensions=list(EXTENSIONS), output_format="html")
     converter.preprocessors.deregister("html_block")
     converter.inlinePatterns.deregister("html")
@@ -214,10 +229,10 @@ def _converter() -> markdown.Markdown:
 
 def _section(name: str, text: str, names: Mapping[str, str], files: Mapping[str, bytes]) -> str:
     body = _converter().reset().convert(text)
+    body = FOLD.sub(r"<details><summary>\1</summary>\2</details>", body)
     body = re.sub(r"<table>(.*?)</table>", _scrollable, body, flags=re.DOTALL)
     body = re.sub(r'src="(figures/[^"]+)"', lambda found: f'src="{_inside(found[1], files)}"', body)
-    for other in names:
-        body = body.replace(f'href="{other}.md"', f'href="#{other}"')
+    body = _inner_links(body, names)
     headings = iter(range(1, body.count("<h2>") + 1))
     return re.sub(r"<h2>", lambda _: f'<h2 id="{name}-{next(headings)}">', body)
 

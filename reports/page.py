@@ -117,6 +117,7 @@ class Page:
         sources: all measurements it rests on.
         missing: what was not measured.
         figures: by name.
+        opening: name of the figure that is shown first; "" for none.
         values: everything else the template needs.
     """
 
@@ -129,6 +130,7 @@ class Page:
     sources: list[Source]
     missing: list[Missing]
     figures: dict[str, Figure] = field(default_factory=dict[str, Figure])
+    opening: str = ""
     values: dict[str, Any] = field(default_factory=dict[str, Any])
 
 

@@ -190,16 +190,15 @@ def measure_cell_on_cuda(arguments: Mapping[str, Any]) -> Generator[dict[str, An
 
 
 def estimate_cell(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
-    """Estimate it, in this process, for the host and a GPU."""
+    """Estimate it, in this process, for the host and a GPU, of whose model nothing is made."""
     cell = Cell(**arguments)
-    model, optimizers = cell.make()
-    batch, config = cell.batch(0), cell.config()
-    yield {name: _estimate(name, model, batch, optimizers, config) for name in ("cpu", "cuda")}
+    yield {device: _estimate(cell, device, torch.device(place)) for device, place in (("cpu", "cpu"), ("cuda", "meta"))}
 
 
-def _estimate(device: str, model: nn.Module, batch: Batch, optimizers: list[Optimizer], config: HybridConfig) -> Any:
+def _estimate(cell: Cell, device: str, place: torch.device) -> dict[str, Any]:
+    model, optimizers = cell.make(place)
     began = time.perf_counter()
-    found = estimate_memory(model, batch, optimizers, loss_of, trainer=config, device=device)
+    found = estimate_memory(model, cell.batch(0), optimizers, loss_of, trainer=cell.config(), device=device)
     return {
         "total_bytes": found.total_bytes,
         "least_budget_bytes": found.least_budget_bytes,

@@ -99,18 +99,19 @@ def main() -> None:
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(chosen.runs.glob("*.json"))]
     trials = [one for one in runs if one["cell"]["seed"] >= TRIAL_SEED]
     others = [one for one in runs if one["cell"]["seed"] < TRIAL_SEED]
-    document = {
+    rows = rows_of(others)
+    document: dict[str, Any] = {
         "schema_version": 1,
         "kind": "large",
         "what": "runs of models for a GPU, with and without jumps",
         "finished_at": max((one["measured"] for one in runs), default=utc_now()),
         "machine": others[0]["machine"],
         "autocast": {one["cell"]["workload"]: one["cell"]["autocast"] for one in others},
-        "rows": rows_of(others),
+        "rows": rows,
         "trials": trials_of(trials),
     }
     write_json(chosen.result, jsonable(document))
-    for row in document["rows"]:
+    for row in rows:
         for one in row["policies"]:
             ratios = " ".join(f"{ratio:.3f}" for ratio in one["steps_ratio"].values())
             losses = " ".join("diverged" if loss is None else f"{loss:.4f}" for loss in one["losses"].values())

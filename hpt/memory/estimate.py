@@ -18,7 +18,7 @@ from hpt.config import HybridConfig
 from hpt.errors import HptError, ModelError, UsageError
 from hpt.memory import tracking
 from hpt.memory.fakes import Fakes
-from hpt.memory.fitting import budget_for, largest_batch
+from hpt.memory.fitting import CONTEXT_BYTES, budget_for, largest_batch, margin_of
 from hpt.memory.phases import Peaks, Training, estimate_peaks
 from hpt.memory.prediction import Copies
 from hpt.memory.probe import limit_bytes
@@ -49,6 +49,7 @@ class MemoryEstimate:
         host_bytes: pinned host memory that prediction takes beside the device.
         device: "cuda" or "cpu", whose allocator was followed.
         batch_size: length of the batch's first axis; 0 for a batch without tensors.
+        margin_frac: by how much the memory taken may exceed it, from measurements; `fits` counts that.
         limits: what is not in it.
     """
 
@@ -58,13 +59,17 @@ class MemoryEstimate:
     host_bytes: int
     device: str
     batch_size: int
+    margin_frac: float
     limits: tuple[str, ...] = LIMITS
     _total_at: Callable[[int], int] = field(repr=False, compare=False, default=lambda _: 0)
 
     @property
     def least_budget_bytes(self) -> int:
-        """The smallest device that is enough, with what is assumed for context and fragmentation."""
-        return budget_for(self.total_bytes, self.device)
+        """The smallest device that is enough, with the margin and, on a GPU, what is assumed for its context."""
+        return self._budget_for(self.total_bytes)
+
+    def _budget_for(self, peak_bytes: int) -> int:
+        return budget_for(peak_bytes, self.margin_frac, CONTEXT_BYTES if self.device == "cuda" else 0)
 
     def fits(self, device_or_bytes: "torch.device | str | float") -> bool:
         """Whether a device of so many bytes is enough; of a device, all of its memory counts.
@@ -84,7 +89,7 @@ class MemoryEstimate:
         """
         if not self.batch_size:
             raise UsageError("the batch holds no tensor with an axis, so it cannot be made larger; pass one that does")
-        if budget_for(sum(self.breakdown[name] for name in STANDING), self.device) > budget_bytes:
+        if self._budget_for(sum(self.breakdown[name] for name in STANDING)) > budget_bytes:
             return 0
         wanted = self.batch_size
         known = {wanted: self.total_bytes}
@@ -92,7 +97,7 @@ class MemoryEstimate:
         def needed(size: int) -> int:
             if size not in known:
                 known[size] = self._total_at(size)
-            return budget_for(known[size], self.device)
+            return self._budget_for(known[size])
 
         while wanted < MAX_BATCH and needed(wanted) <= budget_bytes:
             wanted = min(2 * wanted, MAX_BATCH)
@@ -145,6 +150,7 @@ def estimate_memory(
         host_bytes=host_bytes,
         device=kind,
         batch_size=_batch_size(batch),
+        margin_frac=margin_of(model, kind),
         _total_at=lambda size: problem.peaks(_resized(batch, size)).largest.peak_bytes,
     )
 

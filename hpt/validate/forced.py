@@ -85,7 +85,7 @@ class Forced:
         return self.workload.loss(model, batch) + (self._bump if is_bumped else 0.0)
 
     @property
-    def _smallest(self) -> list[torch.Tensor]:
+    def _smallest(self) -> list[torch.nn.Parameter]:
         """Several: in half precision a jump may be too short for some to change."""
         trained = (one for one in self.model.parameters() if one.requires_grad)
         return sorted(trained, key=torch.Tensor.numel)[:NUM_WATCHED]

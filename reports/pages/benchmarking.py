@@ -55,6 +55,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         sources=[*(one.source for one in runs.values()), *profiles, *found],
         missing=_missing(runs, profiles, overhead, paired),
         figures={one.name: one for one in figures},
+        opening="horizons",
         values={
             "presets": [_preset(name, one, links) for name, one in runs.items()],
             "changes": _changes(evidence, runs, links),

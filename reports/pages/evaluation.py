@@ -32,6 +32,8 @@ from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
 NAME = "EVALUATION_REPORT"
 SECTIONS = {STOPPING: stopping.section, POLICIES: policies.section, LARGE: large.section, ATTACHED: attached.section}
 """Of measurements that one file holds."""
+RATIOS = "ratios_"
+"""How names of figures of all ratios of a comparison begin."""
 WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
 
 
@@ -62,6 +64,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             *decided.missing(found),
         ],
         figures={one.name: one for one in figures},
+        opening=next((one.name for one in figures if one.name.startswith(RATIOS)), ""),
         values={
             "comparisons": [comparison.section(one, links) for one in found],
             "has_tuned": any(comparison.has_tuned(one) for one in found),

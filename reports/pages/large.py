@@ -31,8 +31,7 @@ def _row_table(source: Source, link: str) -> str:
             "policy": harmless(one["policy"]),
             "jumps": str(one["jumps"]),
             "loss, by seed": ", ".join(_loss(loss) for loss in one["losses"].values()),
-            f"loss without jumps, {_longer(row)} times as long": ", ".join(map(_loss, row["longer_losses"].values()))
-            or NOT_MEASURED,
+            "loss without jumps, a longer run": _longer(row),
             "worth, updates": _worth(one),
         }
         for row in source.document["rows"]
@@ -42,7 +41,8 @@ def _row_table(source: Source, link: str) -> str:
 
 
 def _longer(row: Mapping[str, Any]) -> str:
-    return plain(row["longer_steps"] / row["steps"])
+    losses = ", ".join(map(_loss, row["longer_losses"].values()))
+    return f"{losses} after {row['longer_steps']}" if losses else NOT_MEASURED
 
 
 def _loss(loss: float | None) -> str:

@@ -20,6 +20,7 @@ ON_A_GPU = Missing("VRAM of GPT-2 124M on a GPU", "scripts/validate_vram.sh")
 def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     found = validations(evidence)
+    main = _main(found)
     judged = [verdict for one in found for verdict in one.verdicts()]
     figures = _figures(found)
     return Page(
@@ -32,6 +33,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         sources=[one.source for one in found],
         missing=_missing(found),
         figures={one.name: one for one in figures},
+        opening=next((one.name for one in figures if main is not None and main.source in one.sources), ""),
         values={"runs": [_section(one, links, figures) for one in found], "claim_list": claims(NAME)},
     )
 

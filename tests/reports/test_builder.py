@@ -87,14 +87,14 @@ def test_building_never_imports_torch(elsewhere: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_report_has_its_parts_in_order(full: tuple[Reports, Path], name: str) -> None:
-    """Five lines, verdicts, where and when, how to measure again, and last what was not measured."""
+    """Five lines, at most a figure, verdicts, where and when, how to measure again, and last what was not measured."""
     text = text_of(full[0], name)
     heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert heads[:3] == ["Summary", "Verdicts", "Where and when"]
     assert heads[-2:] == ["How to measure again", "Not measured"]
     summary = text.split("## Summary\n")[1].split("## Verdicts")[0].strip().splitlines()
-    assert len(summary) == 5
-    assert all(line.startswith("- ") for line in summary)
+    assert sum(line.startswith("- ") for line in summary) == 5
+    assert all(line[:2] in {"", "- ", "![", "*" + line[1:2]} for line in summary)  # and at most a figure
 
 
 def test_every_number_is_linked_to_a_file_that_is_there(full: tuple[Reports, Path]) -> None:

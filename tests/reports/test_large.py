@@ -30,7 +30,7 @@ def test_nothing_stored_is_not_measured(tmp_path: Path) -> None:
 def test_the_worth_is_the_geometric_mean_over_seeds(tmp_path: Path) -> None:
     """sqrt(1.2 x 1.3), with both ends; without a longer run it is not measured."""
     rows = page_of(tmp_path, json.loads(STORED.read_text())).values["large"]["rows"].splitlines()[2:]
-    assert cells(rows[1])[3:8] == ["default", "25", "1.5000, diverged", "1.3000", "1.25x [1.20x, 1.30x]"]
+    assert cells(rows[1])[3:8] == ["default", "25", "1.5000, diverged", "1.3000 after 700", "1.25x [1.20x, 1.30x]"]
     assert cells(rows[2])[7] == "not measured"
 
 
