@@ -1,5 +1,6 @@
 """The command line finds commands without importing them, and a failure is one line and an exit code."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -86,6 +87,28 @@ def test_the_module_runs_as_the_script_does() -> None:
     """`python -m hpt` is `hpt`."""
     done = subprocess.run([sys.executable, "-m", "hpt", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"hpt {hpt.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("hpt va", "validate-vram"), ("hpt train --pred", "--predictor"), ("hpt bench all --rig", "--rigorous")],
+)
+def test_a_shell_is_told_what_may_follow(typed: str, expected: str) -> None:
+    """Commands and options, one a line, and nothing on stderr."""
+    asked = {"_HPT_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    words = [sys.executable, "-m", "hpt"]
+    done = subprocess.run(words, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"plain,{expected}\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_a_shell_is_a_script(shell: str) -> None:
+    """The documented line evaluates what is printed."""
+    asked = {"_HPT_COMPLETE": f"{shell}_source"}
+    words = [sys.executable, "-m", "hpt"]
+    done = subprocess.run(words, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_hpt_completion" in done.stdout
 
 
 @pytest.mark.parametrize("entry", entry_points(group=COMMANDS), ids=lambda entry: entry.name)
