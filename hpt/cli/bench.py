@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from hpt.bench.comparison import BenchComparison, compare
 from hpt.bench.discovery import choose, find_scenarios
@@ -22,10 +23,11 @@ from hpt.bench.plan import BenchSettings
 from hpt.bench.scenario import Preset
 from hpt.bench.session import BenchResult, carry_out
 from hpt.cli.bench_compare import compare_command, conclude, show_comparison
-from hpt.cli.bench_display import BenchProgress, show_outcome
+from hpt.cli.bench_display import BenchProgress, closing_of, show_outcome
+from hpt.cli.closing import show_closing
 from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
-from hpt.cli.options import THREADS, Real, parse_percent
+from hpt.cli.options import QUIET, THREADS, Real, parse_percent
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
 from hpt.machine import utc_now
 from hpt.run.folder import locked
@@ -119,9 +121,10 @@ def list_scenarios(*, as_json: bool) -> int:
 @click.option("--save-baseline", metavar="NAME", help="Keep the result under that name, in runs/baselines.")
 @click.option("--baseline", metavar="NAME", help="Compare the result with the one kept under that name.")
 @click.option("--gate", metavar="PERCENT", help="With --baseline: exit 3 if a scenario is slower by more, as in 5%.")
+@QUIET
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @debug_option
-def run_command(*, targets: tuple[str, ...], as_json: bool, timeout_s: float, **flags: Any) -> int:
+def run_command(*, targets: tuple[str, ...], as_json: bool, quiet: bool, timeout_s: float, **flags: Any) -> int:
     """Measure all scenarios, a GROUP, a GROUP/SCENARIO, or your own package.module:NAME.
 
     Ctrl-C keeps what is finished; the same command with the same --out measures the rest.
@@ -133,15 +136,22 @@ def run_command(*, targets: tuple[str, ...], as_json: bool, timeout_s: float, **
         _refuse_foreign_baseline(baseline_file(flags["save_baseline"]))
     old = None if flags["baseline"] is None else load_baseline(flags["baseline"])
     settings = _settings(flags)
-    outcome, folder = _measure(targets, settings, flags["out"], timeout_s)
+    outcome, folder = _measure(targets, settings, flags["out"], timeout_s, is_quiet=quiet)
     comparison = None if old is None or not outcome.rows else _compared(old, outcome, folder, gate_frac)
-    _show(outcome, folder, comparison, as_json=as_json)
+    if as_json:
+        compared = None if comparison is None else comparison.to_document()
+        click.echo(json.dumps(outcome.to_document(folder) | {"comparison": compared}, allow_nan=False, default=str))
+    else:
+        console = result_console()
+        if not quiet:
+            _show(outcome, folder, comparison, console)
+        show_closing(closing_of(outcome, folder.path, targets, settings.mode, comparison), console)
     _save(flags["save_baseline"], outcome, folder)
     return _exit_code(outcome, folder) or (EXIT_DONE if comparison is None else conclude(comparison))
 
 
 def _measure(
-    targets: tuple[str, ...], settings: BenchSettings, out: str | None, timeout_s: float
+    targets: tuple[str, ...], settings: BenchSettings, out: str | None, timeout_s: float, *, is_quiet: bool
 ) -> tuple[BenchResult, BenchFolder]:
     """Find and measure.
 
@@ -155,7 +165,7 @@ def _measure(
     path = Path(out) if out is not None else fresh_folder(_default_folder())
     with locked(path, "benchmark", MACHINE_FILE):
         folder = BenchFolder(path, settings)
-        progress = BenchProgress(len(chosen), message_console())
+        progress = BenchProgress(len(chosen), message_console(quiet=is_quiet))
         with measuring(lambda line: click.echo(line, err=True)), StopRequest() as stop, progress:
             outcome = carry_out(
                 chosen, broken, folder, watch=progress.watch, is_stopped=lambda: stop.is_made, timeout_s=timeout_s
@@ -182,12 +192,7 @@ def _compared(
     return compare(old, new, gate_frac=gate_frac)
 
 
-def _show(outcome: BenchResult, folder: BenchFolder, comparison: BenchComparison | None, *, as_json: bool) -> None:
-    if as_json:
-        compared = None if comparison is None else comparison.to_document()
-        click.echo(json.dumps(outcome.to_document(folder) | {"comparison": compared}, allow_nan=False, default=str))
-        return
-    console = result_console()
+def _show(outcome: BenchResult, folder: BenchFolder, comparison: BenchComparison | None, console: Console) -> None:
     show_outcome(outcome, folder, console)
     if comparison is not None:
         show_comparison(comparison, console)

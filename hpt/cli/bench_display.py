@@ -1,16 +1,20 @@
-"""How far a benchmark run is, on stderr, and its tables: times, cost per unit of work, scaling, noise."""
+"""How far a benchmark run is, on stderr, its tables (times, cost per unit of work, scaling, noise), its last lines."""
 
 import math
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Self
 
 from rich.console import Console
 
+from hpt.bench.comparison import BenchComparison
 from hpt.bench.folder import BenchFolder
 from hpt.bench.plan import describe_mode
 from hpt.bench.session import BenchResult
 from hpt.bench.summary import ADVICE, LOW_VARIANCE_FRAC, BenchRow, low_variance, scalings
+from hpt.cli.closing import Closing, report_of
 from hpt.cli.console import LiveBar, duration
 from hpt.cli.tables import table
 
@@ -73,6 +77,49 @@ def show_outcome(outcome: BenchResult, folder: BenchFolder, console: Console) ->
         for line in remarks(outcome.rows):
             console.print(line, soft_wrap=True)
     console.print(f"Files: {folder.path}", soft_wrap=True)
+
+
+def closing_of(
+    outcome: BenchResult, folder: Path, targets: Sequence[str], mode: str, comparison: BenchComparison | None
+) -> Closing:
+    """The last lines of a benchmark run.
+
+    Args:
+        outcome: what was measured.
+        folder: of the run.
+        targets: as they were asked for.
+        mode: fast, default or rigorous.
+        comparison: with a baseline, if one was named.
+    """
+    steady = sum(not row.marks for row in outcome.rows)
+    result = f"{len(outcome.rows)} scenarios timed, {steady} of them stable"
+    if outcome.is_interrupted:
+        again = shlex.join(["hpt", "bench", *targets, "--out", str(folder)])
+        return Closing(f"{result}; interrupted", "What is finished is kept.", again)
+    if outcome.failures:
+        names = ", ".join(outcome.failures)
+        meaning = f"Failed: {names}; whole messages are in {folder / 'errors'}."
+        return Closing(
+            f"{result}, {len(outcome.failures)} failed", meaning, shlex.join(["hpt", "bench", *outcome.failures])
+        )
+    if comparison is not None:
+        return Closing(result, _speed_words(comparison), report_of("phase2", folder))
+    shaky = [row.name for row in outcome.rows if row.marks]
+    if shaky and mode != "rigorous":
+        meaning = f"Too unsteady to compare with another run: {', '.join(shaky)}."
+        return Closing(result, meaning, shlex.join(["hpt", "bench", *targets, "--rigorous"]))
+    meaning = (
+        f"Compare with care: {', '.join(shaky)}." if shaky else "They can be compared with other runs on this machine."
+    )
+    return Closing(result, meaning, report_of("phase2", folder))
+
+
+def _speed_words(comparison: BenchComparison) -> str:
+    by_verdict: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        by_verdict.setdefault(row.verdict.value, []).append(row.name)
+    found = [f"{word}: {', '.join(by_verdict[word])}" for word in ("regressed", "improved") if word in by_verdict]
+    return "; ".join(found) + "." if found else "No scenario is provably slower or faster than the baseline."
 
 
 def _cells(row: BenchRow) -> tuple[str, ...]:

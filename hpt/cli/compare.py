@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from hpt.cli.compare_display import show_cells, show_results
+from hpt.cli.closing import show_closing
+from hpt.cli.compare_display import closing_of, hide_cells, show_cells, show_results
 from hpt.cli.compare_shards import Sharing, list_missing, open_cluster, run_shard, show_missing
 from hpt.cli.console import result_console
 from hpt.cli.devices import require_device
 from hpt.cli.main import debug_option
-from hpt.cli.options import THREADS, parse_percent
+from hpt.cli.options import QUIET, THREADS, parse_percent
 from hpt.compare.cluster import CLUSTERS
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
@@ -110,6 +111,7 @@ On many machines that share a folder (docs/cluster.md):
     multiple=True,
     help="Of submitit, as in timeout_min=240, mem_gb=16, slurm_partition=long; may be repeated. [default: a day]",
 )
+@QUIET
 @click.option(
     "--json",
     "as_json",
@@ -118,7 +120,7 @@ On many machines that share a folder (docs/cluster.md):
 )
 @debug_option
 def compare(
-    *, out: str | None, resume: bool, jobs: int, figures: bool, as_json: bool, resolve: str | None, **words: Any
+    *, out: str | None, resume: bool, jobs: int, figures: bool, as_json: bool, quiet: bool, **words: Any
 ) -> int:
     """Compare predicted training with tuned baselines and controls, and say what may be claimed.
 
@@ -127,19 +129,20 @@ def compare(
     otherwise: with more than one job, give --clock.
     """
     sharing = Sharing(**{name: words.pop(name) for name in Sharing.__slots__})
-    request = _request({**words, "resolve": parse_percent("--resolve", resolve)})
+    show, tell = (hide_cells, _tell_nothing) if quiet else (show_cells, _tell)
+    request = _request(words)
     folder = ComparisonFolder(Path(out or f"runs/compare-{request.budget or DEFAULT_BUDGET}"))
     if sharing.list_missing:
         return list_missing(request, folder, as_json=as_json)
     if sharing.shard is not None:
-        return run_shard(sharing.shard, request, folder, resume=resume, jobs=jobs, as_json=as_json)
+        return run_shard(sharing.shard, request, folder, resume=resume, jobs=jobs, show=show, as_json=as_json)
     request = _continued(request, folder, resume=resume)
     sharing.refuse_open_seeds(request)
-    work = ComparisonRun(request, folder, jobs=jobs, show=show_cells, tell=_tell)
+    work = ComparisonRun(request, folder, jobs=jobs, show=show, tell=tell)
     if not sharing.is_elsewhere:
         require_device(work.plan.device)
     work.check(figures=figures, device="cpu" if sharing.is_elsewhere else None)
-    cluster = open_cluster(sharing, request, folder, jobs=jobs, tell=_tell)
+    cluster = open_cluster(sharing, request, folder, jobs=jobs, show=show, tell=tell)
     with locked(folder.path, "comparison", REQUEST_FILE):
         folder.begin(request)
         if sharing.plan_only:
@@ -151,7 +154,9 @@ def compare(
     if as_json:
         click.echo(json.dumps(summary, allow_nan=False))
     else:
-        show_results(summary, folder.path, result_console())
+        if not quiet:
+            show_results(summary, folder.path, result_console())
+        show_closing(closing_of(summary, folder.path), result_console())
     return _exit_code(work.failed, summary, folder.path, interrupted=interrupted)
 
 
@@ -159,8 +164,13 @@ def _tell(line: str) -> None:
     click.echo(line, err=True)
 
 
+def _tell_nothing(_: str) -> None:
+    """In place of `_tell` where nothing but the end is to be shown."""
+
+
 def _request(flags: dict[str, Any]) -> ComparisonRequest:
-    """The flags, paths absolute and the dtype in the trainer's words."""
+    """The flags, paths absolute, percent as a share and the dtype in the trainer's words."""
+    flags["resolve"] = parse_percent("--resolve", flags["resolve"])
     for name in ("data", "tuning_cache"):
         flags[name] = None if flags[name] is None else str(Path(flags[name]).resolve())
     flags["dtype"] = None if flags["dtype"] is None else DTYPES[flags["dtype"]]

@@ -3,6 +3,7 @@
 On a terminal a live table shows running cells, counts and the time left; elsewhere a line marks every finished cell.
 """
 
+import shlex
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,16 +14,34 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from hpt.cli.closing import MORE, Closing, report_of
 from hpt.cli.console import Heartbeat, duration, message_console
 from hpt.cli.tables import table
 from hpt.compare.cells import Cell, CellResult
+from hpt.compare.claims import Effect
+from hpt.compare.judging import HYBRID
 from hpt.compare.runner import Progress, Watcher
-from hpt.compare.tables import sentences_of, tables_of
+from hpt.compare.tables import ratio_cell, sentences_of, tables_of
 
 SHOWN_ENDED = 8
 # whatever the width
 KEPT = ("arm", "work ratio", "verdict", "over never", "value of a jump", "learning rate")
+MEANINGS: Mapping[str, str] = {
+    Effect.ACCELERATES: "It pays here: the baseline needs so many times the work for the same loss",
+    Effect.NO_DIFFERENCE: "No difference is shown, which does not show that there is none",
+    Effect.HURTS: "It hurts here",
+}
+LEADING = frozenset({"method", "peer", "ablation"})
+"""Roles of arms that may pay."""
+_Leading = tuple[str, Mapping[str, Any], Mapping[str, Any], Mapping[str, str]]
+"""What is quoted, its work ratio and judgement, and the arm by workload."""
 KEPT_OF_HEADLINE = ("best by itself", "over it, work", "over it, verdict", "over the reference, work")
+
+
+@contextmanager
+def hide_cells(*_: object) -> Generator[Watcher]:
+    """A watcher that shows nothing."""
+    yield lambda _: None
 
 
 @contextmanager
@@ -110,3 +129,62 @@ def show_results(summary: Mapping[str, Any], folder: Path, console: Console) -> 
     if not summary["complete"]:
         console.print("Not all cells are done; this is what there is.")
     console.print(f"All measures: {folder}/tables.md", soft_wrap=True)
+
+
+def closing_of(summary: Mapping[str, Any], folder: Path) -> Closing:
+    """The last lines, from summary.json: one ratio, whether it shows anything, and what would show more."""
+    resume = ["hpt", "compare", "--resume", "--out", str(folder)]
+    found = _leading(summary)
+    if found is None:
+        return _without_ratio(summary, folder, shlex.join(resume))
+    name, ratio, judgement, arms = found
+    seeds = len(summary["settings"]["seeds"])
+    where = f"on {', '.join(summary['workloads'])}, {seeds} seed{'s' * (seeds > 1)}"
+    result = f"{name} {where}: work ratio {ratio_cell(ratio)}"
+    if not summary["complete"]:
+        return Closing(f"{result}, so far", "Not every cell has a result, so nothing follows yet.", shlex.join(resume))
+    meaning = f"{MEANINGS[judgement['verdict']]} ({judgement['reason']})."
+    brackets = _brackets(summary, arms)
+    if None in brackets:
+        meaning += " Learning rates were not tuned, so this is no claim."
+        return Closing(result, meaning, shlex.join([*resume, "--tune"]))
+    if False in brackets:
+        meaning += " A best learning rate lay at the edge of what was tried, so this is no claim."
+    if judgement["verdict"] == Effect.NO_DIFFERENCE and summary.get("resolution") is None:
+        return Closing(result, meaning, shlex.join([*resume, "--seeds", str(MORE * seeds)]))
+    return Closing(result, meaning, report_of("evaluation", folder))
+
+
+def _without_ratio(summary: Mapping[str, Any], folder: Path, resume: str) -> Closing:
+    """Nothing has a result on every workload, or nothing was asked for that could pay."""
+    asked = [arm["role"] for values in summary["workloads"].values() for arm in values["arms"].values()]
+    if summary["complete"] and not LEADING & set(asked):
+        meaning = f"Controls and calibrations check the comparison itself; their ratios are in {folder / 'tables.md'}."
+        return Closing("no method was compared", meaning, report_of("evaluation", folder))
+    problems = sorted({values["problem"] for values in summary["workloads"].values() if values["problem"]})
+    why = "; ".join(problems) or "no method has a result on every workload"
+    return Closing("no ratio was measured", f"{why[0].upper()}{why[1:]}.", resume)
+
+
+def _leading(summary: Mapping[str, Any]) -> _Leading | None:
+    """The ratio that the comparison was made for: the hybrid's, else that of the first method that has one."""
+    headline = summary.get("headline")
+    if headline is not None and len(summary["settings"]["optimizers"]) > 1:
+        arms: dict[str, str] = {name: values["headline"]["arm"] for name, values in summary["workloads"].items()}
+        side = headline["over_own"]
+        return "hybrid on the best optimizer, over that by itself,", side["work_ratio"], side["judgement"], arms
+    measured = {name: arm for name, arm in summary["overall"].items() if arm["role"] in LEADING}
+    name = next(iter(sorted(measured, key=lambda one: (one != HYBRID, measured[one]["role"] != "method"))), None)
+    if name is None:
+        return None
+    on_each: Mapping[str, str] = dict.fromkeys(map(str, summary["workloads"]), str(name))
+    return name, measured[name]["work_ratio"], measured[name]["judgement"], on_each
+
+
+def _brackets(summary: Mapping[str, Any], arms: Mapping[str, str]) -> set[bool | None]:
+    """Of every side of the ratio: was the learning rate's bracket closed? None: it was not tuned."""
+    found: set[bool | None] = set()
+    for name, values in summary["workloads"].items():
+        sides: list[Mapping[str, Any] | None] = [values["baseline"], values["arms"][arms[name]]]
+        found |= {side["tuned"]["bracket_closed"] for side in sides if side and side["tuned"]}
+    return found

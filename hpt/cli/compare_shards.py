@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import click
 
-from hpt.cli.compare_display import show_cells
 from hpt.cli.devices import require_device
+from hpt.compare.attempts import Show
 from hpt.compare.cluster import Cluster, options_of
 from hpt.compare.cluster_run import ClusterRun
 from hpt.compare.request import ComparisonFolder, ComparisonRequest, refuse_open_seeds
@@ -74,7 +74,14 @@ class Sharing:
 
 
 def run_shard(
-    text: str, request: ComparisonRequest, folder: ComparisonFolder, *, resume: bool, jobs: int, as_json: bool
+    text: str,
+    request: ComparisonRequest,
+    folder: ComparisonFolder,
+    *,
+    resume: bool,
+    jobs: int,
+    show: Show,
+    as_json: bool,
 ) -> int:
     """Run one shard and return the exit code.
 
@@ -84,6 +91,7 @@ def run_shard(
         folder: of the comparison.
         resume: was said, too.
         jobs: cells at once.
+        show: of progress.
         as_json: what it left missing goes to stdout.
 
     Raises:
@@ -94,7 +102,7 @@ def run_shard(
     if not resume:
         raise UsageError("--shard goes on with a comparison that was planned; add --resume")
     planned = _planned(request, folder)
-    run = ShardRun(planned, folder, shard, jobs=jobs, show=show_cells)
+    run = ShardRun(planned, folder, shard, jobs=jobs, show=show)
     require_device(run.plan.device)
     run.check()
     interrupted = run.run()
@@ -154,6 +162,7 @@ def open_cluster(
     folder: ComparisonFolder,
     *,
     jobs: int,
+    show: Show,
     tell: Callable[[str], None],
 ) -> ClusterRun | None:
     """What submits the shards; None without --executor. Nothing is submitted yet.
@@ -166,7 +175,7 @@ def open_cluster(
         return None
     plan = request.plan()
     options = options_of(sharing.executor_options, jobs=jobs, threads=plan.threads, device=plan.device)
-    cluster = Cluster(sharing.executor, folder.path, jobs=jobs, show=show_cells, options=options, tell=tell)
+    cluster = Cluster(sharing.executor, folder.path, jobs=jobs, show=show, options=options, tell=tell)
     if request.clock:
         tell("--clock is left to hpt compare --resume: no cell of a shard counts as having run alone")
-    return ClusterRun(request, folder, cluster, num_shards=sharing.shards, show=show_cells, tell=tell)
+    return ClusterRun(request, folder, cluster, num_shards=sharing.shards, show=show, tell=tell)

@@ -44,9 +44,9 @@ def result_console() -> Console:
     return console
 
 
-def message_console() -> Console:
-    """Standard error, for progress. Brackets in text are brackets."""
-    return Console(stderr=True, markup=False, highlight=False, emoji=False)
+def message_console(*, quiet: bool = False) -> Console:
+    """Standard error, for progress. Brackets in text are brackets; a quiet one shows nothing."""
+    return Console(stderr=True, markup=False, highlight=False, emoji=False, quiet=quiet)
 
 
 def fitted(parts: Sequence[str], width: int) -> str:

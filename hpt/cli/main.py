@@ -6,6 +6,7 @@ the sources without running them: the first docstring line of the function the e
 """
 
 import ast
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from hpt.plugins import FAILURES, failures_named, one_line, plugin_place
 from hpt.version import __version__
 
 COMMANDS = "hpt.commands"
+COMPLETION = "_HPT_COMPLETE"
+"""Variable by which a shell asks click for the words that may follow."""
 NOT_INSTALLED = (
     "no commands are registered, because this copy of hpt is not installed; "
     "run scripts/hpt, which installs it, or pip install -e ."
@@ -150,6 +153,8 @@ def _told(error: BaseException) -> str:
 def main() -> None:
     """Entry point of the `hpt` script."""
     take_streams()
+    if COMPLETION in os.environ:
+        cli.main(prog_name="hpt")  # answers the shell and ends the process
     code = run(sys.argv[1:])
     sys.stdout = sys.stderr  # what a plug-in prints as it is taken apart is no result
     sys.exit(code)

@@ -10,6 +10,7 @@ from hpt.errors import UsageError
 SEED = click.IntRange(0, 2**63 - 1)
 COUNT = click.IntRange(1, 10**9)
 """Of steps, windows or tokens."""
+QUIET = click.option("--quiet", is_flag=True, help="No progress and no tables: the last three lines only.")
 THREADS = click.IntRange(1, 1024)
 """Of torch and BLAS; with a hundred thousand they end the process by a segmentation fault."""
 

@@ -7,16 +7,18 @@ the work and is imported only then, because it brings torch.
 import json
 import shlex
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
+from hpt.cli.closing import show_closing
 from hpt.cli.console import result_console
 from hpt.cli.main import debug_option
-from hpt.cli.options import COUNT, SEED, THREADS
+from hpt.cli.options import COUNT, QUIET, SEED, THREADS
+from hpt.cli.train_closing import closing_of
 from hpt.cli.train_display import Tally, show_progress, show_summary
 from hpt.config import PREDICTORS, HybridConfig
 from hpt.documents import DocumentError
@@ -26,8 +28,6 @@ from hpt.records import Sink
 from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
 from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, EXPORTS, TrainSettings, default_folder, merge_config
 
-Tell = Callable[[RunRecord, RunFolder], None]
-"""Shows what a run came to."""
 FROM_OUT = "<OUT>"  # what --resume stands for when it is given without a folder
 EPILOG = """\b
 Examples:
@@ -73,9 +73,10 @@ Examples:
     "more --steps.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
+@QUIET
 @click.option("--log", metavar="LIST", help=f"Further formats of the steps: {', '.join(EXPORTS)}.")
 @debug_option
-def train(*, out: str | None, resume: str | None, as_json: bool, **flags: Any) -> int:
+def train(*, out: str | None, resume: str | None, as_json: bool, quiet: bool, **flags: Any) -> int:
     """Train a workload with predicted steps, or plainly with --predictor none.
 
     The run's folder gets run.json, steps.jsonl (a line a call), events.jsonl and checkpoints/. Ctrl-C and
@@ -83,32 +84,50 @@ def train(*, out: str | None, resume: str | None, as_json: bool, **flags: Any) -
     on from the last checkpoint.
     """
     settings = TrainSettings.of_flags(flags)
-    results = sys.stdout
-
-    def tell(record: RunRecord, folder: RunFolder) -> None:
-        with redirect_stdout(results):
-            if as_json:
-                click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
-            else:
-                show_summary(record, str(folder.path), result_console())
-
+    screen = _Screen(results=sys.stdout, as_json=as_json, is_quiet=quiet)
     with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
-        record, folder = _begun(settings, out, tell) if resume is None else _resumed(settings, out, resume, tell)
+        record, folder = _begun(settings, out, screen) if resume is None else _resumed(settings, out, resume, screen)
     if record.status == INTERRUPTED:
         click.echo(f"interrupted; to go on: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
         return EXIT_INTERRUPTED
     return EXIT_DONE
 
 
-def _begun(settings: TrainSettings, out: str | None, tell: Tell) -> tuple[RunRecord, RunFolder]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Screen:
+    """What is shown of a run.
+
+    Attributes:
+        results: the stream that its result goes to.
+        as_json: the result is run.json.
+        is_quiet: it is the last three lines, and there is no progress.
+    """
+
+    results: TextIO
+    as_json: bool
+    is_quiet: bool
+
+    def tell(self, record: RunRecord, folder: RunFolder) -> None:
+        """Show what a run came to."""
+        with redirect_stdout(self.results):
+            if self.as_json:
+                click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
+                return
+            console = result_console()
+            if not self.is_quiet:
+                show_summary(record, str(folder.path), console)
+            show_closing(closing_of(record, folder.path), console)
+
+
+def _begun(settings: TrainSettings, out: str | None, screen: _Screen) -> tuple[RunRecord, RunFolder]:
     """A new run."""
     values = merge_config(settings)
     folder = RunFolder(_folder_of(settings, values, out))
     folder.refuse_taken()
-    return _trained(folder, tell, settings=settings, values=values, command=["hpt", *sys.argv[1:]]), folder
+    return _trained(folder, screen, settings=settings, values=values, command=["hpt", *sys.argv[1:]]), folder
 
 
-def _resumed(settings: TrainSettings, out: str | None, resume: str, tell: Tell) -> tuple[RunRecord, RunFolder]:
+def _resumed(settings: TrainSettings, out: str | None, resume: str, screen: _Screen) -> tuple[RunRecord, RunFolder]:
     """The continuation of a run, its extension, or what it came to if it is done already."""
     folder, checkpoint = _resume_target(settings, out, resume)
     before = folder.read()
@@ -116,7 +135,7 @@ def _resumed(settings: TrainSettings, out: str | None, resume: str, tell: Tell) 
     stored = TrainSettings.of_stored(before.settings).resumed_with(settings, folder.path, is_done=is_done)
     if is_done and stored.steps == before.settings["steps"]:
         click.echo(f"the run in {folder.path} is finished; nothing to resume, more --steps extend it", err=True)
-        tell(before, folder)
+        screen.tell(before, folder)
         return before, folder
     values = before.config | {"total_steps": stored.steps}
     try:
@@ -124,10 +143,10 @@ def _resumed(settings: TrainSettings, out: str | None, resume: str, tell: Tell) 
     except ConfigError as error:
         raise DocumentError(folder.run_file, f"config: {error}") from error
     known = {"settings": stored, "values": values, "command": before.command, "before": before}
-    return _trained(folder, tell, checkpoint=checkpoint, **known), folder
+    return _trained(folder, screen, checkpoint=checkpoint, **known), folder
 
 
-def _trained(folder: RunFolder, tell: Tell, **request: Any) -> RunRecord:
+def _trained(folder: RunFolder, screen: _Screen, **request: Any) -> RunRecord:
     """Train, with progress on stderr; the result is told as soon as it is known."""
     from hpt.run.request import TrainRequest  # noqa: PLC0415 - imports torch, which takes seconds
     from hpt.run.session import TrainSession  # noqa: PLC0415
@@ -136,12 +155,12 @@ def _trained(folder: RunFolder, tell: Tell, **request: Any) -> RunRecord:
         def covered() -> int:
             return session.trainer.summary()["counters"]["steps_covered_by_jumps"]
 
-        return show_progress(Tally(session.steps, session.trainer.num_updates, covered))
+        return show_progress(Tally(session.steps, session.trainer.num_updates, covered), is_quiet=screen.is_quiet)
 
     session = TrainSession(TrainRequest(folder=folder, **request))
     if session.remark is not None:
         click.echo(f"hpt: {session.remark}", err=True)
-    return session.run(display, lambda record: tell(record, folder))
+    return session.run(display, lambda record: screen.tell(record, folder))
 
 
 def _resume_target(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunFolder, Path | None]:

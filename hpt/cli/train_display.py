@@ -93,12 +93,16 @@ def _number(value: float | None, form: str) -> str:
 
 
 @contextmanager
-def show_progress(tally: Tally) -> Generator[Sink]:
+def show_progress(tally: Tally, *, is_quiet: bool = False) -> Generator[Sink]:
     """A sink that shows the run while it goes; live on a terminal, plain lines elsewhere.
 
     Trouble, decisions and forks are told as they come: words are wrapped on a terminal, elsewhere each is one line.
+    With `is_quiet` only trouble is.
     """
     console = message_console()
+    if is_quiet:
+        yield _with_news(tally, console, is_quiet=True)
+        return
     if not console.is_terminal:
         yield _with_news(_plain_lines(tally), console)
         return
@@ -118,13 +122,13 @@ def show_progress(tally: Tally) -> Generator[Sink]:
             bar.draw(tally.step, tally.facts())
 
 
-def _with_news(shown: Sink, console: Console) -> Sink:
-    """The sink, and a line on the console for trouble, a decision or a fork."""
+def _with_news(shown: Sink, console: Console, *, is_quiet: bool = False) -> Sink:
+    """The sink, and a line on the console for trouble, and unless `is_quiet` for a decision or a fork."""
     troubles = TroubleCount()
 
     def sink(record: Record) -> None:
         shown(record)
-        line = troubles.told(record) or told(record)
+        line = troubles.told(record) or (None if is_quiet else told(record))
         if line is not None:
             console.print(line, soft_wrap=not console.is_terminal)
 

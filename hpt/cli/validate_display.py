@@ -3,13 +3,16 @@
 On a terminal one line is redrawn, four times a second at most; elsewhere a plain line every fifth of an arm.
 """
 
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
 
-from hpt.cli.console import fitted
+from hpt.cli.closing import MORE, Closing, report_of
+from hpt.cli.console import duration, fitted
 from hpt.cli.tables import COLOURS, table
 from hpt.validate.plan import ARMS, GIB, ValidationJob, gib_text
 from hpt.validate.results import in_use
@@ -17,6 +20,8 @@ from hpt.validate.results import in_use
 MIB = 1024**2
 REDRAW_S = 0.25
 PLAIN_LINES = 5
+GPU_GB = 16
+"""Budget that is proposed to an estimate, in GiB: a common size of GPU."""
 
 
 class ValidationProgress:
@@ -24,10 +29,12 @@ class ValidationProgress:
 
     Args:
         console: on stderr.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._began_s = clock()
         self._peak: int | None = None
         self._shown = 0
         self._drawn_s = 0.0
@@ -36,7 +43,7 @@ class ValidationProgress:
         """A job begins; before the first one, say what is measured."""
         if position == 1:
             self._console.print(job.measures)
-        self._peak, self._shown = None, 0
+        self._peak, self._shown, self._began_s = None, 0, self._clock()
         self._console.print(f"[{position}/{total}] {job.kind} {job.name}")
 
     def line(self, job: ValidationJob, line: Mapping[str, Any]) -> None:
@@ -48,7 +55,8 @@ class ValidationProgress:
         peaks = [one for one in (self._peak, line["peak_bytes"]) if one is not None]
         self._peak = max(peaks) if peaks else None
         step, now = f"  step {line['step']}/{job.steps}", f"now {_mib(in_use(line))}"
-        facts = (step, f"{line['phase']:<7}", now, f"peak {_mib(self._peak)}")
+        left_s = (self._clock() - self._began_s) / max(1, line["step"]) * (job.steps - line["step"])
+        facts = (step, f"{line['phase']:<7}", now, f"peak {_mib(self._peak)}", f"{duration(left_s)} left")
         if self._console.is_terminal:
             if time.monotonic() - self._drawn_s >= REDRAW_S or line["step"] == job.steps:
                 self._drawn_s = time.monotonic()
@@ -69,6 +77,45 @@ def show(document: Mapping[str, Any], console: Console) -> None:
         if estimate:
             console.print(_estimate(name, estimate, console.width))
     console.print(f"verdict: {document['verdict']}", style=COLOURS.get(document["verdict"]))
+
+
+def closing_of(document: Mapping[str, Any], folder: Path) -> Closing:
+    """The last lines of a validation, from its run.json."""
+    settings, checks, verdict = document["settings"], document["checks"], document["verdict"]
+    words = {name: [one for one in checks if one["verdict"] == name] for name in ("passed", "failed", "inconclusive")}
+    hybrid = document["arms"].get("hybrid") or {}
+    ratio, peak = hybrid.get("ratio"), hybrid.get("peak_bytes")
+    peaks = (
+        ""
+        if ratio is None or peak is None
+        else f"; peak {peak / MIB:.1f} MiB with jumps, {ratio:.2f} times that without"
+    )
+    result = f"{settings['model']} on {settings['device']}: {verdict}, {len(words['passed'])} checks passed{peaks}"
+    model = ["hpt", "validate-vram", "--model", settings["model"]]
+    if document["num_out_of_memory"]:
+        fits = shlex.join([*model, "--estimate", "--budget-gb", str(GPU_GB)])
+        return Closing(result, "Memory ran out, so peaks are unknown. The estimate says what fits.", fits)
+    if words["failed"]:
+        named = "; ".join(f"{one['name']} ({one['evidence']})" for one in words["failed"])
+        return Closing(result, f"Not as it should be: {named}.", report_of("vram", folder))
+    if words["inconclusive"]:
+        named = ", ".join(one["name"] for one in words["inconclusive"])
+        longer = shlex.join([*model, "--steps", str(MORE * settings["steps"]), "--out", f"{folder}-longer"])
+        return Closing(result, f"Not decided: {named}; a longer run decides more.", longer)
+    where = "; nothing here was measured on a GPU" if settings["device"] == "cpu" else ""
+    return Closing(result, f"Every check that was made holds{where}.", report_of("vram", folder))
+
+
+def closing_of_estimate(document: Mapping[str, Any], name: str) -> Closing:
+    """The last lines of an estimate, from its estimate.json; `name` is the model's."""
+    found, plans = document["estimate"], document["plans"]
+    batch = f"batch {found['batch_size']}, sequence {found['seq_len']}"
+    result = f"{name}, {batch}: {found['hybrid_peak_bytes'] / GIB:.2f} GiB with jumps, estimated"
+    model = ["hpt", "validate-vram", "--model", name]
+    if plans is None:
+        fits = shlex.join([*model, "--estimate", "--budget-gb", str(GPU_GB)])
+        return Closing(result, f"Without jumps {found['plain_peak_bytes'] / GIB:.2f} GiB; nothing was measured.", fits)
+    return Closing(result, str(plans["answer"]), shlex.join([*model, "--device", "cuda"]))
 
 
 def _arms(arms: Mapping[str, Any], width: int) -> RenderableType:

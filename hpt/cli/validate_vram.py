@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from hpt.cli.closing import show_closing
 from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
-from hpt.cli.options import COUNT, SEED, THREADS, Real
+from hpt.cli.options import COUNT, QUIET, SEED, THREADS, Real
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
 from hpt.jsonfiles import write_json
 from hpt.records import jsonable
@@ -70,6 +71,7 @@ Examples:
 @click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
 @click.option("--strict", is_flag=True, help="Exit with 4 when a check is inconclusive.")
 @click.option("--out", metavar="FOLDER", help="Where results are kept. [default: runs/validate-vram-<model>]")
+@QUIET
 @click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
 @debug_option
 def validate_vram(**flags: Any) -> int:
@@ -82,11 +84,11 @@ def validate_vram(**flags: Any) -> int:
     folder = Path(flags["out"] or f"runs/validate-vram-{_file_name(flags['model'])}")
     if flags["budget_gb"] is not None and not flags["only_estimate"]:
         raise UsageError("--budget-gb asks an estimate what fits; give --estimate with it")
-    console = message_console()
+    console = message_console(quiet=flags["quiet"])
     if flags["only_estimate"]:
         return _estimate(flags, folder, console)
     request = _request(flags)
-    from hpt.cli.validate_display import ValidationProgress, show  # noqa: PLC0415 - brings numpy and scipy
+    from hpt.cli.validate_display import ValidationProgress, closing_of, show  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.run import validate  # noqa: PLC0415 - brings matplotlib
 
     progress = ValidationProgress(console)
@@ -94,7 +96,9 @@ def validate_vram(**flags: Any) -> int:
     if flags["as_json"]:
         click.echo(json.dumps(jsonable(document), allow_nan=False))
     else:
-        show(document, result_console())
+        if not flags["quiet"]:
+            show(document, result_console())
+        show_closing(closing_of(document, folder), result_console())
     console.print(f"results: {folder}", soft_wrap=True)
     return _exit_code(document, strict=flags["strict"])
 
@@ -171,7 +175,7 @@ def _has_sizes(model: str) -> bool:
 
 def _estimate(flags: dict[str, Any], folder: Path, console: Any) -> int:
     """Only the estimate of a CUDA device, and what fits a budget."""
-    from hpt.cli.validate_display import show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
+    from hpt.cli.validate_display import closing_of_estimate, show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
 
     job = replace(_job(flags, device="cpu", seq_len=CONTEXT), kind="estimate", name="cuda")
@@ -189,9 +193,11 @@ def _estimate(flags: dict[str, Any], folder: Path, console: Any) -> int:
     if flags["as_json"]:
         click.echo(json.dumps(document, allow_nan=False))
     else:
-        show_estimate(estimate, result_console())
-        if plans is not None:
-            show_plans(plans, result_console())
+        if not flags["quiet"]:
+            show_estimate(estimate, result_console())
+            if plans is not None:
+                show_plans(plans, result_console())
+        show_closing(closing_of_estimate(document, job.model), result_console())
     return EXIT_DONE if plans is None or plans["fits"] else EXIT_FINDING
 
 

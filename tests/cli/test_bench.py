@@ -114,6 +114,20 @@ def test_the_table_has_every_number(
     assert seen.out.count("200 numbers per list") == 1  # by the slope, for the whole group
 
 
+def test_quiet_is_the_last_three_lines(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of those that are there without it; nothing on stderr; with --json the document alone."""
+    words = ["bench", f"{LIGHT}:SCENARIOS", "--fast", "--out", str(finished)]
+    assert run(words) == 0
+    usual = capsys.readouterr().out.splitlines()
+    assert usual[-3].startswith("Result: 3 scenarios timed")
+    assert run([*words, "--quiet"]) == 0
+    assert capsys.readouterr() == ("\n".join([*usual[-3:], ""]), "")
+    assert run([*words, "--quiet", "--json"]) == 0
+    seen = capsys.readouterr()
+    assert json.loads(seen.out)["schema_version"] == 1
+    assert seen.err == ""
+
+
 @pytest.mark.usefixtures("_here")
 def test_a_baseline_is_saved_and_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
     """The second run of the same code is past no gate of 1000 %."""

@@ -70,6 +70,15 @@ def test_all_results_are_written(calibrated: Path) -> None:
     assert summary_of(calibrated)["complete"]
 
 
+def test_quiet_is_the_last_three_lines(calibrated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the tables, and without them; nothing on stderr."""
+    assert compare(calibrated, "--resume", "--no-figures") == 0
+    usual = capsys.readouterr().out.splitlines()
+    assert usual[-3] == "Result: no method was compared"
+    assert compare(calibrated, "--resume", "--no-figures", "--quiet") == 0
+    assert capsys.readouterr() == ("\n".join([*usual[-3:], ""]), "")
+
+
 def test_a_boosted_learning_rate_posing_as_prediction_does_not_win(tmp_path: Path) -> None:
     """It may beat the baseline, but never the control that does openly what it does in secret."""
     out = tmp_path / "out"

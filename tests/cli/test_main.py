@@ -1,5 +1,6 @@
 """The command line finds commands without importing them, and a failure is one line and an exit code."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -32,6 +33,7 @@ def planted(name):
     kind = getattr(errors, name, None) or getattr(__import__("builtins"), name)
     raise kind("one thing\\nwent wrong")
 '''
+SLOW = ("torch", "numpy", "pandas", "matplotlib", "scipy", "transformers", "pydantic", "pyperf", "hpt.cli.train")
 EXIT_CODES = {  # the table of the manual, written out
     "none": 0,
     "HptError": 1,
@@ -70,13 +72,17 @@ def register(monkeypatch: pytest.MonkeyPatch, *registered: EntryPoint) -> None:
     monkeypatch.setattr(hpt.cli.main, "entry_points", found)
 
 
-def test_help_lists_every_command_and_imports_no_torch() -> None:
-    """`hpt --help` is quick: neither torch nor any command's module is imported for it."""
-    script = (
-        "import sys\nfrom hpt.cli.main import run\ncode = run(['--help'])\n"
-        "sys.exit(code or 'torch' in sys.modules or 'hpt.cli.train' in sys.modules)"
-    )
+@pytest.mark.parametrize("code", ["import hpt", "from hpt.cli.main import run; run(['--help'])"])
+def test_what_everybody_loads_first_loads_no_large_library(code: str) -> None:
+    """`import hpt` and `hpt --help` are quick: no library that takes long to import, and no command's module."""
+    script = f"{code}\nimport sys\nprint(sorted(set({SLOW!r}) & set(sys.modules)), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_help_lists_every_command() -> None:
+    """By the first line of its own help."""
+    done = subprocess.run([sys.executable, "-m", "hpt", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     for entry in entry_points(group=COMMANDS):
         assert f"\n  {entry.name} " in done.stdout
@@ -86,6 +92,28 @@ def test_the_module_runs_as_the_script_does() -> None:
     """`python -m hpt` is `hpt`."""
     done = subprocess.run([sys.executable, "-m", "hpt", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"hpt {hpt.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("hpt va", "validate-vram"), ("hpt train --pred", "--predictor"), ("hpt bench all --rig", "--rigorous")],
+)
+def test_a_shell_is_told_what_may_follow(typed: str, expected: str) -> None:
+    """Commands and options, one a line, and nothing on stderr."""
+    asked = {"_HPT_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    words = [sys.executable, "-m", "hpt"]
+    done = subprocess.run(words, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"plain,{expected}\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_a_shell_is_a_script(shell: str) -> None:
+    """The documented line evaluates what is printed."""
+    asked = {"_HPT_COMPLETE": f"{shell}_source"}
+    words = [sys.executable, "-m", "hpt"]
+    done = subprocess.run(words, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_hpt_completion" in done.stdout
 
 
 @pytest.mark.parametrize("entry", entry_points(group=COMMANDS), ids=lambda entry: entry.name)

@@ -54,6 +54,19 @@ def test_run_json_holds_what_happened(folder: Path, capsys: pytest.CaptureFixtur
     assert "Files: out" in out
 
 
+def test_the_last_lines_say_what_it_came_to_and_quiet_says_nothing_else(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same three lines after the tables and without them; of a finished run too, which is not trained again."""
+    assert train() == 0
+    usual = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in usual[-3:]] == ["Result", "Meaning", "Next"]
+    assert run(["train", "--resume", "out", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines() == usual[-3:]
+    assert train("--out", "again", "--quiet") == 0
+    assert capsys.readouterr() == ("\n".join([*usual[-3:], ""]), "")
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [

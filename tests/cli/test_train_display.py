@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from references.run_records import TRAINED
 from rich.console import Console
 
 from hpt.cli.console import Heartbeat, duration
 from hpt.cli.train_display import Tally, _plain_lines, show_progress, show_summary
-from hpt.records import Phase, StepRecord
-from hpt.run.folder import DONE, FAILED, INTERRUPTED, RunRecord
+from hpt.records import EventRecord, ForkRecord, Phase, StepRecord
+from hpt.run.folder import FAILED, INTERRUPTED, RunRecord
 
 
 class Clock:
@@ -81,6 +82,19 @@ def test_away_from_a_terminal_there_are_at_most_ten_lines(capsys: pytest.Capture
     assert lines[-1].startswith(f"step {total}/{total} ")
 
 
+def test_a_quiet_run_tells_trouble_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    """No step, no fork; a checkpoint that was not written is no progress."""
+    with show_progress(Tally(2), is_quiet=True) as sink:
+        sink(step_of(1))
+        sink(ForkRecord(1, 10, 1, "half", 0.01, 0.001, goes_on=True))
+        sink(EventRecord(1, 1, "checkpoint_failed", "the disk is full"))
+        sink(step_of(2))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "the disk is full" in err
+
+
 def test_on_a_terminal_the_last_state_stays_on_screen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,25 +126,6 @@ def test_duration_in_two_units(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
-RECORD = RunRecord(
-    status=DONE,
-    command=["hpt", "train"],
-    settings={"steps": 600},
-    config={"predictor": "ridge"},
-    workload={"name": "byte-gpt", "chance_loss": 3.15},
-    seed=7,
-    environment={},
-    started_at="2026-01-01T00:00:00+00:00",
-    num_updates=600,
-    phases={"WARMUP": 30, "FULL": 540, "PREDICT": 9, "CORRECT": 30},
-    counters={"jumps_accepted": 8, "optimizer_updates": 601},
-    seconds={"part": {"forward": 12.5}},
-    wall_s=125.4,
-    final_loss=2.25,
-    confidence={"brier": 0.1875, "reliability": [], "skill": "no skill"},
-)
-
-
 def shown(record: RunRecord) -> list[list[str]]:
     """Words of each line, without the frames."""
     console = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
@@ -141,7 +136,7 @@ def shown(record: RunRecord) -> list[list[str]]:
 
 def test_the_numbers_of_the_record_are_in_the_table() -> None:
     """Loss beside chance, phases, counters, time and calibration."""
-    lines = shown(RECORD)
+    lines = shown(TRAINED)
     for row in (
         ["updates", "600", "of", "600"],
         ["validation", "loss", "2.25"],
@@ -159,7 +154,7 @@ def test_the_numbers_of_the_record_are_in_the_table() -> None:
 
 def test_what_was_not_measured_is_not_a_number() -> None:
     """An interrupted run has no validation loss, a failed one says why."""
-    interrupted = replace(RECORD, status=INTERRUPTED, final_loss=None, confidence=None, counters=None)
+    interrupted = replace(TRAINED, status=INTERRUPTED, final_loss=None, confidence=None, counters=None)
     assert ["validation", "loss", "not", "measured"] in shown(interrupted)
-    failed = replace(RECORD, status=FAILED, final_loss=None, message="it broke")
+    failed = replace(TRAINED, status=FAILED, final_loss=None, message="it broke")
     assert ["status", "failed:", "it", "broke"] in shown(failed)

@@ -15,10 +15,12 @@ JOB = ValidationJob(kind="arm", name="hybrid", model="gpt2-nano", steps=10, batc
 def _lines(*uses: tuple[int | None, int | None]) -> list[str]:
     """What is shown off a terminal for calls with these (in use, peak) MiB."""
     out = io.StringIO()
-    watch = ValidationProgress(Console(file=out, width=120))
+    now_s = 0.0
+    watch = ValidationProgress(Console(file=out, width=120), clock=lambda: now_s)
     watch.begin(JOB, 2, 3)
     for index, (use, peak) in enumerate(uses):
         line: dict[str, Any] = {"kind": "step", "step": index + 1, "phase": "FULL", "allocated_bytes": None}
+        now_s += 30.0
         line["process_bytes"] = None if use is None else use * MIB
         watch.line(JOB, line | {"peak_bytes": None if peak is None else peak * MIB})
     return out.getvalue().splitlines()
@@ -29,13 +31,14 @@ def test_every_fifth_of_an_arm_has_a_line_with_the_peak_so_far() -> None:
     lines = _lines(*[(100, 300 if call == 2 else 200) for call in range(10)])
     assert lines[0] == "[2/3] arm hybrid"
     assert len(lines) == 6
-    assert lines[1] == "  step 2/10  FULL     now 100.0 MiB  peak 200.0 MiB"
-    assert all(line.endswith("peak 300.0 MiB") for line in lines[2:])
+    assert lines[1] == "  step 2/10  FULL     now 100.0 MiB  peak 200.0 MiB  4 min 0 s left"
+    assert all("peak 300.0 MiB" in line for line in lines[2:])
+    assert lines[5].endswith("0 s left")
 
 
 def test_what_was_not_read_is_said_and_not_shown_as_zero() -> None:
     """No reading at all."""
-    assert _lines((None, None), (None, None))[1].endswith("now not read  peak not read")
+    assert _lines((None, None), (None, None))[1].startswith("  step 2/10  FULL     now not read  peak not read")
 
 
 def test_before_the_first_job_it_is_said_what_is_measured() -> None:

@@ -9,11 +9,11 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import click
 import pytest
+from references.command_lines import assert_parses
 from references.fresh_process import run_fresh
 
-from hpt.cli.main import COMMANDS, cli, run
+from hpt.cli.main import COMMANDS, run
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -106,16 +106,6 @@ def documented() -> list[str]:
     blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
     helps = [entry.load().epilog for entry in entry_points(group=COMMANDS)]
     return sorted({line for text in [*blocks, *helps] for line in commands_of(text)})
-
-
-def assert_parses(words: list[str]) -> None:
-    """Let click read the words as far as it does before a command runs."""
-    context, command = click.Context(cli), cli
-    while isinstance(command, click.Group) and words:
-        name, found, words = command.resolve_command(context, words)
-        assert found is not None
-        command, context = found, found.make_context(name, list(words), parent=context)  # pyright: ignore[reportAssignmentType]
-        words = [*context._protected_args, *context.args]
 
 
 @pytest.mark.parametrize("line", documented())

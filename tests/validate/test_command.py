@@ -87,6 +87,17 @@ def test_a_plain_arm_may_be_short(short: tuple[int, Path, str]) -> None:
     assert json.loads(out)["arms"]["plain"]["num_calls"] == 3
 
 
+def test_quiet_is_the_last_three_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of a validation, and of an estimate; nothing on stderr."""
+    flags = ("--arms", "plain", "--drills", "none", "--steps", "3", "--quiet", "--out", str(tmp_path / "run"))
+    assert run(["validate-vram", *SMALL, *flags]) == 0
+    estimate = ("--estimate", "--seq-len", "8", "--quiet", "--out", str(tmp_path / "estimate"))
+    assert run(["validate-vram", "--model", "gpt2-nano", *estimate]) == 0
+    out, err = capfd.readouterr()
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["Result", "Meaning", "Next"] * 2
+    assert err == ""
+
+
 def test_a_validation_goes_where_its_estimate_is(short: tuple[int, Path, str]) -> None:
     """Both lie in the same folder by default, in any order; that is no foreign one."""
     _, folder, _ = short
