@@ -4,6 +4,7 @@ In one process everything is as it is, and nothing is sent. Otherwise every proc
 same order, which they do because what they decide by comes from here.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, TypeVar, cast
@@ -44,13 +45,20 @@ class Together:
         """There is more than one process."""
         return self.num_processes > 1
 
+    def add(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over processes of a tensor, the same bits in each, on the tensor's device; nothing waits for that."""
+        if not self.are_several:
+            return values
+        total = values.to(self._device(), copy=True)
+        dist.all_reduce(total, group=self._group)
+        return total.to(values.device)
+
     def mean(self, values: FloatArray) -> FloatArray:
         """The average over processes, (n,), the same bits in each."""
         if not self.are_several:
             return values
-        summed = torch.tensor(values, dtype=torch.float64, device=self._device())
-        dist.all_reduce(summed, group=self._group)
-        return np.asarray(summed.cpu().numpy() / self.num_processes, dtype=np.float64)
+        total = self.add(torch.tensor(values, dtype=torch.float64))
+        return np.asarray(total.numpy() / self.num_processes, dtype=np.float64)
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
         """Of each flag, whether it is up in some process."""
@@ -74,6 +82,16 @@ class Together:
         if failed > 0.0:
             raise failure or FailedElsewhere("a forward pass failed in another process")
         return [mean]
+
+    def are_alike(self, value: object) -> bool:
+        """Every process has the same value, as far as its `repr` tells."""
+        if not self.are_several:
+            return True
+        digest = int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:7])
+        extremes = torch.tensor([digest, -digest], device=self._device())
+        dist.all_reduce(extremes, dist.ReduceOp.MAX, group=self._group)
+        largest, negated_smallest = extremes.tolist()
+        return largest == -negated_smallest
 
     def all_of(self, value: T) -> list[T]:
         """The value of every process, by rank; it is pickled."""

@@ -18,6 +18,20 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
             return model
 
 
+def fully_sharded(model: torch.nn.Module) -> list[Any]:
+    """The modules that `torch.distributed.fsdp.fully_shard` was applied to."""
+    return [one for one in model.modules() if callable(getattr(one, "set_requires_gradient_sync", None))]
+
+
+def reshard(model: torch.nn.Module) -> None:
+    """Let go of gathered weights, which a forward pass without a backward one leaves; the next would use them as old.
+
+    Until then the model holds them as its parameters, too.
+    """
+    for one in fully_sharded(model):
+        one.reshard()
+
+
 @contextmanager
 def gradients_stay(model: torch.nn.Module) -> Generator[None]:
     """Inside, a backward pass sends no gradients to other processes: further micro-batches are added to them first."""
@@ -25,11 +39,12 @@ def gradients_stay(model: torch.nn.Module) -> Generator[None]:
     if callable(getattr(whole, "no_sync", None)):  # DistributedDataParallel, also compiled
         with whole.no_sync():
             yield
-    elif callable(getattr(whole, "set_requires_gradient_sync", None)):  # fully_shard
-        whole.set_requires_gradient_sync(False)
-        try:
-            yield
-        finally:
-            whole.set_requires_gradient_sync(True)
-    else:
+        return
+    sharded = fully_sharded(model)
+    for one in sharded:
+        one.set_requires_gradient_sync(False, recurse=False)
+    try:
         yield
+    finally:
+        for one in sharded:
+            one.set_requires_gradient_sync(True, recurse=False)

@@ -12,6 +12,7 @@ import torch
 
 from hpt.config import HybridConfig
 from hpt.distributed.together import Together
+from hpt.distributed.wrappers import reshard
 from hpt.jump.probe import MAX_FAILED
 from hpt.numerics.rng import set_stream_states, stream_states
 from hpt.optimizers.inner import InnerOptimizer
@@ -94,4 +95,5 @@ class HostedRun(Engine):
             with torch.no_grad():
                 return [float(self.host_probe())]
         finally:
+            reshard(self.model)
             set_stream_states(streams)

@@ -273,16 +273,9 @@ class Jumps:
     def _bound(self) -> HostedRun:
         """The engine over the parameters as they are now, at the first step."""
         model = torch.nn.Module() if self._model is None else self._model
-        inner = InnerOptimizer(self._each, model)
-        check_run(inner, model)
-        run = HostedRun(
-            self._model,
-            inner,
-            self._config,
-            self._sink,
-            Together(self._group),
-            self._probe,
-        )
+        inner, together = InnerOptimizer(self._each, model), Together(self._group)
+        check_run(inner, self._model, self._config, together, probes=self._probe is not None)
+        run = HostedRun(self._model, inner, self._config, self._sink, together, self._probe)
         if self._waiting is not None:
             restore(run, self._waiting)
         check_loaded(run.together, run.controller.step)

@@ -9,9 +9,10 @@ from torch.optim import Optimizer
 from hpt.config import HybridConfig
 from hpt.distributed.together import Together
 from hpt.errors import CheckpointError, ConfigError, ModelError, UsageError
+from hpt.numerics.shards import is_dtensor
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.predictors.registry import LEARNED
-from hpt.trainer.requirements import check_predictable, check_trainable
+from hpt.trainer.requirements import check_predictable, check_settings, check_trainable
 
 _INNER = ("optimizer", "_optimizer", "base_optimizer")  # where wrappers keep the one that they wrap
 _PIECES = ("_is_flat_param", "_fsdp_flattened")  # attributes of what FullyShardedDataParallel leaves of the weights
@@ -47,14 +48,26 @@ def check_kind(optimizer: object) -> None:
         )
 
 
-def check_run(optimizer: InnerOptimizer, model: torch.nn.Module) -> None:
+def check_run(
+    optimizer: InnerOptimizer, model: torch.nn.Module | None, config: HybridConfig, together: Together, *, probes: bool
+) -> None:
     """Weights and optimizers as they are when training begins.
 
     Raises:
-        ModelError: a weight is not there, is in pieces, or an optimizer is at work where hpt cannot see it.
+        ModelError: a weight is not there, is in pieces that jumps do not know, or an optimizer is at work where hpt
+            cannot see it.
+        ConfigError: a setting cannot be had in several processes.
+        UsageError: a probe of sharded weights whose model is not known.
     """
-    check_trainable(model, optimizer, [])
-    check_predictable(model, optimizer, "train without hpt.attach")
+    whole = torch.nn.Module() if model is None else model
+    check_trainable(whole, optimizer, [])
+    check_predictable(whole, optimizer, together.num_processes, "train without hpt.attach")
+    check_settings(config, optimizer, together.num_processes)
+    if probes and model is None and any(map(is_dtensor, optimizer.parameters)):
+        raise UsageError(
+            "a probe is given and no model, whose gathered weights it would be measured on after a jump; "
+            "give model=, too, or no probe"
+        )
     for place, one in enumerate(optimizer.parameters):
         if any(hasattr(one, mark) for mark in _PIECES):
             raise ModelError(

@@ -5,6 +5,8 @@ from operator import is_
 
 import torch
 
+from hpt.numerics.shards import is_dtensor, local
+
 copy_all = torch._foreach_copy_  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 _Layout = tuple[object, ...]
 Spare = dict[_Layout, list[torch.Tensor]]
@@ -13,6 +15,8 @@ Spare = dict[_Layout, list[torch.Tensor]]
 
 class Copies:
     """Copies of live tensors, shared memory once; all of a kind in one foreach call, since most are small.
+
+    Of a DTensor the piece that lies here is copied.
 
     Args:
         live: what to copy; `save` does it.
@@ -42,9 +46,10 @@ class Copies:
         self.by_tensor = {identity: of_memory[memory] for identity, memory in named if memory in of_memory}
 
     def _place_for(self, live: torch.Tensor, placement: str, spare: Spare) -> torch.Tensor:
-        layout = (placement, live.device, live.dtype, live.shape, live.stride())
+        here = local(live)
+        layout = (placement, here.device, here.dtype, here.shape, here.stride())
         fitting = spare.get(layout)
-        place = fitting.pop() if fitting else _room_for(live, placement)
+        place = fitting.pop() if fitting else _room_for(here, placement)
         self._places.append((layout, place))
         sources, places = self._kinds.setdefault((live.device, live.dtype), ([], []))
         sources.append(live)
@@ -66,7 +71,7 @@ class Copies:
     def save(self) -> None:
         """Copy what the live tensors hold now."""
         for live, places in self._kinds.values():
-            copy_all(places, live)
+            copy_all(places, [*map(local, live)])
         self._sparse_copies = [one.clone() for one in self._sparse]
 
     @torch.no_grad()
@@ -75,7 +80,8 @@ class Copies:
         for one, shape in zip(self._given, self._shapes, strict=True):
             if one.shape != shape and not one.requires_grad:
                 one.resize_(shape)  # a quantisation observer gives its buffers their size when it first sees data
-        for live, places in self._kinds.values():
+        for each, places in self._kinds.values():
+            live = [*map(local, each)]
             fits = [place for place, one in enumerate(live) if one.shape == places[place].shape]  # else it was replaced
             if fits:
                 copy_all([live[place] for place in fits], [places[place] for place in fits])
@@ -86,7 +92,7 @@ class Copies:
     def exchange(self, tensors: Iterable[torch.Tensor]) -> None:
         """Swap the contents of some of the live tensors with their copies, memory that is shared once."""
         places = ((one, self.by_tensor.get(id(one))) for one in tensors)
-        pairs = {id(place): (_distinct(one), place) for one, place in places if place is not None}
+        pairs = {id(place): (_distinct(local(one)), place) for one, place in places if place is not None}
         for live, place in pairs.values():
             if live.shape == place.shape:  # else it was replaced
                 now = live.clone()
@@ -104,14 +110,15 @@ class Copies:
 
 
 def _memory_of(tensor: torch.Tensor) -> _Layout:
-    if tensor.layout != torch.strided or tensor.numel() == 0:
+    here = local(tensor)
+    if here.layout != torch.strided or here.numel() == 0:
         return (id(tensor),)
-    return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+    return (here.device, here.data_ptr(), here.dtype, here.shape, here.stride())
 
 
 def _distinct(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor without the repeats of `expand`, into which nothing can be copied."""
-    if tensor.layout != torch.strided:
+    if tensor.layout != torch.strided or is_dtensor(tensor):
         return tensor
     for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
         if size > 1 and stride == 0:

@@ -24,6 +24,7 @@ from hpt.jump.stats import CycleStats
 from hpt.jump.survival import Survival
 from hpt.jump.trajectory import Trajectory
 from hpt.memory.offload import Offload
+from hpt.numerics.shards import Shards, local
 from hpt.numerics.tensors import moved, shorten
 
 SURVIVED_FRAC = 0.5
@@ -158,7 +159,7 @@ class OuterStep:
         snapshot = self.snapshot
         assert snapshot is not None, "a jump needs a state to go back to"
         snapshot.renew_weights()
-        self._survival = None if self._jumps_survive else Survival(self.trajectory.parameters)
+        self._survival = None if self._jumps_survive else self._watched()
         try:
             with self._optimizer_away(measure):
                 before = measure() if measure is not None and paired else None
@@ -184,6 +185,9 @@ class OuterStep:
             factor_flops=made.factor_flops,
         )
 
+    def _watched(self) -> Survival:
+        return Survival(self.trajectory.parameters, self.trajectory.shards)
+
     def overwritten_frac(self) -> float | None:
         """Share of the kept jump that the update after it took back, if that left the weights about where they were.
 
@@ -205,7 +209,7 @@ class OuterStep:
         Args:
             delta: what is wanted.
             stats: of the cycle that just ended.
-            before: the weights as they are, copied; None: the snapshot has them.
+            before: the weights as they are, copied, or what lies of them here; None: the snapshot has them.
         """
         limit = self._max_ratio * stats.displacement_norm
         norm = stats.delta_norm(delta)
@@ -224,15 +228,17 @@ class OuterStep:
 
     def _measured(self, delta: WeightDelta, limit: float, before: Sequence[torch.Tensor]) -> tuple[WeightDelta, float]:
         """The delta as it came to be, and its length, once it is no longer than `limit`."""
-        parameters = self.trajectory.parameters
+        parameters, shards = self.trajectory.parameters, self.trajectory.shards
+        weights = [local(one) for one in parameters]
         if delta.keeps_norm:
-            _keep_norms(parameters, before)
-        norm = moved(parameters, before)
+            _keep_norms(weights, before, parameters, shards)
+        counted = [place for place, one in enumerate(parameters) if shards.count(one)]
+        norm = shards.norm(moved([weights[place] for place in counted], [before[place] for place in counted]))
         if norm <= limit:
             return delta, norm
-        shorten(parameters, before, limit / norm)
+        shorten(weights, before, limit / norm)
         if delta.keeps_norm:
-            _keep_norms(parameters, before)
+            _keep_norms(weights, before, parameters, shards)
         return delta.shortened(limit / norm), limit
 
     def _objection(self, before: Sequence[float] | None, after: Sequence[float] | None) -> str:
@@ -262,15 +268,27 @@ class OuterStep:
 
 
 @torch.no_grad()
-def _keep_norms(parameters: Sequence[torch.Tensor], before: Sequence[torch.Tensor]) -> None:
-    """Bring every matrix, table or filter bank back to the Frobenius norm it had: the jump becomes tangential."""
-    for parameter, earlier in zip(parameters, before, strict=True):
-        if parameter.ndim < 2:
-            continue
-        now = torch.linalg.vector_norm(parameter.data)
-        then = torch.linalg.vector_norm(earlier).to(now.device, now.dtype)
-        least = torch.finfo(now.dtype).tiny
-        parameter.data.mul_(torch.where(now > least, then / now.clamp(min=least), torch.ones_like(now)))
+def _keep_norms(
+    weights: Sequence[torch.Tensor],
+    before: Sequence[torch.Tensor],
+    parameters: Sequence[torch.Tensor],
+    shards: Shards,
+) -> None:
+    """Bring every matrix, table or filter bank back to the Frobenius norm it had: the jump becomes tangential.
+
+    Args:
+        weights: what lies here of the parameters.
+        before: what lay here before the jump.
+        parameters: see `weights`.
+        shards: the processes that hold the rest.
+    """
+    matrices = [place for place, one in enumerate(parameters) if one.ndim >= 2]
+    pieces = [each[place] for each in (weights, before) for place in matrices]
+    norms = shards.norms([one.detach() for one in pieces], [parameters[place] for place in matrices] * 2)
+    for place, now, then in zip(matrices, norms, norms[len(matrices) :], strict=False):
+        kept, least = then.to(now.device, now.dtype), torch.finfo(now.dtype).tiny
+        factor = torch.where(now > least, kept / now.clamp(min=least), torch.ones_like(now))
+        weights[place].data.mul_(factor.to(weights[place].device))
 
 
 def _mean(values: Sequence[float] | None) -> float | None:

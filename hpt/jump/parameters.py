@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from hpt.memory.manager import CopyCounter
+from hpt.numerics.shards import NO_SHARDS, Shards, local
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.optimizers.roles import FOLLOWED_AS_THEY_ARE, Roles, role_by_shape, roles_of
 
@@ -30,6 +31,7 @@ class ParameterSet:
         model: its parameters are clipped together, and names are its.
         optimizer: what it holds and requires a gradient is trained.
         told_roles: see `roles_of`.
+        shards: the processes that hold pieces of the parameters.
 
     Raises:
         ConfigError: a role is unknown, or was told to no parameter.
@@ -39,11 +41,17 @@ class ParameterSet:
         groups: trained parameters of each parameter group.
         clipped: all that a hand-written loop would clip, in its order (it matters to the last bit of the norm).
         change: what became different in `groups` since `settle`, "" if nothing did.
+        shards: as given.
     """
 
     def __init__(
-        self, model: torch.nn.Module, optimizer: InnerOptimizer, told_roles: Mapping[str, str] | None = None
+        self,
+        model: torch.nn.Module,
+        optimizer: InnerOptimizer,
+        told_roles: Mapping[str, str] | None = None,
+        shards: Shards = NO_SHARDS,
     ) -> None:
+        self.shards = shards
         self._model, self._optimizer, self._told_roles = model, optimizer, told_roles
         roles_of(model, told_roles)
         self.change = ""
@@ -114,7 +122,7 @@ class ParameterSet:
         together: dict[int, list[torch.nn.Parameter]] = {}
         for one in sorted(chain.from_iterable(self.groups), key=torch.numel, reverse=True):
             if one.layout == torch.strided:
-                together.setdefault(one.untyped_storage().data_ptr(), []).append(one)
+                together.setdefault(local(one).untyped_storage().data_ptr(), []).append(one)
         repeated = set(chain.from_iterable(_repeated(each) for each in together.values() if len(each) > 1))
         return [[one for one in group if id(one) not in repeated] for group in self.groups]
 
@@ -194,12 +202,12 @@ def _repeated(parameters: list[torch.nn.Parameter]) -> list[int]:
     """Of parameters in one storage, largest first, the identities of those whose numbers were there before."""
     found: list[int] = []
     unit = min(one.element_size() for one in parameters)
-    marks = torch.zeros(parameters[0].untyped_storage().nbytes() // unit, dtype=torch.bool)
+    marks = torch.zeros(local(parameters[0]).untyped_storage().nbytes() // unit, dtype=torch.bool)
     for one in parameters:
-        width = one.element_size() // unit
-        sizes = [1 if stride == 0 else size for size, stride in zip(one.shape, one.stride(), strict=True)]
-        strides = [stride * width for stride in one.stride()]
-        marked = marks.as_strided((*sizes, width), (*strides, 1), one.storage_offset() * width)
+        here, width = local(one), one.element_size() // unit
+        sizes = [1 if stride == 0 else size for size, stride in zip(here.shape, here.stride(), strict=True)]
+        strides = [stride * width for stride in here.stride()]
+        marked = marks.as_strided((*sizes, width), (*strides, 1), here.storage_offset() * width)
         if marked.any():
             found.append(id(one))
         marked.fill_(True)

@@ -8,17 +8,20 @@ standard deviations of their rises. Before enough were seen it is a share of the
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 
+from hpt.distributed.wrappers import reshard
 from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.reach import Reach
 from hpt.jump.snapshot import BufferGuard
 from hpt.memory.manager import is_out_of_memory
 from hpt.numerics.rng import set_stream_states, stream_states
 from hpt.numerics.robust import MAD_TO_SIGMA
+from hpt.numerics.shards import local
 
 
 class Way(NamedTuple):
@@ -34,6 +37,7 @@ WAYS = (
     Way(evaluates=True, has_gradient=True, text="in eval mode with gradient"),  # autograd.grad inside the loss
     Way(evaluates=False, has_gradient=True, text="in training mode"),  # a model that has no loss in eval mode
 )
+Agree = Callable[[Callable[[], Sequence[float]]], list[float]]
 MAX_FAILED = 3
 NUM_KEPT = 32
 MIN_KEPT = 5
@@ -95,22 +99,28 @@ class Probe:
             return f"the loss function reads from a {self._reach.readers[0]} of its own"
         return next((one.spent for one in batches if one.spent), "")
 
-    def losses(self, batches: Sequence[KeptBatch]) -> list[float]:
+    def losses(self, batches: Sequence[KeptBatch], agree: Agree | None = None) -> list[float]:
         """Loss on each batch, read at once.
+
+        Args:
+            batches: to measure it on.
+            agree: makes what one way gives the same in several processes, which then go through the ways together;
+                None: this process is alone.
 
         Raises:
             BatchSpent: one of them cannot be had again.
             Exception: whatever the user's loss function raises, if it does so in every way.
         """
-        if reason := self.objection(batches):
-            raise BatchSpent(reason)
         last = self.way if self._works else len(WAYS) - 1  # a pair is measured one way
         for way in range(self.way, last + 1):
+            measure = partial(self._losses, batches, WAYS[way])
             try:
-                losses = self._losses(batches, WAYS[way])
+                losses = measure() if agree is None else agree(measure)
             except Exception as error:
+                if agree is None and isinstance(error, BatchSpent):
+                    raise
                 self._works = False
-                if is_out_of_memory(error) or way == last:
+                if way == last or (agree is None and is_out_of_memory(error)):
                     raise
             else:
                 self.way, self.num_failed, self._works = way, 0, True
@@ -118,6 +128,8 @@ class Probe:
         raise AssertionError("every way returns or raises")
 
     def _losses(self, batches: Sequence[KeptBatch], way: Way) -> list[float]:
+        if reason := self.objection(batches):
+            raise BatchSpent(reason)
         mode = _evaluating(self._model) if way.evaluates else nullcontext()
         with self._leaving_nothing(), mode, torch.set_grad_enabled(way.has_gradient):
             losses = [self._loss_of(batch.copied()).detach().reshape(()) for batch in batches]
@@ -134,6 +146,7 @@ class Probe:
         try:
             yield
         finally:
+            reshard(self._model)
             self._buffers.restore()
             for parameter, grad in grads:
                 parameter.grad = grad
@@ -204,5 +217,5 @@ def _evaluating(model: torch.nn.Module) -> Generator[None]:
             module.training = training
         for weight, place, kept in copies:
             place.copy_(kept)
-            if weight.data_ptr() != place.data_ptr():
+            if local(weight).data_ptr() != local(place).data_ptr():
                 weight.data = place

@@ -20,6 +20,7 @@ import torch
 from hpt.jump.copies import Copies, copy_all
 from hpt.jump.others import OthersChanges
 from hpt.jump.parameters import trained_groups
+from hpt.numerics.shards import local
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.optimizers.stored import tensors_in
 
@@ -100,13 +101,13 @@ class Snapshot:
         return self._copies.is_whole
 
     def kept(self, parameter: torch.nn.Parameter) -> torch.Tensor:
-        """The copy of one parameter; not to be changed."""
+        """The copy of one parameter, of a DTensor the piece that lies here; not to be changed."""
         return self._copies.by_tensor[id(parameter)]
 
     @torch.no_grad()
     def renew_weights(self) -> None:
         """Keep the trained weights as they are now: the caller may have changed them since."""
-        copy_all([self.kept(one) for one in self._trained], [*self._trained])
+        copy_all([self.kept(one) for one in self._trained], [*map(local, self._trained)])
 
     def restore(self) -> None:
         """Put everything back as it was, bit for bit, but for what others changed since; can be repeated."""

@@ -7,8 +7,10 @@ weights: what a jump did to them is gone, although it was probed and kept. A few
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from hpt.numerics.shards import NO_SHARDS, Shards, local
 from hpt.numerics.tensors import compute_dtype, real_view
 
 NUM_SAMPLES = 256
@@ -20,14 +22,15 @@ class Survival:
 
     Args:
         parameters: those that it moves.
+        shards: the processes that hold pieces of them.
     """
 
-    def __init__(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        self._parameters = list(parameters)
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], shards: Shards = NO_SHARDS) -> None:
+        self._parameters, self._shards = list(parameters), shards
         self._before = self._after = self._samples()
 
     def _samples(self) -> list[torch.Tensor]:
-        views = (real_view(one).reshape(-1)[:NUM_SAMPLES] for one in self._parameters)
+        views = (real_view(local(one)).reshape(-1)[:NUM_SAMPLES] for one in self._parameters)
         return [one.to(compute_dtype(one.dtype), copy=True) for one in views]
 
     def jumped(self) -> None:
@@ -45,5 +48,5 @@ class Survival:
             jump, moved = (after - before).double(), (now - before).double()
             products.append(torch.stack((torch.dot(moved, jump), torch.dot(moved, moved), torch.dot(jump, jump))))
         sums = torch.stack([one.to(products[0].device) for one in products]).sum(dim=0)
-        along, moved_2, jump_2 = sums.tolist()
+        along, moved_2, jump_2 = self._shards.sum(np.array(sums.tolist())).tolist()
         return (along / jump_2, math.sqrt(moved_2 / jump_2)) if jump_2 > 0.0 else (1.0, 1.0)

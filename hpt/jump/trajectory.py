@@ -8,7 +8,7 @@ and a jump is -a d + g E^ (`WeightDelta`). O^, the orthogonal factor of each mat
 is applied and never stored. Memory: two copies of the trained weights.
 
 Everything runs in place and on the parameters' device, wherever the copies lie, so no parameter moves; temporaries are
-a few times one tensor.
+a few times one tensor. Of parameters that lie in pieces on several processes each follows its own pieces.
 """
 
 import math
@@ -23,6 +23,7 @@ from hpt.jump.gram import CHUNK_NUMBERS, after_update, chunks_of, gram_of, joine
 from hpt.jump.stats import CycleStats, FloatArray
 from hpt.memory.offload import wait_for
 from hpt.numerics.orthogonal import factor_flops, has_factor, orthogonal_factor
+from hpt.numerics.shards import NO_SHARDS, Shards, by_whole, local, own_piece, whole_shape
 from hpt.numerics.tensors import add_, compute_dtype, copy_, lerp_, real_view, storage_dtype
 
 
@@ -36,12 +37,14 @@ class Trajectory:
             parameters on CUDA, else device).
         number_format: "same" as the parameters, or "bf16", half the bytes.
         as_they_are: parameters whose orthogonal factor is not followed, tables of rows for one.
+        shards: the processes that hold pieces of the parameters.
 
     Attributes:
         parameters: all of them, group by group.
         matrices: places of the parameters that an orthogonal delta follows by their factor.
         factor_flops: floating-point operations of making these factors once.
         num_cycles: cycles in the trend (k).
+        shards: as given.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class Trajectory:
         device: str = "auto",
         number_format: str = "same",
         as_they_are: Iterable[torch.Tensor] = (),
+        shards: Shards = NO_SHARDS,
     ) -> None:
+        self.shards = shards
         self.scale, self.device, self.number_format = scale, device, number_format
         self.follow(groups, as_they_are)
 
@@ -69,11 +74,14 @@ class Trajectory:
         self._start = [self._copy_of(parameter) for parameter in self.parameters]
         self._trend = [torch.zeros_like(start) for start in self._start]
         self._is_direct = self._stored_like_parameters()
-        rows_of = zip(self._group_of, self.parameters, self._start, strict=True)
-        kinds = [(group, one.device, one.dtype, start.device, start.dtype) for group, one, start in rows_of]
+        self._num_numbers = sum(math.prod(self._shape(place)) for place in range(len(self._start)))
+        counts = [self.shards.count(parameter) for parameter in self.parameters]
+        rows_of = zip(self._group_of, self.parameters, self._start, counts, strict=True)
+        kinds = [(group, one.device, one.dtype, start.device, start.dtype, n) for group, one, start, n in rows_of]
         on_cuda = any(one.device.type == "cuda" for one in self.parameters)
         limit = CHUNK_NUMBERS["cuda" if on_cuda else "cpu"]
         self._chunks = chunks_of([start.numel() for start in self._start], kinds, limit)
+        self._counted = [index for index, places in enumerate(self._chunks) if counts[places[0]]]
 
     def _stored_like_parameters(self) -> bool:
         """No copy lies elsewhere or in another format than its parameter, so they can be added as they are."""
@@ -83,12 +91,16 @@ class Trajectory:
     def _weights(self, places: Iterable[int] | None = None) -> list[torch.Tensor]:
         """The parameters, or some of them, as real numbers in their own memory."""
         chosen = self.parameters if places is None else [self.parameters[place] for place in places]
-        return [real_view(one) for one in chosen]
+        return [real_view(local(one)) for one in chosen]
+
+    def _shape(self, place: int) -> tuple[int, ...]:
+        """Of the whole parameter, complex numbers being pairs."""
+        return whole_shape(self._start[place], self.parameters[place])
 
     def _copy_of(self, parameter: torch.nn.Parameter) -> torch.Tensor:
         on_cuda = parameter.device.type == "cuda"
         to_host = self.device == "host" or (self.device == "auto" and on_cuda)
-        weights = real_view(parameter)
+        weights = real_view(local(parameter))
         stored = storage_dtype(weights.dtype, half=self.number_format == "bf16")
         copy = weights.to(dtype=stored, device="cpu" if to_host else parameter.device, copy=True)
         return copy.pin_memory() if to_host and on_cuda else copy
@@ -106,16 +118,23 @@ class Trajectory:
 
     @torch.no_grad()
     def measure(self) -> list[torch.Tensor]:
-        """Inner products (3, 3) of displacement, trend and weights as they are now, a chunk of parameters each."""
+        """Inner products (3, 3) of displacement, trend and weights as they are now, a chunk of this process's each."""
         grams: list[torch.Tensor] = []
         for places in self._chunks:
             theta, d = self._weights_and_displacement(places)
             grams.append(gram_of([d, self._fetched(self._trend, places, d), theta]))
         return grams
 
-    def leap(self, grams: FloatArray) -> float:
-        """|displacement| of the cycle that just ended over |trend| before it, by what `measure` gave; 0 without one."""
-        displacement, trend = grams[:, 0, 0].sum(), grams[:, 1, 1].sum()
+    def by_group(self, grams: FloatArray) -> FloatArray:
+        """What `measure` gave, on the host, summed for each parameter group; of pieces, those that count here."""
+        sums = np.zeros((self._num_groups, *grams.shape[1:]))
+        groups = np.array([self._group_of[self._chunks[index][0]] for index in self._counted], dtype=np.intp)
+        np.add.at(sums, groups, grams[self._counted])
+        return sums
+
+    def leap(self, products: FloatArray) -> float:
+        """|displacement| of the cycle that just ended over |trend| before it, by the inner products; 0 without one."""
+        displacement, trend = products[:, 0, 0].sum(), products[:, 1, 1].sum()
         return math.sqrt(displacement / trend) / self._debias if self.num_cycles and trend > 0.0 else 0.0
 
     def _weights_and_displacement(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,7 +159,7 @@ class Trajectory:
         num_steps: int,
         progress: float | None,
         lr_frac: float,
-        grams: FloatArray | None = None,
+        products: FloatArray | None = None,
     ) -> CycleStats:
         """Take the displacement of the cycle that just ended into the trend; return all inner products.
 
@@ -152,11 +171,12 @@ class Trajectory:
             num_steps: see `step`.
             progress: step over planned steps, None if unknown.
             lr_frac: learning rate over the largest so far.
-            grams: what `measure` gave, brought to the host by the caller; None: that is done here.
+            products: (G, 3, 3) what `by_group` gave, summed over the processes; None: that is done here.
         """
-        grams = to_host(self.measure()) if grams is None else grams
+        if products is None:
+            products = self.shards.sum(self.by_group(to_host(self.measure())))
         self.num_cycles += 1
-        stats = self._stats(step, num_steps, progress, lr_frac, grams)
+        stats = self._stats(step, num_steps, progress, lr_frac, products)
         if not math.isfinite(stats.displacement_norm):
             self.num_cycles -= 1
             return stats
@@ -175,7 +195,7 @@ class Trajectory:
             copy_(trend, _split_like(row, trend))
 
     def _stats(
-        self, step: int, num_steps: int, progress: float | None, lr_frac: float, grams: FloatArray
+        self, step: int, num_steps: int, progress: float | None, lr_frac: float, products: FloatArray
     ) -> CycleStats:
         return CycleStats(
             cycle=self.num_cycles,
@@ -184,13 +204,11 @@ class Trajectory:
             progress=progress,
             lr_frac=lr_frac,
             scale=self.scale,
-            **self._by_group(grams),
+            **self._debiased(products),
         )
 
-    def _by_group(self, grams: FloatArray) -> dict[str, FloatArray]:
-        """Sum each group's inner products and free the new trend, and the old one, of start-up bias."""
-        sums = np.zeros((self._num_groups, *grams.shape[1:]))
-        np.add.at(sums, np.array([self._group_of[places[0]] for places in self._chunks], dtype=np.intp), grams)
+    def _debiased(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """Each group's inner products, the new trend, and the old one, freed of start-up bias."""
         mu, count = self.scale, self.num_cycles
         factor = np.array([1.0, 1.0 / (1.0 - mu**count)])
         before = 1.0 / (1.0 - mu ** (count - 1)) if count > 1 else 0.0
@@ -238,7 +256,7 @@ class Trajectory:
             add_(weights, self._trend, factor)
             return
         for index in self.matrices:
-            weights[index].add_(orthogonal_factor(self._trend[index]), alpha=factor)
+            weights[index].add_(by_whole(orthogonal_factor, self._trend[index], self.parameters[index]), alpha=factor)
         if self._others:
             add_([weights[i] for i in self._others], [self._trend[i] for i in self._others], factor)
 
@@ -255,7 +273,7 @@ class Trajectory:
         elif delta.gain:
             direction = self._trend[index].to(target.device, target.dtype)
             if delta.orthogonal and index in self.matrices:
-                direction = orthogonal_factor(direction)
+                direction = by_whole(orthogonal_factor, direction, self.parameters[index])
             target.add_(direction, alpha=delta.gain * self._debias)
         if not direct:
             weights.copy_(target)
@@ -266,8 +284,8 @@ class Trajectory:
         Over all parameters, P numbers, they have norm `norm` in expectation.
         """
         generator = np.random.default_rng([seed, index])
-        noise = generator.standard_normal(tuple(self._start[index].shape), dtype=np.float32)
-        return torch.as_tensor(noise) * (norm / math.sqrt(sum(one.numel() for one in self._start)))
+        noise = generator.standard_normal(self._shape(index), dtype=np.float32)
+        return own_piece(torch.as_tensor(noise), self.parameters[index]) * (norm / math.sqrt(self._num_numbers))
 
     @property
     def _debias(self) -> float:
@@ -299,7 +317,7 @@ class Trajectory:
         self.num_cycles = int(state["num_cycles"])
         for mine, theirs in ((self._start, state["start"]), (self._trend, state["trend"])):
             for tensor, saved in zip(mine, theirs, strict=True):
-                tensor.copy_(saved)
+                tensor.copy_(local(saved))
 
 
 def _split_like(row: torch.Tensor, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -21,6 +21,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from hpt.config import MemoryConfig
 from hpt.memory.cleanup import Cleaner, CleanUp, free_idle
 from hpt.memory.probe import MemoryReading, limit_bytes, read_memory, used_bytes
+from hpt.numerics.shards import local
 
 REARM_FRAC = 0.95
 # c10/core/impl/alloc_cpu.cpp and the message of Windows; a plain RuntimeError on the host, unlike on CUDA
@@ -118,13 +119,13 @@ class CopyCounter:
         """Watch these from now on; those watched before against what was seen of them then."""
         seen = dict(zip(map(id, self._parameters), self._seen, strict=True))
         self._parameters = list(parameters)
-        self._seen = [seen.get(id(one)) or StorageWeakRef(one.untyped_storage()) for one in self._parameters]
+        self._seen = [seen.get(id(one)) or StorageWeakRef(local(one).untyped_storage()) for one in self._parameters]
 
     def check(self) -> int:
         """Parameters that moved since the last check, each counted once."""
         moved = 0
         for index, (one, seen) in enumerate(zip(self._parameters, self._seen, strict=True)):
-            storage = one.untyped_storage()
+            storage = local(one).untyped_storage()
             if storage._cdata != seen.cdata:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
                 self._seen[index] = StorageWeakRef(storage)
                 moved += 1

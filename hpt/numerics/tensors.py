@@ -54,13 +54,15 @@ def copy_(tensors: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> N
 
 @torch.no_grad()
 def moved(parameters: Sequence[torch.Tensor], before: Sequence[torch.Tensor]) -> float:
-    """|weights - earlier weights|, over all tensors; the earlier ones may lie elsewhere, in another format."""
+    """|weights - earlier weights|, over all tensors, if any; the earlier ones may lie elsewhere, in another format."""
     norms: list[torch.Tensor] = []
     for parameter, earlier in zip(parameters, before, strict=True):
         pieces = (tensor.detach().reshape(-1).split(PIECE_NUMBERS) for tensor in (parameter, earlier))
         for mine, other in zip(*pieces, strict=True):
             wide = mine.to(compute_dtype(mine.dtype))
             norms.append(torch.linalg.vector_norm(wide - other.to(wide.device, wide.dtype)))
+    if not norms:
+        return 0.0
     device = norms[0].device  # one transfer, also where the parameters lie on several devices
     return float(torch.linalg.vector_norm(torch.stack([norm.to(device) for norm in norms]).double()))
 

@@ -21,13 +21,13 @@ def alarms_of(c: Engine, steps: StepStats, path: TrendPath) -> list[StepAlarm]:
     return [alarm for alarm in alarms if alarm.place not in in_doubt] if c.config.divergence.enabled else []
 
 
-def critical(c: Engine, alarms: list[StepAlarm], grams: FloatArray) -> str:
+def critical(c: Engine, alarms: list[StepAlarm], products: FloatArray) -> str:
     """What speaks against the weights before they become the snapshot; a high loss in the last steps does, too."""
     if not c.config.divergence.enabled:
         return ""
     if any(alarm.level is Level.CRITICAL for alarm in alarms) or c.monitor.in_doubt:
         return "high losses"
-    leap = 0.0 if c.monitor.explains else c.outer.trajectory.leap(grams)
+    leap = 0.0 if c.monitor.explains else c.outer.trajectory.leap(products)
     return f"a displacement {leap:.3g} times the trend" if leap > MAX_LEAP else ""
 
 

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import HybridConfig
 from hpt.distributed.together import Together
+from hpt.distributed.wrappers import reshard
 from hpt.jump.batch import KeptBatch
 from hpt.jump.probe import WAYS, Probe
 from hpt.jump.snapshot import Snapshot
@@ -23,7 +24,7 @@ from hpt.trainer.degradation import Degradation
 from hpt.trainer.engine import Engine
 from hpt.trainer.full_step import FullStep, LossFunction
 from hpt.trainer.precision import Precision
-from hpt.trainer.requirements import check_predictable, check_trainable
+from hpt.trainer.requirements import check_predictable, check_settings, check_trainable
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -38,6 +39,7 @@ class Components(Engine):
 
     Raises:
         ModelError: the model, optimizer or scheduler cannot be trained, or not with jumps, see `requirements`.
+        ConfigError: a setting cannot be had in several processes.
     """
 
     def __init__(  # noqa: PLR0913 (what a trainer is made of)
@@ -56,9 +58,11 @@ class Components(Engine):
         inner = InnerOptimizer(optimizer, model)
         self.schedulers = _listed(scheduler)
         check_trainable(model, inner, self.schedulers)
+        together = Together(process_group)
         if not self.is_baseline:
-            check_predictable(model, inner)
-        super().__init__(model, inner, config, sink, Together(process_group))
+            check_predictable(model, inner, together.num_processes)
+            check_settings(config, inner, together.num_processes)
+        super().__init__(model, inner, config, sink, together)
         config = self.config
         asked = config.update.observe
         # Several processes know their losses together, and these are sent once a cycle.
@@ -111,12 +115,8 @@ class Components(Engine):
             Exception: whatever the user's loss function raises.
         """
         self.ledger.lap("jump")
-        way, num_failed = self.probe.way, self.probe.num_failed
-        try:
-            losses = self.together.agree(lambda: self.probe.losses(batches))
-        except Exception:
-            self.probe.num_failed = num_failed  # it worked in this process, which does not count
-            raise
+        way = self.probe.way
+        losses = self.probe.losses(batches, self.together.agree if self.together.are_several else None)
         if self.probe.way != way:
             self.event("probe_way", f"the loss function fails otherwise; probes run {WAYS[self.probe.way].text}")
         self.ledger.counters.probe_forwards += len(batches)
@@ -136,7 +136,10 @@ class Components(Engine):
 
     def own_call(self) -> AbstractContextManager[None]:
         """Around everything that this trainer does, so that it can tell what others did."""
-        return nullcontext() if self.is_baseline else super().own_call()
+        if self.is_baseline:
+            return nullcontext()
+        reshard(self.model)  # of the caller's evaluation in between
+        return super().own_call()
 
     def _take(self, reuse: Snapshot | None) -> Snapshot:
         self.full.buffers.look_again()

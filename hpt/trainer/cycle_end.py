@@ -4,11 +4,15 @@ import math
 from collections.abc import Callable
 from enum import Enum, auto
 
+import numpy as np
+
 from hpt.control.divergence import Level
 from hpt.jump.stats import CycleStats
 from hpt.trainer.alarms import alarms_of, critical, tell
 from hpt.trainer.engine import Engine
-from hpt.trainer.pending import read_with, stand
+from hpt.trainer.pending import read, read_cycle, stand
+
+NO_PRODUCTS = np.zeros((0, 3, 3))
 
 
 class Ending(Enum):
@@ -28,14 +32,14 @@ def end(c: Engine, question: Callable[[str], bool], *, is_followed: bool = True)
         question: told of a critical signal; whether the weights were broken, and went back.
         is_followed: its displacement is of the parameters trained now.
     """
-    steps, grams = read_with(c, c.outer.trajectory.measure() if is_followed else ())
+    steps, products = read_cycle(c) if is_followed else (read(c), NO_PRODUCTS)
     c.ledger.lap("trajectory")
     if not (steps.is_finite if c.has_losses else steps.has_finite_gradients):
         return Ending.NOT_FINITE
     trend = c.trend.copy()
     path = trend.observe(steps.loss if c.has_losses else steps.loss[:0])
     alarms = alarms_of(c, steps, path) if is_followed else []
-    signal = critical(c, alarms, grams) if is_followed else ""
+    signal = critical(c, alarms, products) if is_followed else ""
     if signal and question(signal):
         return Ending.BROKEN
     tell(c, alarms)
@@ -46,7 +50,7 @@ def end(c: Engine, question: Callable[[str], bool], *, is_followed: bool = True)
         c.controller.forced_full()
         return Ending.DOUBTFUL
     lr_frac = c.history.lr_frac(c.optimizer.lr)
-    stats = c.outer.trajectory.end_cycle(c.controller.step, c.config.cycle_steps, c.progress, lr_frac, grams)
+    stats = c.outer.trajectory.end_cycle(c.controller.step, c.config.cycle_steps, c.progress, lr_frac, products)
     c.ledger.lap("trajectory")
     if not math.isfinite(stats.displacement_norm):
         return Ending.WEIGHTS_LOST

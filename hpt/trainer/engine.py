@@ -15,7 +15,7 @@ from hpt.control.divergence import DivergenceMonitor
 from hpt.control.gate import JumpGate
 from hpt.control.phases import PhaseController
 from hpt.distributed.together import Together
-from hpt.distributed.wrappers import unwrapped
+from hpt.distributed.wrappers import reshard, unwrapped
 from hpt.history import RunHistory
 from hpt.jump.batch import KeptBatch
 from hpt.jump.others import OthersChanges
@@ -26,6 +26,7 @@ from hpt.jump.stats import CycleStats
 from hpt.jump.trajectory import Trajectory
 from hpt.learned.loss_trend import LossForecast, LossTrend
 from hpt.learned.residual_model import ResidualModel
+from hpt.numerics.shards import NO_SHARDS, Shards, is_dtensor
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.optimizers.memory import memory_steps
 from hpt.predictors.guarded import GuardedPredictor
@@ -106,7 +107,8 @@ class Engine:
         self.state = TrainerState()
         self.ledger = Ledger()
         self.device = next(p.device for p in optimizer.parameters if p.requires_grad)
-        self.parameters = ParameterSet(self.bare, optimizer, config.roles)
+        reshard(model)  # a forward pass before now may have left gathered weights
+        self.parameters = ParameterSet(self.bare, optimizer, config.roles, shards_of(optimizer.parameters, together))
         self.controller = PhaseController(config.first_jump_step, config.cycle_steps, config.correct_steps)
 
     def build_prediction(self, inner: Predictor) -> None:
@@ -118,7 +120,14 @@ class Engine:
         self.predictor = GuardedPredictor(inner, self._retired)
         self.history = RunHistory(len(distinct), config.total_steps)
         self.readings = self._rows()
-        trajectory = Trajectory(distinct, inner.scale, where.device, where.format, self.parameters.followed_as_they_are)
+        trajectory = Trajectory(
+            distinct,
+            inner.scale,
+            where.device,
+            where.format,
+            self.parameters.followed_as_they_are,
+            self.parameters.shards,
+        )
         self.outer = OuterStep(
             trajectory,
             self._take,
@@ -134,7 +143,8 @@ class Engine:
 
     def _rows(self) -> StepReadings:
         parameters = self.parameters
-        return StepReadings(parameters.groups, parameters.clipped, self.config.update.accumulation_steps)
+        num_losses = self.config.update.accumulation_steps
+        return StepReadings(parameters.groups, parameters.clipped, num_losses, parameters.shards)
 
     def lay_rows_anew(self) -> None:
         """Rows so far are of the parameters as they were; those from now on are of others."""
@@ -220,6 +230,13 @@ class Engine:
 
     def _retired(self, message: str) -> None:
         self.event("predictor_failed", message + "; training goes on without prediction")
+
+
+def shards_of(parameters: Sequence[torch.Tensor], together: Together) -> Shards:
+    """How the processes come to numbers of all weights, of which each holds pieces, if it does."""
+    if not together.are_several or not any(map(is_dtensor, parameters)):
+        return NO_SHARDS
+    return Shards(exist=True, is_first=together.rank == 0, add=together.add)
 
 
 def with_cycle(config: HybridConfig, optimizer: InnerOptimizer) -> HybridConfig:

@@ -19,6 +19,7 @@ from hpt.jump.batch import KeptBatch
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.jump.trajectory import Trajectory
+from hpt.numerics.shards import local
 from hpt.predictors.protocol import ForkRequest
 
 MAX_BATCH_BYTES = 256 * 1024**2  # batches kept for the other branches; more means no fork
@@ -122,5 +123,5 @@ class Branch:
 
 
 def weights_of(trajectory: Trajectory) -> list[torch.Tensor]:
-    """Copies of the trained parameters as they are."""
-    return [parameter.detach().clone() for parameter in trajectory.parameters]
+    """Copies of the trained parameters as they are, of pieces those that lie here."""
+    return [local(parameter).detach().clone() for parameter in trajectory.parameters]

@@ -187,7 +187,7 @@ def _branch(c: Components, fork: Fork, policy: str) -> Branch:
                 _jump(c, policy, stats)
             c.outer.begin_cycle()
     c.full.forget()
-    return Branch(_here(c), drained(c)[0])
+    return Branch(_here(c), drained(c))
 
 
 def _update(c: Components, batches: Sequence[KeptBatch]) -> FullOutcome:

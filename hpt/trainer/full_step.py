@@ -23,6 +23,7 @@ from hpt.jump.parameters import ParameterSet
 from hpt.jump.reach import reach
 from hpt.jump.snapshot import BufferGuard
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
+from hpt.numerics.shards import NO_SHARDS, clip_
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import DeferredNumber
 from hpt.trainer.ledger import Ledger
@@ -45,7 +46,8 @@ class FullOutcome:
 
     Attributes:
         read_loss: loss of the update's micro-batches so far, averaged.
-        read_grad_norm: global norm before clipping; None where no update was due or it was not measured.
+        read_grad_norm: global norm before clipping; None where no update was due or it was not measured, as where
+            weights lie in pieces and nothing is clipped.
         updated: the optimizer made an update.
         row: what the history will want of the step, see `readings`; None without guards or update.
         fault: why an update that was due did not happen, else None.
@@ -214,7 +216,8 @@ class FullStep:
         self.precision.unscale(self.optimizer)
         device_row = self._clip()
         read_loss: Callable[[], float] = _mean_of(self._losses)
-        read_norm: Callable[[], float] = DeferredNumber(device_row[-1].item)
+        knows_norm = self._clip_norm is not None or not self._parameters.shards.exist
+        read_norm: Callable[[], float] | None = DeferredNumber(device_row[-1].item) if knows_norm else None
         row: Row = device_row
         if self._reads_at_once:
             row = device_row.tolist()
@@ -227,7 +230,7 @@ class FullStep:
         self.buffers.restore()
         return FullOutcome(read_loss, read_norm, updated=False, fault=SCALE_LOWERED)
 
-    def _skip(self, read_loss: Callable[[], float], read_norm: Callable[[], float], what: str) -> FullOutcome:
+    def _skip(self, read_loss: Callable[[], float], read_norm: Callable[[], float] | None, what: str) -> FullOutcome:
         self.buffers.restore()
         self.optimizer.zero_grad()
         self._ledger.counters.updates_skipped += 1
@@ -238,10 +241,12 @@ class FullStep:
 
     def _clip(self) -> torch.Tensor:
         """Clip, and return one row on the device, see `readings`, with the norms from before it."""
-        gradients = gradient_norms(self._parameters.clipped, self._losses[0])
+        # Without clipping nobody asks for the norm before the cycle's end, and no pieces are added up for it.
+        shards = NO_SHARDS if self._clip_norm is None else self._parameters.shards
+        gradients = gradient_norms(self._parameters.clipped, self._losses[0], shards)
         self.untouched = not gradients.parameters
         if self._clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(gradients.parameters, self._clip_norm, gradients.total)
+            clip_(gradients.parameters, self._clip_norm, gradients.total)
         losses = self._losses[0].reshape(1) if self._num_parts == 1 else torch.stack(self._losses)
         return device_row(losses, gradients)
 

@@ -30,7 +30,7 @@ def ask(c: Engine, stats: CycleStats) -> Proposal | ForkRequest | None:
 
 def _agreed(c: Engine, mine: Proposal | ForkRequest | None) -> Proposal | ForkRequest | None:
     """The first process's answer in all of them; a predictor that failed in one is retired in all."""
-    if not c.together.are_several:
+    if c.together.are_alike((mine, c.predictor.failed)):
         return mine
     answers = c.together.all_of((mine, c.predictor.failed))
     if any(failed for _, failed in answers):

@@ -1,9 +1,8 @@
 """The steps of the cycle under way: reading them, and letting them stand."""
 
 import math
-from collections.abc import Sequence
 
-import torch
+import numpy as np
 
 from hpt.control.correct import settled
 from hpt.history import FloatArray, StepStats
@@ -16,22 +15,37 @@ KEPT_RECOVERY = 1.2  # a kept jump lifts a shrunken horizon by a fifth
 
 def read(c: Engine) -> StepStats:
     """All pending steps, with one transfer for those that were not read yet."""
-    return read_with(c, ())[0]
+    c.history.fill(drained(c))
+    return c.history.pending()
 
 
-def read_with(c: Engine, others: Sequence[torch.Tensor]) -> tuple[StepStats, FloatArray]:
-    """The same, and other tensors of one shape in the same transfer, (m, ...)."""
-    rows, arrays = drained(c, others)
+def read_cycle(c: Engine) -> tuple[StepStats, FloatArray]:
+    """The same, and the inner products (G, 3, 3) of the cycle that they end, in one transfer and one message."""
+    trajectory = c.outer.trajectory
+    rows, grams = c.readings.drain(trajectory.measure())
+    rows, products = _of_all(c, rows, trajectory.by_group(grams))
     c.history.fill(rows)
-    return c.history.pending(), arrays
+    return c.history.pending(), products
 
 
-def drained(c: Engine, others: Sequence[torch.Tensor] = ()) -> tuple[FloatArray, FloatArray]:
-    """What the readings give, the losses averaged over processes; gradients are the same in all of them already."""
-    rows, arrays = c.readings.drain(others)
-    if len(rows):
-        rows[:, 0] = c.together.mean(rows[:, 0])
-    return rows, arrays
+def drained(c: Engine) -> FloatArray:
+    """What the readings give, (n, 2 + G), for all processes."""
+    return _of_all(c, c.readings.drain()[0], np.zeros(0))[0]
+
+
+def _of_all(c: Engine, rows: FloatArray, products: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Losses averaged over processes; squares and products added up where each is of pieces of the weights."""
+    together, num = c.together, len(rows)
+    if not (num or products.size):
+        return rows, products
+    if not c.parameters.shards.exist:
+        if num:
+            rows[:, 0] = together.mean(rows[:, 0])
+        return rows, products
+    parts = rows[:, 0], np.square(rows[:, 1:]).ravel(), products.ravel()
+    sums = c.parameters.shards.sum(np.concatenate(parts))
+    norms = np.sqrt(sums[num : rows.size]).reshape(num, rows.shape[1] - 1)
+    return np.column_stack((sums[:num] / together.num_processes, norms)), sums[rows.size :].reshape(products.shape)
 
 
 def losses_since_jump(c: Engine, steps: StepStats) -> FloatArray:

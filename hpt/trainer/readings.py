@@ -13,6 +13,7 @@ import torch
 
 from hpt.jump.gram import to_host
 from hpt.jump.stats import FloatArray
+from hpt.numerics.shards import NO_SHARDS, Shards, local
 from hpt.numerics.tensors import norms_of
 
 Row = list[float] | torch.Tensor
@@ -24,8 +25,8 @@ class GradientNorms:
 
     Attributes:
         parameters: those that have a gradient.
-        each: (n,) norms, 0 for one that has none.
-        total: their norm.
+        each: (n,) norms, 0 for one that has none; of pieces those that lie here.
+        total: their norm; of all pieces, if these were to be looked at.
     """
 
     parameters: list[torch.nn.Parameter]
@@ -40,6 +41,7 @@ class StepReadings:
         groups: trained parameters of each optimizer group.
         clipped: the parameters in the order of a row.
         num_losses: micro-batches in an update.
+        shards: the processes that hold pieces of the parameters; norms are then of what counts here.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class StepReadings:
         groups: Sequence[Sequence[torch.nn.Parameter]],
         clipped: Sequence[torch.nn.Parameter],
         num_losses: int,
+        shards: Shards = NO_SHARDS,
     ) -> None:
+        self._counts = np.array([float(shards.count(one)) for one in clipped]) if shards.exist else None
         place = {id(parameter): index for index, parameter in enumerate(clipped)}
         self._members = [[place[id(parameter)] for parameter in group] for group in groups]
         self._num_losses = num_losses
@@ -99,13 +103,16 @@ class StepReadings:
         if not rows:
             return np.zeros((0, 2 + len(self._members)))
         raw = np.array(rows)
-        losses, squares = raw[:, : self._num_losses], np.square(raw[:, self._num_losses : -1])
+        losses, squares, total = raw[:, : self._num_losses], np.square(raw[:, self._num_losses : -1]), raw[:, -1]
+        if self._counts is not None:
+            squares *= self._counts
+            total = np.sqrt(squares.sum(axis=1))
         # Sums run from left to right, so that one step read by itself gives the same bits.
         loss = losses.cumsum(axis=1)[:, -1] / self._num_losses
         groups = [
             np.sqrt(squares[:, places].cumsum(axis=1)[:, -1]) if places else 0.0 * loss for places in self._members
         ]
-        return np.column_stack((loss, raw[:, -1], *groups))
+        return np.column_stack((loss, total, *groups))
 
 
 def loss_of_row(row: Sequence[float], num_losses: int) -> float:
@@ -113,11 +120,19 @@ def loss_of_row(row: Sequence[float], num_losses: int) -> float:
     return row[0] if num_losses == 1 else sum(row[:num_losses]) / num_losses
 
 
-def gradient_norms(parameters: Sequence[torch.nn.Parameter], like: torch.Tensor) -> GradientNorms:
-    """Norms of the gradients as they are now; without any they are of the type and device of `like`."""
+def gradient_norms(
+    parameters: Sequence[torch.nn.Parameter], like: torch.Tensor, shards: Shards = NO_SHARDS
+) -> GradientNorms:
+    """Norms of the gradients as they are now; without any they are of the type and device of `like`.
+
+    Args:
+        parameters: trained.
+        like: see above.
+        shards: the processes over whose pieces the total is made, by one message; by default it is of those here.
+    """
     touched = [p for p in parameters if p.grad is not None]
     norms = _side_by_side(norms_of([_dense(p) for p in touched])) if touched else like.new_zeros(0)
-    total = torch.linalg.vector_norm(norms)
+    total = shards.total_norm(norms, touched)
     if len(touched) < len(parameters):
         places = [place for place, p in enumerate(parameters) if p.grad is not None]
         index = torch.tensor(places, dtype=torch.long, device=norms.device)
@@ -144,6 +159,6 @@ def _dense(parameter: torch.nn.Parameter) -> torch.Tensor:
     grad = parameter.grad
     assert grad is not None
     if not grad.is_sparse:
-        return grad
+        return local(grad)
     parameter.grad = grad.coalesce()
     return parameter.grad.values()

@@ -13,6 +13,7 @@ import torch
 from hpt.errors import OutOfMemory, TrainingDiverged
 from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.memory.manager import is_out_of_memory
+from hpt.numerics.shards import local
 from hpt.records import Phase
 from hpt.trainer import checkpoint
 from hpt.trainer.components import Components
@@ -137,7 +138,7 @@ def _count_skip(c: Components, what: str) -> None:
 
 
 def _weights_finite(c: Components) -> bool:
-    return all(bool(torch.isfinite(p).all()) for group in c.parameters.groups for p in group)
+    return all(bool(torch.isfinite(local(p)).all()) for group in c.parameters.groups for p in group)
 
 
 def question(c: Components, batches: Sequence[KeptBatch], signal: str) -> bool:

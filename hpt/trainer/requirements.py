@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, cast
@@ -10,7 +9,9 @@ from typing import Any, cast
 import torch
 from torch.nn.parameter import is_lazy
 
-from hpt.errors import ModelError
+from hpt.config import HybridConfig
+from hpt.errors import ConfigError, ModelError
+from hpt.numerics.shards import is_dtensor, local, objection
 from hpt.optimizers.inner import InnerOptimizer
 
 REACH = 3  # from a bound method: its object, a table of that, an optimizer in it
@@ -60,17 +61,18 @@ def _check_scheduler(scheduler: object, *, is_again: bool) -> None:
 _REMEDY = "set predictor='none', the plain loop"
 
 
-def check_predictable(model: torch.nn.Module, optimizer: InnerOptimizer, remedy: str = _REMEDY) -> None:
+def check_predictable(
+    model: torch.nn.Module, optimizer: InnerOptimizer, num_processes: int = 1, remedy: str = _REMEDY
+) -> None:
     """What jumps need besides.
 
     Raises:
-        ModelError: weights in pieces, or an optimizer at work where hpt cannot see it.
+        ModelError: weights in pieces of another kind than jumps know, or an optimizer at work where hpt cannot see it.
     """
     _check_wrappers(model, remedy)
     for name, one in _named_tensors(model, optimizer):
-        kind = type(one)
-        if kind.__name__ == "DTensor" or _is_dtensor(one):
-            raise ModelError(f"{name} is a DTensor, a piece of a sharded weight, which jumps cannot move; {remedy}")
+        if is_dtensor(one) and (reason := objection(one, num_processes)):
+            raise ModelError(f"{name} is {reason}, or {remedy}")
         if one.requires_grad and _is_wrapper(one):
             raise ModelError(f"{name} is a {_name(one)}, a tensor that hides others, which jumps cannot move; {remedy}")
     in_backward = [name for name, one in model.named_parameters() if _updates_in_backward(one)]
@@ -100,6 +102,23 @@ def _check_wrappers(model: torch.nn.Module, remedy: str) -> None:
             )
 
 
+def check_settings(config: HybridConfig, optimizer: InnerOptimizer, num_processes: int) -> None:
+    """Nothing is asked for that several processes cannot have.
+
+    Raises:
+        ConfigError: see there.
+    """
+    if config.update.observe == "step" and num_processes > 1:
+        raise ConfigError(
+            "update.observe is 'step', but several processes know their losses together, once a cycle; leave it at auto"
+        )
+    if config.memory.offload_optimizer and any(map(is_dtensor, optimizer.parameters)):
+        raise ConfigError(
+            "memory.offload_optimizer is set, and the optimizer's state lies in pieces on several processes (DTensor), "
+            "which stay where they are; unset it"
+        )
+
+
 def check_state(optimizer: InnerOptimizer) -> None:
     """What the optimizers have made of their state by now can be copied and put back.
 
@@ -114,7 +133,7 @@ def check_state(optimizer: InnerOptimizer) -> None:
 
 def _hidden_state(optimizer: torch.optim.Optimizer) -> str:
     return (
-        f"optimizer {_name(optimizer)} keeps its state in tensors that hide others (quantized, offloaded, sharded), "
+        f"optimizer {_name(optimizer)} keeps its state in tensors that hide others (quantized, offloaded), "
         "which cannot be put back after a jump; use torch.optim's of that name, or set predictor='none'"
     )
 
@@ -139,14 +158,9 @@ def _required_arguments(stepped: object) -> list[str]:
     return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind not in variadic]
 
 
-def _is_dtensor(tensor: torch.Tensor) -> bool:
-    module = sys.modules.get("torch.distributed.tensor")  # importing it takes a second, and is not ours to do
-    return module is not None and isinstance(tensor, module.DTensor)
-
-
 def _is_wrapper(value: object) -> bool:
-    """A tensor without memory of its own."""
-    return isinstance(value, torch.Tensor) and hasattr(type(value), "__tensor_flatten__")
+    """A tensor without memory of its own, or a piece of one."""
+    return isinstance(value, torch.Tensor) and hasattr(type(local(value)), "__tensor_flatten__")
 
 
 def _updates_in_backward(parameter: torch.nn.Parameter) -> bool:

@@ -24,9 +24,14 @@ SETTINGS: dict[str, Any] = {"full_steps": 12, "warmup_steps": 36, "gate": "alway
 
 def in_two(scenario: Scenario) -> list[Any]:
     """What the scenario returns in each of two processes, by rank."""
+    return in_group(scenario, 2)
+
+
+def in_group(scenario: Scenario, world: int) -> list[Any]:
+    """What it returns in each of so many."""
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_in_group, (scenario, 2, folder), nprocs=2)
-        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(2)]
+        spawn(_in_group, (scenario, world, folder), nprocs=world)
+        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world)]
 
 
 def alone(scenario: Scenario, folder: Path) -> Any:
@@ -53,6 +58,7 @@ class Rank:
         predictor: name, or one of its own.
         loss_fn: another than cross-entropy.
         model: another than a small perceptron, before it is wrapped.
+        wrap: for several processes.
         settings: over `SETTINGS`.
     """
 
@@ -63,12 +69,13 @@ class Rank:
         predictor: Any = "nesterov",
         loss_fn: Callable[..., torch.Tensor] | None = None,
         model: torch.nn.Module | None = None,
+        wrap: Callable[[torch.nn.Module], torch.nn.Module] = torch.nn.parallel.DistributedDataParallel,
         **settings: Any,
     ) -> None:
         torch.manual_seed(0)
         self.rank, self.world = rank, world
         self.bare = (_perceptron() if model is None else model).double()
-        self.model = torch.nn.parallel.DistributedDataParallel(self.bare) if world > 1 else self.bare
+        self.model = wrap(self.bare) if world > 1 else self.bare
         torch.manual_seed(100 + rank)  # dropout differs
         optimizer = torch.optim.AdamW(self.model.parameters(), 3e-3)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
@@ -99,11 +106,17 @@ class Rank:
         events = [one for one in self.records if isinstance(one, EventRecord)]
         jumps = [one for one in self.records if isinstance(one, JumpRecord)]
         return {
-            "weights": {name: one.detach().clone() for name, one in self.bare.named_parameters()},
+            "weights": {name: whole(one.detach()).clone() for name, one in self.bare.named_parameters()},
             "jumps": [(one.step, one.verdict, round(one.gain, 9)) for one in jumps],
             "events": [(one.step, one.name) for one in events if one.name != "memory_freed"],
             "counters": self.trainer.summary()["counters"],
         }
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A DTensor gathered, any other as it is."""
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
 
 
 def cross_entropy(model: torch.nn.Module, batch: Any) -> torch.Tensor:
@@ -173,7 +186,7 @@ def probe_fails_in_one(rank: int, world: int, folder: Path) -> Any:
             raise ValueError("only here")
 
         probe: Any = mine.trainer._c.probe
-        probe.losses = fails
+        probe._losses = fails
     return mine.train().found()
 
 

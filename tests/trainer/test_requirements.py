@@ -181,10 +181,10 @@ def test_checkpoints_that_could_never_be_written_are_refused(tmp_path: Any) -> N
 
 
 def build_sharded(path: str) -> int:
-    """In a group of one process: DTensors and flat parameters are refused, the plain loop is not."""
+    """In a group of one process: sums in parts and flat parameters are refused, the plain loop is not."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FullyShardedDataParallel
-    from torch.distributed.tensor import DTensor, Replicate
+    from torch.distributed.tensor import DTensor, Partial
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=0, world_size=1)
     problem = teacher()
@@ -194,17 +194,17 @@ def build_sharded(path: str) -> int:
     flat.optimizer, flat.scheduler = torch.optim.SGD(flat.model.parameters(), lr=0.1), None
     assert_refused(flat, "FullyShardedDataParallel, whose flat parameters.*use torch.distributed.fsdp.fully_shard or D")
     mesh = init_device_mesh("cpu", (1,))
-    weight = DTensor.from_local(torch.zeros(1, 8), mesh, [Replicate()])
+    weight = DTensor.from_local(torch.zeros(1, 8), mesh, [Partial()])
     problem.model = nn.Linear(8, 1)
     problem.model.weight = nn.Parameter(weight)
     problem.optimizer, problem.scheduler = torch.optim.SGD(problem.model.parameters(), lr=0.1), None
-    assert_refused(problem, "parameter weight is a DTensor")
+    assert_refused(problem, "parameter weight is a DTensor placed by Partial.*redistribute it")
     problem.trainer(predictor="none")
     torch.distributed.destroy_process_group()
     return 0
 
 
-def test_sharded_weights_make_no_jumps(tmp_path: Any) -> None:
+def test_weights_in_pieces_that_cannot_be_moved_make_no_jumps(tmp_path: Any) -> None:
     """With a predictor they are refused; the plain loop trains them."""
     ended = run_fresh("trainer.test_requirements:build_sharded", str(tmp_path / "one"))
     assert ended.returncode == 0, ended.stderr
