@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from references.forking import Forking
-from references.ranks import Rank, cross_entropy, whole
+from references.ranks import Rank
 
 NUM = 2
 STEPS = 120
