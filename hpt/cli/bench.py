@@ -161,7 +161,7 @@ def run_command(*, targets: tuple[str, ...], as_json: bool, quiet: bool, timeout
 def _measure(
     targets: tuple[str, ...], settings: BenchSettings, out: str | None, timeout_s: float, *, is_quiet: bool
 ) -> tuple[BenchResult, BenchFolder]:
-    """Find and measure.
+    """Find the scenarios of `targets` and measure those that are not finished in the folder.
 
     Raises:
         NothingMeasured: there is no scenario at all.
@@ -194,7 +194,7 @@ def _refuse_foreign_baseline(path: Path) -> None:
 def _compared(
     old: Mapping[str, Measurement], outcome: BenchResult, folder: BenchFolder, gate_frac: float | None
 ) -> BenchComparison:
-    """What was asked for in this call, over the baseline."""
+    """The scenarios of this call compared with the baseline; others in the folder are left out."""
     asked = {CONTROL, *(row.name for row in outcome.rows)}
     new = {name: one for name, one in read_measurements(folder.suite_file).items() if name in asked}
     return compare(old, new, gate_frac=gate_frac)

@@ -76,7 +76,7 @@ def conclude(comparison: BenchComparison, *, strict: bool = False) -> int:
 
 
 def show_comparison(comparison: BenchComparison, console: Console) -> None:
-    """Print the table and what to bear in mind."""
+    """Print the table of ratios, the control, and what differs between the two runs."""
     title = f"new over old, alarms at {ALPHA:.0%} for all scenarios together"
     console.print(table(title, HEAD, list(map(_cells, comparison.rows)), width=console.width, keep=KEPT))
     for line in _remarks(comparison):

@@ -43,7 +43,7 @@ class Sharing:
     executor_options: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense together."""
+        """Refuse flags that exclude or need each other."""
         asked = {
             "--shard": self.shard is not None,
             "--list-missing": self.list_missing,

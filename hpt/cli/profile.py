@@ -134,7 +134,7 @@ def _place(out: Path, kind: str) -> Path:
 
 
 def _alone() -> AbstractContextManager[None]:
-    """While no other command measures on this machine."""
+    """Hold the lock that lets one command at a time measure on this machine."""
     return measuring(lambda line: click.echo(line, err=True))
 
 

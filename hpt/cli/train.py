@@ -114,7 +114,7 @@ class _Screen:
     is_quiet: bool
 
     def tell(self, record: RunRecord, folder: RunFolder) -> None:
-        """Show what a run came to."""
+        """Print the result of a run on stdout: run.json, or tables and the last lines."""
         with redirect_stdout(self.results):
             if self.as_json:
                 click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
@@ -126,7 +126,7 @@ class _Screen:
 
 
 def _begun(settings: TrainSettings, out: str | None, screen: _Screen) -> tuple[RunRecord, RunFolder]:
-    """A new run."""
+    """Begin a run; refuses a folder that holds one."""
     values = merge_config(settings)
     folder = RunFolder(_folder_of(settings, values, out))
     folder.refuse_taken()
@@ -153,7 +153,7 @@ def _resumed(settings: TrainSettings, out: str | None, resume: str, screen: _Scr
 
 
 def _trained(folder: RunFolder, screen: _Screen, **request: Any) -> RunRecord:
-    """Train, with progress on stderr; the result is told as soon as it is known."""
+    """Train, with progress on stderr; the result is printed before the last checkpoint is written."""
     from hpt.run.request import TrainRequest  # noqa: PLC0415 - imports torch, which takes seconds
     from hpt.run.session import TrainSession  # noqa: PLC0415
 

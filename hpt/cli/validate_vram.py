@@ -153,7 +153,7 @@ def _job(flags: dict[str, Any], *, device: str, seq_len: int) -> ValidationJob:
 
 
 def _device(name: str | None) -> str:
-    """The device's name, found to be there.
+    """Name of the device, e.g. cpu or cuda:0, after a check that it exists.
 
     Raises:
         DeviceError: it is not.
@@ -181,7 +181,7 @@ def _has_sizes(model: str) -> bool:
 
 
 def _estimate(flags: dict[str, Any], folder: Path, console: Any) -> int:
-    """Only the estimate of a CUDA device, and what fits a budget."""
+    """Estimate the memory on a CUDA device, store and print it; with a budget also what fits. Returns the exit code."""
     from hpt.cli.validate_display import closing_of_estimate, show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
 
