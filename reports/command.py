@@ -41,10 +41,21 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     help=f"Where the reports go. [default: {CHECKOUT_OUT} for the checkout's evidence, else {USER_OUT}]",
 )
-@click.option("--format", "form", type=click.Choice(["md", "html"]), help="Only one form. [default: both]")
-@click.option("--check", is_flag=True, help="Write nothing; exit 3 if a report differs or a number has no evidence.")
-@click.option("--fresh", is_flag=True, help="With --check: evidence of other sources is a finding, not a warning.")
-@click.option("--strict", is_flag=True, help="Exit 4 if an input was skipped or is incomplete.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["md", "html"]),
+    help="Write only Markdown, or only the HTML page. [default: both]",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit with 3 if a report differs from its runs, or a number has no run.",
+)
+@click.option(
+    "--fresh", is_flag=True, help="With --check: fail, not warn, where a run was measured on other source code."
+)
+@click.option("--strict", is_flag=True, help="Exit with 4 if a file was skipped or is incomplete.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout: files, inputs, findings.")
 @debug_option
 def report(  # noqa: PLR0913 - one argument a flag
@@ -58,10 +69,10 @@ def report(  # noqa: PLR0913 - one argument a flag
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Write the phase reports from stored runs, or check that they are up to date.
+    """Write the reports from stored runs, or check that they are up to date.
 
-    A report with nothing behind it says "not measured" and the command that would measure it. Inputs that are
-    corrupt, foreign, of a newer schema or unfinished are named on stderr.
+    Where no run is stored, a report says "not measured" and names the command that measures it. Files that are
+    damaged, unfinished, of a newer version or not of hpt are named on stderr.
     """
     runs, out = _places(runs, out)
     if not check:
@@ -91,7 +102,7 @@ def report(  # noqa: PLR0913 - one argument a flag
         return EXIT_FINDING
     if strict and built.evidence.remarks:
         raise InconclusiveError(
-            f"{len(built.evidence.remarks)} inputs were left out or are incomplete; mend or remove them"
+            f"{len(built.evidence.remarks)} inputs were left out or are incomplete; repair or remove them"
         )
     if not built.evidence.sources and not check:
         raise NothingMeasured(

@@ -97,18 +97,24 @@ def list_scenarios(*, as_json: bool) -> int:
 
 @click.command(hidden=True, epilog=f"\b\n{EXAMPLES}")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("--fast", is_flag=True, help="3 processes a scenario: rough numbers of all in two minutes.")
+@click.option("--fast", is_flag=True, help="Rough numbers of everything in two minutes: 3 processes per scenario.")
 @click.option("--rigorous", is_flag=True, help="At least 100 values in 6 processes, each after 3 s of warm-up.")
 @click.option(
     "--preset",
     type=click.Choice([one.value for one in Preset]),
     default=Preset.DEFAULT.value,
     show_default=True,
-    help="Sizes of the learned model: as shipped, or of the original's benchmarks.",
+    help="Size of the learned model: the default, or that of the original system's benchmarks.",
 )
-@click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads of torch and BLAS.")
-@click.option("--affinity", metavar="CPUS", help="Processors for the workers, as in 1 or 0,2-3. [default: any]")
-@click.option("--out", metavar="FOLDER", help="Where results go; what is there is kept. [default: runs/bench-<time>]")
+@click.option(
+    "--threads", type=THREADS, default=1, show_default=True, metavar="N", help="Number of threads of torch and BLAS."
+)
+@click.option("--affinity", metavar="CPUS", help="Processors that may be used, e.g. 1 or 0,2-3. [default: any]")
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    help="Folder of the results; scenarios finished there are kept. [default: runs/bench-<time>]",
+)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -116,11 +122,13 @@ def list_scenarios(*, as_json: bool) -> int:
     type=Real(1.0, 1e9),
     default=1800.0,
     show_default=True,
-    help="After this a scenario is given up.",
+    help="Time limit of a scenario.",
 )
-@click.option("--save-baseline", metavar="NAME", help="Keep the result under that name, in runs/baselines.")
-@click.option("--baseline", metavar="NAME", help="Compare the result with the one kept under that name.")
-@click.option("--gate", metavar="PERCENT", help="With --baseline: exit 3 if a scenario is slower by more, as in 5%.")
+@click.option("--save-baseline", metavar="NAME", help="Store the result in runs/baselines under this name.")
+@click.option("--baseline", metavar="NAME", help="Compare the result with the stored one of this name.")
+@click.option(
+    "--gate", metavar="PERCENT", help="With --baseline: exit with 3 if a scenario is slower by more than this, e.g. 5%."
+)
 @QUIET
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @debug_option
@@ -131,7 +139,7 @@ def run_command(*, targets: tuple[str, ...], as_json: bool, quiet: bool, timeout
     """
     gate_frac = parse_percent("--gate", flags["gate"])
     if gate_frac is not None and flags["baseline"] is None:
-        raise UsageError("--gate needs something to compare with; add --baseline NAME")
+        raise UsageError("--gate compares with a baseline; add --baseline NAME")
     if flags["save_baseline"] is not None:
         _refuse_foreign_baseline(baseline_file(flags["save_baseline"]))
     old = None if flags["baseline"] is None else load_baseline(flags["baseline"])
@@ -153,7 +161,7 @@ def run_command(*, targets: tuple[str, ...], as_json: bool, quiet: bool, timeout
 def _measure(
     targets: tuple[str, ...], settings: BenchSettings, out: str | None, timeout_s: float, *, is_quiet: bool
 ) -> tuple[BenchResult, BenchFolder]:
-    """Find and measure.
+    """Find the scenarios of `targets` and measure those that are not finished in the folder.
 
     Raises:
         NothingMeasured: there is no scenario at all.
@@ -186,7 +194,7 @@ def _refuse_foreign_baseline(path: Path) -> None:
 def _compared(
     old: Mapping[str, Measurement], outcome: BenchResult, folder: BenchFolder, gate_frac: float | None
 ) -> BenchComparison:
-    """What was asked for in this call, over the baseline."""
+    """The scenarios of this call compared with the baseline; others in the folder are left out."""
     asked = {CONTROL, *(row.name for row in outcome.rows)}
     new = {name: one for name, one in read_measurements(folder.suite_file).items() if name in asked}
     return compare(old, new, gate_frac=gate_frac)
@@ -245,7 +253,7 @@ def _exit_code(outcome: BenchResult, folder: BenchFolder) -> int:
     for name, why in outcome.failures.items():
         click.echo(f"hpt: {name}: {why}", err=True)
     if outcome.is_interrupted:
-        click.echo(f"interrupted; to go on: {shlex.join(_resume_words(folder))}", err=True)
+        click.echo(f"interrupted; to continue: {shlex.join(_resume_words(folder))}", err=True)
         return EXIT_INTERRUPTED
     return HptError.exit_code if outcome.failures else EXIT_DONE
 

@@ -28,15 +28,17 @@ Examples:
 @click.command("compare", epilog=EPILOG)
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@click.option("--gate", metavar="PERCENT", help="Exit 3 if a scenario is provably slower by more, as in 5%.")
+@click.option(
+    "--gate", metavar="PERCENT", help="Exit with 3 if a scenario is slower by more than this, beyond noise, e.g. 5%."
+)
 @click.option(
     "--min-effect",
     metavar="PERCENT",
     default=f"{MIN_EFFECT_FRAC:.0%}",
     show_default=True,
-    help="Differences up to this are none.",
+    help="Differences up to this count as none.",
 )
-@click.option("--strict", is_flag=True, help="Exit 4 if a scenario is inconclusive, or gone from NEW.")
+@click.option("--strict", is_flag=True, help="Exit with 4 if a scenario is inconclusive, or missing in NEW.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @debug_option
 def compare_command(*, old: str, new: str, gate: str | None, min_effect: str, strict: bool, as_json: bool) -> int:
@@ -62,7 +64,8 @@ def conclude(comparison: BenchComparison, *, strict: bool = False) -> int:
     """Exit code of a comparison; the reason goes to stderr."""
     if comparison.past_gate:
         names = ", ".join(row.name for row in comparison.past_gate)
-        click.echo(f"hpt: slower than before by more than {comparison.gate_frac:.3g}, a share: {names}", err=True)
+        percent = 100.0 * (comparison.gate_frac or 0.0)
+        click.echo(f"hpt: slower than before by more than {percent:.3g} %: {names}", err=True)
         return EXIT_FINDING
     undecided = [row.name for row in comparison.rows if row.verdict == SpeedVerdict.INCONCLUSIVE]
     undecided += [f"{name} (only in old)" for name in comparison.only_old]
@@ -73,7 +76,7 @@ def conclude(comparison: BenchComparison, *, strict: bool = False) -> int:
 
 
 def show_comparison(comparison: BenchComparison, console: Console) -> None:
-    """Print the table and what to bear in mind."""
+    """Print the table of ratios, the control, and what differs between the two runs."""
     title = f"new over old, alarms at {ALPHA:.0%} for all scenarios together"
     console.print(table(title, HEAD, list(map(_cells, comparison.rows)), width=console.width, keep=KEPT))
     for line in _remarks(comparison):

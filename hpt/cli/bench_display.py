@@ -54,7 +54,7 @@ class BenchProgress:
         return (self._clock() - self._began_s) / self._num_measured * (self._num_scenarios - self.num_done)
 
     def watch(self, name: str, state: str) -> None:
-        """Take note of what became of a scenario, and show it."""
+        """Show the state of a scenario: measuring, kept, finished or failed with its reason."""
         if state in {"finished", "kept"} or state.startswith("failed"):
             self.num_done = min(self.num_done + 1, self._num_scenarios)
             self._num_measured += state != "kept"
@@ -69,7 +69,7 @@ class BenchProgress:
 
 
 def show_outcome(outcome: BenchResult, folder: BenchFolder, console: Console) -> None:
-    """Print everything about a run."""
+    """Print the table of scenarios, remarks on scaling and noise, and the folder."""
     if outcome.rows:
         rows = [*map(_cells, outcome.rows), *((name, *["-"] * (len(HEAD) - 2), "failed") for name in outcome.failures)]
         title = describe_mode(folder.settings)
@@ -185,7 +185,7 @@ def _unit(seconds: float) -> tuple[float, str]:
 
 
 def _digits(value: float, count: int) -> str:
-    """So many significant digits, without an exponent."""
+    """`value` to `count` significant digits, without an exponent."""
     rounded = float(f"{value:.{count}g}")
     places = 0 if rounded == 0 else max(0, count - 1 - math.floor(math.log10(abs(rounded)) + 1e-9))
     return f"{rounded:.{places}f}"

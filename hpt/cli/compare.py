@@ -30,7 +30,7 @@ from hpt.run.settings import DTYPES
 EPILOG = f"""\b
 Arms: {", ".join(ARMS)};
 or the groups quick, standard, several, calibration, all.
-Inner optimizers: {", ".join(CATALOGUE)}, or package.module:factory.
+Optimizers: {", ".join(CATALOGUE)}, or package.module:factory.
 
 \b
 Examples:
@@ -40,93 +40,114 @@ Examples:
   hpt compare --workloads byte-gpt=600 --arms hybrid,never --clock 6 --seeds 6  # whole runs, timed alone
   hpt compare --optimizers adamw,muon,soap --tune --seeds 5  # which is the best, and does the hybrid help it?
   hpt compare --workloads mlp --resolve 3%  # as many seeds as that takes, and no more
-  hpt compare --workloads mlp,cnn --leave-one-out --seeds 5  # what of the default could go?
-  hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10  # is the harness right?
+  hpt compare --workloads mlp,cnn --leave-one-out --seeds 5  # which parts of the default matter?
+  hpt compare --workloads mlp --arms calibration,lr-boost --seeds 10  # does the comparison find known ratios?
   hpt compare --resume --out runs/standard
 
 \b
 On many machines that share a folder (docs/cluster.md):
   hpt compare --budget standard --out runs/standard --plan-only
-  hpt compare --resume --out runs/standard --shard 1/8  # and 2/8 ... 8/8, at once or not, here or there
+  hpt compare --resume --out runs/standard --shard 1/8  # and 2/8 ... 8/8, on any machine, at any time
   hpt compare --out runs/standard --list-missing
-  hpt compare --resume --out runs/standard  # what is still missing, and the results
+  hpt compare --resume --out runs/standard  # run what is missing, write the results
   hpt compare --budget standard --out runs/standard --executor submitit:slurm --shards 8  # all of that
 """
 
 
 @click.command(epilog=EPILOG)
-@click.option("--workloads", metavar="LIST", help="Names, each with or without =STEPS. [default: the budget's]")
-@click.option("--arms", metavar="LIST", help="Names or groups; the baseline is always there. [default: the budget's]")
+@click.option(
+    "--workloads",
+    metavar="LIST",
+    help="Workloads, each with or without its number of updates: mlp=3000,cnn. [default: the budget's]",
+)
+@click.option(
+    "--arms",
+    metavar="LIST",
+    help="What is compared with the baseline: names or groups, listed below. [default: the budget's]",
+)
 @click.option(
     "--optimizers",
     metavar="LIST",
-    help="Inner optimizers: each by itself and under the hybrid, all other arms on the best. [default: the workload's]",
+    help="Optimizers: each runs with and without jumps, all other arms on the best. [default: the workload's own]",
 )
 @click.option(
     "--leave-one-out",
     is_flag=True,
     default=None,
-    help="Run the default without each of its parts, at its own tuned settings: which are worth their place?",
+    help="Ablation: run the default without each of its parts in turn, each tuned.",
 )
-@click.option("--seeds", metavar="N", type=click.IntRange(1, 10**4), help="Paired seeds. [default: 3]")
+@click.option(
+    "--seeds", metavar="N", type=click.IntRange(1, 10**4), help="Number of seeds, the same for every arm. [default: 3]"
+)
 @click.option(
     "--resolve",
     metavar="PERCENT",
-    help="Run seed by seed until intervals are that narrow or tell enough, as in 3%; says before how many seeds that "
-    "takes. --seeds is then the most. [default: seeds are fixed]",
+    help="Add seeds until every interval is this narrow, e.g. 3%, or clearly off 1. The expected number is printed "
+    "after three seeds; --seeds is the maximum. [default: a fixed number of seeds]",
 )
-@click.option("--first-seed", metavar="N", type=click.IntRange(0, 10**9), help="The smallest of them. [default: 0]")
-@click.option("--budget", type=click.Choice(tuple(BUDGETS)), help=f"How much is run. [default: {DEFAULT_BUDGET}]")
+@click.option("--first-seed", metavar="N", type=click.IntRange(0, 10**9), help="First seed. [default: 0]")
+@click.option(
+    "--budget", type=click.Choice(tuple(BUDGETS)), help=f"Size of the comparison. [default: {DEFAULT_BUDGET}]"
+)
 @click.option(
     "--tune/--no-tune",
     default=None,
-    help=f"Tune the baseline and every method first, {NUM_TRIALS} trials each, where no earlier trials did.",
+    help=f"Tune the baseline and every method first, {NUM_TRIALS} trials each, unless stored trials exist.",
 )
-@click.option("--out", metavar="FOLDER", help="Where cells and results are kept. [default: runs/compare-<budget>]")
-@click.option("--resume", is_flag=True, help="Go on in that folder, with its own settings where none are given.")
-@click.option("--jobs", type=THREADS, default=1, show_default=True, help="Cells at once.")
+@click.option("--out", metavar="FOLDER", help="Folder of cells and results. [default: runs/compare-<budget>]")
+@click.option(
+    "--resume", is_flag=True, help="Continue the comparison in --out with its stored settings; flags may ask for more."
+)
+@click.option(
+    "--jobs", type=THREADS, default=1, show_default=True, metavar="N", help="Number of cells that run at once."
+)
 @click.option(
     "--clock",
     metavar="N",
     type=click.IntRange(min=0),
-    help="Seeds whose baseline and methods run again, alone, if they had company: for wall-clock ratios. [default: 0]",
+    help="Number of seeds whose baseline and methods run again one at a time, for wall-clock ratios. [default: 0]",
 )
-@click.option("--threads", type=THREADS, help="Threads of torch in a cell. [default: 1]")
+@click.option("--threads", type=THREADS, metavar="N", help="Number of torch threads in a cell. [default: 1]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: the budget's]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
-@click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
-@click.option("--tuning-cache", metavar="FOLDER", help=f"Where tunings are kept. [default: {TUNING_FOLDER}]")
-@click.option("--figures/--no-figures", default=True, show_default=True, help="Draw OUT/figures.")
-@click.option("--plan-only", is_flag=True, help="Keep what is asked for in that folder, for --shard, and run nothing.")
-@click.option("--shard", metavar="I/N", help="With --resume: run the I-th of N shares of the missing cells, no more.")
-@click.option("--list-missing", is_flag=True, help="Print the names of the cells that are not there, and run nothing.")
+@click.option("--data", metavar="PATH", help="Text file, or folder of such, that the text workloads train on.")
 @click.option(
-    "--executor", type=click.Choice(CLUSTERS), help="Submit shards as jobs, wait for them, write the results."
+    "--tuning-cache",
+    metavar="FOLDER",
+    help=f"Folder of tuned settings, shared by comparisons. [default: {TUNING_FOLDER}]",
 )
-@click.option("--shards", metavar="N", type=click.IntRange(1, 10**4), help="Jobs of --executor.")
+@click.option("--figures/--no-figures", default=True, show_default=True, help="Draw figures into OUT/figures.")
+@click.option("--plan-only", is_flag=True, help="Store the plan in --out, for --shard, and run nothing.")
+@click.option("--shard", metavar="I/N", help="With --resume: run only the I-th of N shares of the missing cells.")
+@click.option("--list-missing", is_flag=True, help="Print the names of missing cells, and run nothing.")
+@click.option(
+    "--executor", type=click.Choice(CLUSTERS), help="Submit shards as cluster jobs, wait for them, write the results."
+)
+@click.option("--shards", metavar="N", type=click.IntRange(1, 10**4), help="Number of jobs for --executor.")
 @click.option(
     "--executor-option",
     "executor_options",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Of submitit, as in timeout_min=240, mem_gb=16, slurm_partition=long; may be repeated. [default: a day]",
+    help="Option of submitit, e.g. timeout_min=240, mem_gb=16, slurm_partition=long; may be repeated. [default: a time "
+    "limit of one day]",
 )
 @QUIET
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print summary.json, and nothing else, on stdout; of a shard, a plan and --list-missing what is missing.",
+    help="Print summary.json, and nothing else, on stdout. A shard, a plan and --list-missing print the missing cells.",
 )
 @debug_option
 def compare(
     *, out: str | None, resume: bool, jobs: int, figures: bool, as_json: bool, quiet: bool, **words: Any
 ) -> int:
-    """Compare predicted training with tuned baselines and controls, and say what may be claimed.
+    """Compare training with jumps to tuned baselines and controls, and say what may be claimed.
 
-    Every cell (workload, arm, seed, length) is a process of its own and is stored as it ends; Ctrl-C or a kill loses
-    none that was finished. Wall-clock ratios come from cells that ran alone and undisturbed, and are left out
-    otherwise: with more than one job, give --clock.
+    An arm is one way to train. A cell is one run: workload, arm, seed and length. Each cell runs in its own process
+    and is stored when it ends, so Ctrl-C or a kill loses no finished cell. Wall-clock ratios use only cells that ran
+    with nothing beside them; with --jobs above 1 give --clock to measure them.
     """
     sharing = Sharing(**{name: words.pop(name) for name in Sharing.__slots__})
     show, tell = (hide_cells, _tell_nothing) if quiet else (show_cells, _tell)
@@ -191,7 +212,7 @@ def _exit_code(failed: dict[str, str], summary: dict[str, Any], folder: Path, *,
         click.echo(f"failed: {key}: {reason}", err=True)
     if interrupted:
         again = shlex.join(["hpt", "compare", "--resume", "--out", str(folder)])
-        click.echo(f"interrupted; finished cells are kept; to go on: {again}", err=True)
+        click.echo(f"interrupted; finished cells are kept; to continue: {again}", err=True)
         return EXIT_INTERRUPTED
     if failed:
         return HptError.exit_code

@@ -103,7 +103,7 @@ class _LiveTable:
 
 
 def ended_text(result: CellResult | None) -> str:
-    """What a cell came to."""
+    """Loss and seconds of an ended cell: 'loss 1.2345, 3.2 s', 'diverged, 3.2 s' or 'failed'."""
     if result is None:
         return "failed"
     loss = "diverged" if result.final_loss is None else f"loss {result.final_loss:.4f}"

@@ -43,7 +43,7 @@ class Sharing:
     executor_options: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense together."""
+        """Refuse flags that exclude or need each other."""
         asked = {
             "--shard": self.shard is not None,
             "--list-missing": self.list_missing,
@@ -54,7 +54,7 @@ class Sharing:
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
         if (self.executor is None) != (self.shards is None):
-            raise UsageError("--executor and --shards go together, the place and the number of jobs; give both or none")
+            raise UsageError("--executor and --shards need each other; give both or none")
         if self.executor_options and self.executor is None:
             raise UsageError("--executor-option is for --executor; give that too, or leave it out")
 
@@ -100,7 +100,7 @@ def run_shard(
     """
     shard = Shard.parse(text)
     if not resume:
-        raise UsageError("--shard goes on with a comparison that was planned; add --resume")
+        raise UsageError("--shard continues a planned comparison; add --resume")
     planned = _planned(request, folder)
     run = ShardRun(planned, folder, shard, jobs=jobs, show=show)
     require_device(run.plan.device)
@@ -113,7 +113,7 @@ def run_shard(
         click.echo(f"failed: {key}: {reason}", err=True)
     again = shlex.join(["hpt", "compare", "--resume", "--out", str(folder.path), "--shard", str(shard)])
     if interrupted:
-        click.echo(f"interrupted; finished cells are kept; to go on: {again}", err=True)
+        click.echo(f"interrupted; finished cells are kept; to continue: {again}", err=True)
         return EXIT_INTERRUPTED
     _tell_waiting(standing, again)
     return HptError.exit_code if run.failed else EXIT_DONE
@@ -123,9 +123,9 @@ def _tell_waiting(standing: Standing, again: str) -> None:
     """What other shards have to settle before this one can go on."""
     waits = standing.waits_for()
     for one in waits:
-        click.echo(f"cells left missing, another shard has to settle {one.words}", err=True)
+        click.echo(f"some cells are still missing: they need {one.words}, which another shard runs", err=True)
     if waits:
-        click.echo(f"to go on when that is done: {again}", err=True)
+        click.echo(f"when that is done, continue with: {again}", err=True)
 
 
 def list_missing(request: ComparisonRequest, folder: ComparisonFolder, *, as_json: bool) -> int:
@@ -147,7 +147,7 @@ def show_missing(planned: ComparisonRequest, folder: ComparisonFolder, *, as_jso
     for cell in standing.missing():
         click.echo(cell.key)
     for one in standing.waits_for():
-        click.echo(f"not yet known: the cells that wait for {one.words}", err=True)
+        click.echo(f"not listed: cells that need {one.words}, which are not there yet", err=True)
 
 
 def _planned(request: ComparisonRequest, folder: ComparisonFolder) -> ComparisonRequest:
@@ -177,5 +177,5 @@ def open_cluster(
     options = options_of(sharing.executor_options, jobs=jobs, threads=plan.threads, device=plan.device)
     cluster = Cluster(sharing.executor, folder.path, jobs=jobs, show=show, options=options, tell=tell)
     if request.clock:
-        tell("--clock is left to hpt compare --resume: no cell of a shard counts as having run alone")
+        tell("--clock takes effect in hpt compare --resume: cells of a shard do not count as having run alone")
     return ClusterRun(request, folder, cluster, num_shards=sharing.shards, show=show, tell=tell)

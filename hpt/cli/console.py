@@ -27,11 +27,11 @@ class Heartbeat:
 
     @property
     def is_due(self) -> bool:
-        """No line came for a minute."""
+        """A minute has passed since the last line."""
         return self._clock() - self._last_s >= MINUTE_S
 
     def beat(self) -> None:
-        """A line was printed."""
+        """Note that a line was printed now."""
         self._last_s = self._clock()
 
 

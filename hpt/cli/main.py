@@ -85,7 +85,9 @@ def _note_debug(context: click.Context, _: click.Parameter, value: bool) -> None
 
 def debug_option(command: AnyCommand) -> AnyCommand:
     """Give a command `--debug`: an error shows its traceback. Works before and after the command's name."""
-    option = click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help="Show tracebacks.")
+    option = click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_note_debug, help="Show the traceback of an error."
+    )
     return option(command)
 
 
@@ -93,10 +95,10 @@ def debug_option(command: AnyCommand) -> AnyCommand:
 @click.version_option(__version__, prog_name="hpt", message="%(prog)s %(version)s")
 @debug_option
 def cli() -> None:
-    """Train with predicted steps, and measure whether they pay.
+    """Train PyTorch models with predicted steps (jumps), and measure whether they pay.
 
-    Data goes to stdout, messages and progress to stderr. Exit codes: 0 done, 1 internal error, 2 usage, 3 a
-    finding, 4 inconclusive, 5 nothing measured, 6 something is missing (data, device, disk), 7 out of
+    Results go to stdout, messages and progress to stderr. Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 a
+    check failed or training diverged, 4 inconclusive, 5 nothing measured, 6 data, device or disk missing, 7 out of
     memory, 130 interrupted.
     """
 

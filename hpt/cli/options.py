@@ -1,4 +1,4 @@
-"""Kinds of numbers on the command line: each refuses at the door what would fail, or crash, far behind it."""
+"""Types of options: each refuses a value at once that would fail, or crash the process, much later."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from hpt.errors import UsageError
 SEED = click.IntRange(0, 2**63 - 1)
 COUNT = click.IntRange(1, 10**9)
 """Of steps, windows or tokens."""
-QUIET = click.option("--quiet", is_flag=True, help="No progress and no tables: the last three lines only.")
+QUIET = click.option("--quiet", is_flag=True, help="Print the last three lines only: no progress, no tables.")
 THREADS = click.IntRange(1, 1024)
 """Of torch and BLAS; with a hundred thousand they end the process by a segmentation fault."""
 
@@ -39,5 +39,5 @@ def parse_percent(option: str, text: str | None) -> float | None:
     except ValueError:
         share = 0.0
     if not 0 < share < 100:
-        raise UsageError(f"{option} is {text!r}; give percent above 0, as in 5%")
+        raise UsageError(f"{option} is {text!r}; give a percentage above 0, e.g. 5%")
     return share

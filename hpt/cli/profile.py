@@ -39,40 +39,71 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--workload", default=DEFAULT_WORKLOAD, show_default=True, metavar="NAME", help="What to profile.")
-@click.option("--predictor", default="rssm", show_default=True, metavar="NAME", help=", ".join(PREDICTORS))
-@click.option("--steps", type=COUNT, default=3000, show_default=True, help="Planned length; sets K.")
+@click.option(
+    "--workload",
+    default=DEFAULT_WORKLOAD,
+    show_default=True,
+    metavar="NAME",
+    help="Workload, or package.module:factory.",
+)
+@click.option(
+    "--predictor",
+    default="rssm",
+    show_default=True,
+    metavar="NAME",
+    help=f"Method that proposes jumps: {', '.join(PREDICTORS)}.",
+)
+@click.option(
+    "--steps",
+    type=COUNT,
+    default=3000,
+    show_default=True,
+    metavar="N",
+    help="Planned updates of the run, which set the length of a cycle.",
+)
 @click.option(
     "--cycles",
     "--blocks",
     "cycles",
     type=click.IntRange(2, 10**6),
-    help=f"Cycles to time, each a paired block. [default: {CYCLES}; {BLOCKS} with --overhead]",
+    metavar="N",
+    help=f"Number of cycles to time. [default: {CYCLES}; {BLOCKS} with --overhead]",
 )
-@click.option("--overhead", is_flag=True, help="Measure the trainer's own time in a full step instead: no jumps.")
 @click.option(
-    "--transfers", is_flag=True, help="With --overhead: count reads of the device in a step and a cycle, too."
+    "--overhead", is_flag=True, help="Measure instead what the trainer adds to an ordinary step; no jumps are made."
 )
-@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
+@click.option(
+    "--transfers", is_flag=True, help="With --overhead: also count transfers from the device, per step and per cycle."
+)
+@click.option("--threads", type=THREADS, metavar="N", help="Number of torch threads. [default: torch's choice]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
-@click.option("--data", metavar="PATH", help="Your text, for the text workloads.")
-@click.option("--steps-ratio", type=Real(0.0, 1e6, min_open=True), help="What a jump is worth, if known.")
-@click.option("--summary", metavar="FILE", help="Take that ratio, and the measured speed-up, from hpt compare.")
-@click.option("--arm", default="hybrid", show_default=True, help="Whose ratio in that summary.")
-@click.option("--tokens-per-step", type=COUNT, help="Of the projected models. [default: as profiled]")
+@click.option("--data", metavar="PATH", help="Text file, or folder of such, that the text workloads train on.")
+@click.option(
+    "--steps-ratio",
+    type=Real(0.0, 1e6, min_open=True),
+    metavar="RATIO",
+    help="Steps that jumps save, as a ratio, if known.",
+)
+@click.option(
+    "--summary", metavar="FILE", help="Read that ratio, and the measured speed-up, from a summary.json of hpt compare."
+)
+@click.option("--arm", default="hybrid", show_default=True, metavar="NAME", help="Arm of that summary.")
+@click.option(
+    "--tokens-per-step", type=COUNT, metavar="N", help="Tokens per step of the projected models. [default: as profiled]"
+)
 @click.option(
     "--out",
     metavar="PATH",
-    help="Write the JSON document, too: to a file, or as profile.json or overhead.json into a folder.",
+    help="Also write the JSON document: to this file, or into this folder as profile.json or overhead.json.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else, on stdout.")
 @debug_option
 def profile(*, out: str | None, as_json: bool, overhead: bool, **flags: Any) -> int:
-    """Measure where a step's time goes, component by component, and what a predicted step costs.
+    """Measure where a step's time goes, part by part, and what a jump costs.
 
-    The trainer runs beside the plain loop in one process, jumps forced and forks off. Costs for the GPT-2 family are
-    projected from the measured components and marked so. With --overhead both run on the same batches, a cycle at a
-    time in changing order, everything on that a full step needs and no jump: the difference is the trainer's own time.
+    The trainer and a plain training loop run side by side in one process. Jumps are forced, forks are off. Costs for
+    the GPT-2 family are projections from the measured parts, and marked as such. With --overhead no jumps are made:
+    both loops run the same batches, one cycle at a time, and the difference is the trainer's own time.
     """
     kind = "overhead" if overhead else "profile"
     path = None if out is None else _place(Path(out), kind)
@@ -103,7 +134,7 @@ def _place(out: Path, kind: str) -> Path:
 
 
 def _alone() -> AbstractContextManager[None]:
-    """While no other command measures on this machine."""
+    """Hold the lock that lets one command at a time measure on this machine."""
     return measuring(lambda line: click.echo(line, err=True))
 
 
@@ -172,7 +203,7 @@ def _begin(flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 def _profile(flags: Mapping[str, Any]) -> dict[str, Any]:
     if flags["transfers"]:
-        raise UsageError("--transfers counts in full steps alone; give --overhead, too")
+        raise UsageError("--transfers is for --overhead; add that")
     worth = _worth(flags["steps_ratio"], flags["summary"], flags["workload"], flags["arm"])
     workload, machine = _begin(flags)
     from hpt.profile.components import profile_components  # noqa: PLC0415 - imports torch
@@ -208,7 +239,7 @@ def _profile(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _overhead(flags: Mapping[str, Any]) -> dict[str, Any]:
     if flags["summary"] is not None or flags["steps_ratio"] is not None:
-        raise UsageError("--overhead measures full steps alone; leave --summary and --steps-ratio out")
+        raise UsageError("--overhead measures no jumps; leave out --summary and --steps-ratio")
     workload, machine = _begin(flags)
     from hpt.profile.overhead import measure_overhead  # noqa: PLC0415 - imports torch
 
@@ -245,7 +276,7 @@ def _show_profile(document: Mapping[str, Any], console: Console) -> None:
         f"{parts['predicted_cost_ratio']:.3f}",
         _reduction_line(document["reduction"], parts),
         _speed_line(document["speed"]),
-        f"memory probe {parts['memory_probe_s'] * 1e6:.0f} us, {parts['memory_probes']} times",
+        f"one memory reading {parts['memory_probe_s'] * 1e6:.0f} us, {parts['memory_probes']} times",
     ]
     for line in lines:
         console.print(line, soft_wrap=True)

@@ -46,49 +46,55 @@ Examples:
 @click.option(
     "--workload", metavar="NAME", help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]"
 )
-@click.option("--predictor", metavar="NAME", help=f"What proposes jumps: {', '.join(PREDICTORS)}. [default: rssm]")
+@click.option(
+    "--predictor",
+    metavar="NAME",
+    help=f"Method that proposes jumps, none for ordinary training: {', '.join(PREDICTORS)}. [default: rssm]",
+)
 @click.option(
     "--optimizer",
     metavar="NAME",
-    help=f"What makes the updates: {', '.join(CATALOGUE)}, or package.module:factory. [default: the workload's own]",
+    help=f"Optimizer: {', '.join(CATALOGUE)}, or package.module:factory. [default: the workload's own]",
 )
-@click.option("--steps", type=COUNT, help="Net optimizer updates. [default: the workload's own]")
-@click.option("--seed", type=SEED, help="Of weights, batches and the trainer. [default: 0]")
-@click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags beat it.")
-@click.option("--data", metavar="PATH", help="Your text, a file or a folder, for the text workloads.")
+@click.option("--steps", type=COUNT, metavar="N", help="Number of optimizer updates. [default: the workload's own]")
+@click.option("--seed", type=SEED, metavar="N", help="Seed of weights, batches and trainer. [default: 0]")
+@click.option("--config", metavar="FILE", help="TOML file of trainer settings; flags take precedence.")
+@click.option("--data", metavar="PATH", help="Text file, or folder of such, that the text workloads train on.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option("--dtype", type=click.Choice(tuple(DTYPES)), help="Autocast of the forward pass. [default: fp32]")
-@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
+@click.option("--threads", type=THREADS, metavar="N", help="Number of torch threads. [default: torch's choice]")
 @click.option(
     "--out",
     metavar="FOLDER",
-    help="Where the run is kept. [default: runs/<workload>-<predictor>[-<optimizer>]-s<seed>]",
+    help="Folder of the run. [default: runs/<workload>-<predictor>[-<optimizer>]-s<seed>]",
 )
 @click.option(
     "--resume",
     metavar="[OUT]",
     is_flag=False,
     flag_value=FROM_OUT,
-    help="Continue the run in that folder (or from that checkpoint file) with its own settings; a finished one with "
-    "more --steps.",
+    help="Continue the run in that folder, or from that checkpoint file, with its stored settings. With larger --steps "
+    "a finished run is extended.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
 @QUIET
-@click.option("--log", metavar="LIST", help=f"Further formats of the steps: {', '.join(EXPORTS)}.")
+@click.option(
+    "--log", metavar="LIST", help=f"Export the steps in further formats, comma-separated: {', '.join(EXPORTS)}."
+)
 @debug_option
 def train(*, out: str | None, resume: str | None, as_json: bool, quiet: bool, **flags: Any) -> int:
-    """Train a workload with predicted steps, or plainly with --predictor none.
+    """Train a workload with jumps, or with --predictor none without them.
 
-    The run's folder gets run.json, steps.jsonl (a line a call), events.jsonl and checkpoints/. Ctrl-C and
-    SIGTERM stop after the current step, save, and say how to go on; after a crash or a kill, --resume goes
-    on from the last checkpoint.
+    The run's folder holds run.json (settings and results), steps.jsonl (one line per step), events.jsonl and
+    checkpoints/. Ctrl-C and SIGTERM stop after the current step, save a checkpoint and print the command that
+    continues. After a crash or a kill, --resume continues from the last checkpoint.
     """
     settings = TrainSettings.of_flags(flags)
     screen = _Screen(results=sys.stdout, as_json=as_json, is_quiet=quiet)
     with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
         record, folder = _begun(settings, out, screen) if resume is None else _resumed(settings, out, resume, screen)
     if record.status == INTERRUPTED:
-        click.echo(f"interrupted; to go on: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
+        click.echo(f"interrupted; to continue: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
         return EXIT_INTERRUPTED
     return EXIT_DONE
 
@@ -108,7 +114,7 @@ class _Screen:
     is_quiet: bool
 
     def tell(self, record: RunRecord, folder: RunFolder) -> None:
-        """Show what a run came to."""
+        """Print the result of a run on stdout: run.json, or tables and the last lines."""
         with redirect_stdout(self.results):
             if self.as_json:
                 click.echo(json.dumps(record.to_document(), allow_nan=False, default=str))
@@ -120,7 +126,7 @@ class _Screen:
 
 
 def _begun(settings: TrainSettings, out: str | None, screen: _Screen) -> tuple[RunRecord, RunFolder]:
-    """A new run."""
+    """Begin a run; refuses a folder that holds one."""
     values = merge_config(settings)
     folder = RunFolder(_folder_of(settings, values, out))
     folder.refuse_taken()
@@ -134,7 +140,7 @@ def _resumed(settings: TrainSettings, out: str | None, resume: str, screen: _Scr
     is_done = before.status == DONE
     stored = TrainSettings.of_stored(before.settings).resumed_with(settings, folder.path, is_done=is_done)
     if is_done and stored.steps == before.settings["steps"]:
-        click.echo(f"the run in {folder.path} is finished; nothing to resume, more --steps extend it", err=True)
+        click.echo(f"the run in {folder.path} is finished; nothing to resume; a larger --steps extends it", err=True)
         screen.tell(before, folder)
         return before, folder
     values = before.config | {"total_steps": stored.steps}
@@ -147,7 +153,7 @@ def _resumed(settings: TrainSettings, out: str | None, resume: str, screen: _Scr
 
 
 def _trained(folder: RunFolder, screen: _Screen, **request: Any) -> RunRecord:
-    """Train, with progress on stderr; the result is told as soon as it is known."""
+    """Train, with progress on stderr; the result is printed before the last checkpoint is written."""
     from hpt.run.request import TrainRequest  # noqa: PLC0415 - imports torch, which takes seconds
     from hpt.run.session import TrainSession  # noqa: PLC0415
 

@@ -52,7 +52,7 @@ class Tally:
         self._clock, self._began_s = clock, clock()
 
     def __call__(self, record: Record) -> None:
-        """Take note of a record."""
+        """Take the step number and numbers to show from a step's record; others are ignored."""
         if isinstance(record, StepRecord):
             self.step, self._last = record.step, record
 

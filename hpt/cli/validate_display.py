@@ -47,7 +47,7 @@ class ValidationProgress:
         self._console.print(f"[{position}/{total}] {job.kind} {job.name}")
 
     def line(self, job: ValidationJob, line: Mapping[str, Any]) -> None:
-        """One line of a job."""
+        """Take in one line that a job sent, and show it if it is a step that is due, or a result."""
         if line.get("kind") == "result":
             self._console.print(f"  {line['name']} done")
         if line.get("kind") != "step":
@@ -68,7 +68,7 @@ class ValidationProgress:
 
 
 def show(document: Mapping[str, Any], console: Console) -> None:
-    """Print it."""
+    """Print a validation: table of arms, table of checks, estimates, verdict; from its run.json."""
     console.print(document["measures"])
     if document["arms"]:
         console.print(_arms(document["arms"], console.width))
@@ -150,7 +150,7 @@ def _checks(checks: list[Mapping[str, Any]], width: int) -> RenderableType:
 
 
 def show_estimate(estimate: Mapping[str, Any], console: Console) -> None:
-    """One estimate, with what it does not count."""
+    """Print one estimate by phase, and what it leaves out."""
     console.print(_estimate(estimate["device"], estimate, console.width))
     for limit in estimate["limits"]:
         console.print(f"  {limit}")
@@ -169,7 +169,7 @@ def _estimate(name: str, estimate: Mapping[str, Any], width: int) -> RenderableT
 
 
 def show_plans(document: Mapping[str, Any], console: Console) -> None:
-    """The answer to "does it fit, and how"."""
+    """Print the table of tried settings against a budget, and the answer."""
     title = f"within {document['budget_bytes'] / GIB:.1f} GiB, {document['wanted_batch']} windows an update"
     head = ("dtype", "copies on", "fits", "windows at once", "accumulation", "peak", "least device")
     rows = [

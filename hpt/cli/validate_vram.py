@@ -42,48 +42,55 @@ Examples:
     metavar="NAME",
     help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, gpt2-nano, or package.module:factory.",
 )
-@click.option("--steps", type=COUNT, default=50, show_default=True, help="Net optimizer updates of each arm.")
+@click.option(
+    "--steps", type=COUNT, default=50, show_default=True, metavar="N", help="Number of optimizer updates of each arm."
+)
 @click.option(
     "--batch-size",
     type=COUNT,
-    help="Windows in a batch. [default: 1; with --estimate, windows an update is to see: 8]",
+    metavar="N",
+    help="Sequences in a batch. [default: 1; with --estimate: 8 sequences per update]",
 )
-@click.option("--seq-len", type=COUNT, help="Tokens in a window. [default: 64 on a CPU, else 1024]")
+@click.option("--seq-len", type=COUNT, metavar="N", help="Tokens in a sequence. [default: 64 on a CPU, else 1024]")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1. [default: cuda where there is one, else cpu]")
 @click.option(
     "--dtype",
     type=click.Choice(DTYPES),
     default="fp32",
     show_default=True,
-    help="bf16 is autocast, bf16-weights holds weights and moments in bf16.",
+    help="bf16: autocast. bf16-weights: weights and optimizer state in bf16.",
 )
-@click.option("--arms", default=",".join(ARMS), show_default=True, metavar="LIST", help="Which arms to run.")
+@click.option("--arms", default=",".join(ARMS), show_default=True, metavar="LIST", help="Arms to run, comma-separated.")
 @click.option(
     "--drills",
     type=click.Choice(("nano", "full", "none")),
     default="nano",
     show_default=True,
-    help="Drills on gpt2-nano, on the model itself, or none.",
+    help="Tests of single memory layers: on gpt2-nano, on the model itself (full), or none.",
 )
-@click.option("--estimate", "only_estimate", is_flag=True, help="Train nothing: estimate a GPU's memory only.")
-@click.option("--budget-gb", type=Real(0.1, 1e6), help="With --estimate: what fits a GPU of so many GiB, and how.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights and batches.")
-@click.option("--threads", type=THREADS, help="Threads of torch. [default: torch's choice]")
-@click.option("--strict", is_flag=True, help="Exit with 4 when a check is inconclusive.")
-@click.option("--out", metavar="FOLDER", help="Where results are kept. [default: runs/validate-vram-<model>]")
+@click.option(
+    "--estimate", "only_estimate", is_flag=True, help="Only estimate the memory on a GPU; nothing is trained."
+)
+@click.option(
+    "--budget-gb", type=Real(0.1, 1e6), metavar="GIB", help="With --estimate: does it fit a GPU of this size, and how?"
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, metavar="N", help="Seed of weights and batches.")
+@click.option("--threads", type=THREADS, metavar="N", help="Number of torch threads. [default: torch's choice]")
+@click.option("--strict", is_flag=True, help="Exit with 4 if a check is inconclusive.")
+@click.option("--out", metavar="FOLDER", help="Folder of the results. [default: runs/validate-vram-<model>]")
 @QUIET
 @click.option("--json", "as_json", is_flag=True, help="Print run.json, and nothing else, on stdout.")
 @debug_option
 def validate_vram(**flags: Any) -> int:
-    """Validate memory: peaks, growth, copies, what each layer does, and the estimate, against thresholds.
+    """Measure the memory of training with and without jumps, and check it against thresholds.
 
-    Every arm trains in a process of its own at equal batch, data and seed; every layer that acts only on
-    events is drilled with the layer on and off. Without a GPU host memory is measured, which is said, and a
-    GPU is estimated. A failed check exits with 3; what did not run has failed.
+    Checked are peaks, growth, copies, the estimate, and each layer of the trainer's memory management. Every arm
+    (one way to train) runs in its own process with equal batch, data and seed. Without a GPU, host memory is measured
+    and the memory of a GPU is estimated. Exit code 3: a check failed, or did not run.
     """
     folder = Path(flags["out"] or f"runs/validate-vram-{_file_name(flags['model'])}")
     if flags["budget_gb"] is not None and not flags["only_estimate"]:
-        raise UsageError("--budget-gb asks an estimate what fits; give --estimate with it")
+        raise UsageError("--budget-gb is for an estimate; add --estimate")
     console = message_console(quiet=flags["quiet"])
     if flags["only_estimate"]:
         return _estimate(flags, folder, console)
@@ -146,7 +153,7 @@ def _job(flags: dict[str, Any], *, device: str, seq_len: int) -> ValidationJob:
 
 
 def _device(name: str | None) -> str:
-    """The device's name, found to be there.
+    """Name of the device, e.g. cpu or cuda:0, after a check that it exists.
 
     Raises:
         DeviceError: it is not.
@@ -174,7 +181,7 @@ def _has_sizes(model: str) -> bool:
 
 
 def _estimate(flags: dict[str, Any], folder: Path, console: Any) -> int:
-    """Only the estimate of a CUDA device, and what fits a budget."""
+    """Estimate the memory on a CUDA device, store and print it; with a budget also what fits. Returns the exit code."""
     from hpt.cli.validate_display import closing_of_estimate, show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
 

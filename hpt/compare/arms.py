@@ -62,11 +62,11 @@ class Arm:
 
     @property
     def is_tuned(self) -> bool:
-        """It gets tuning trials of its own."""
+        """Its learning rate and schedule are searched for it; other arms use those of the arm `like`."""
         return self.like == self.name
 
     def recipe(self, tuned: Recipe) -> Recipe:
-        """How it trains, given the tuned settings of `like`."""
+        """The complete recipe, from the tuned settings of the arm `like`."""
         own = {"config": dict(self.config), "optimizer": self.optimizer}
         return replace(tuned, lr_factor=tuned.lr_factor * self.lr_factor, **{**own, **self.changes})
 

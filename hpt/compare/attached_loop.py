@@ -87,7 +87,7 @@ class AttachedLoop:
         self._jumps.detach()
 
     def summary(self) -> dict[str, Any]:
-        """As `HybridTrainer.summary`, as far as a cell reads it."""
+        """The parts of `HybridTrainer.summary` that a cell stores."""
         return self._account if hasattr(self, "_account") else self._summary()
 
     def _summary(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Cell:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Inverse of `dataclasses.asdict`."""
+        """The cell that `dataclasses.asdict` made the document of."""
         values: dict[str, Any] = {**document, "recipe": Recipe(**document["recipe"])}
         return cls(**values)
 
@@ -217,12 +217,12 @@ class CellResult:
 
     @property
     def full_step_equivalents(self) -> float:
-        """All forward and backward work in full steps."""
+        """Work of the run, in full steps: forward and backward passes, and operations of optimizer and jumps."""
         return self.counters["full_step_equivalents"]
 
     @property
     def is_timed(self) -> bool:
-        """Its seconds can be compared: it ran alone, and nothing else kept it from the processor.
+        """Its seconds can be compared: it ran alone, and had the processor to itself.
 
         A CUDA cell is not judged by its processor time, which says nothing about the device.
         """
@@ -230,7 +230,7 @@ class CellResult:
 
     @property
     def backwards(self) -> float:
-        """Gradient evaluations."""
+        """Number of backward passes."""
         return self.counters["backwards"]
 
 
@@ -250,11 +250,11 @@ class CellFolder:
         self.path = path
 
     def file_of(self, cell: Cell) -> Path:
-        """Where its result is, or will be."""
+        """Path of its result, whether that is there or not."""
         return self.path / f"{cell.key}.json"
 
     def has(self, cell: Cell) -> bool:
-        """It is done."""
+        """A result of this cell is stored."""
         return self.file_of(cell).exists()
 
     def store(self, cell: Cell, result: CellResult) -> None:

@@ -43,7 +43,7 @@ class Judgement:
     over_control: Ratio | None
 
     def to_document(self) -> dict[str, Any]:
-        """Plain values."""
+        """The fields as strict JSON values; `over_control` as `Ratio.to_document` has it."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return values | {"over_control": None if self.over_control is None else self.over_control.to_document()}
 

@@ -143,7 +143,7 @@ class ComparisonRun:
                 return
 
     def _seed_s(self) -> list[float]:
-        """Seconds of every cell of the first seed."""
+        """Training seconds of each cell of the first seed, from which the time of further seeds is told."""
         first = [cell for cell in self._cells() if cell.seed % DISJOINT_SEEDS == self.plan.seeds[0]]
         results = [self._folder.cells.load(cell) for cell in first]
         return [result.train_s for result in results if result is not None]

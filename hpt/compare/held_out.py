@@ -102,7 +102,7 @@ class SealedWorkload(Workload):
 
 
 def _addresses(batch: object) -> Iterable[int]:
-    """Where the tensors of a batch live, however it nests them."""
+    """Memory addresses of all tensors in a batch: lists, tuples and mappings are searched."""
     if isinstance(batch, Tensor):
         yield batch.untyped_storage().data_ptr()
     elif isinstance(batch, dict):

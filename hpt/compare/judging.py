@@ -33,7 +33,7 @@ def over_own(reading: TaskReading) -> Mapping[str, Measures]:
 
 
 def judgements(readings: Sequence[TaskReading], reading: TaskReading, side: Side) -> dict[str, Judgement]:
-    """Of every arm that was measured on a workload."""
+    """The verdict on every arm that was measured on a workload, by name of the arm."""
     found: dict[str, Judgement] = {}
     for arm in reading.arms[1:]:
         if arm.name in side(reading):
@@ -97,7 +97,7 @@ def _places(readings: Sequence[TaskReading], side: Side) -> list[tuple[TaskReadi
 
 
 def headlines(readings: Sequence[TaskReading], side: Side) -> dict[str, Headline]:
-    """By workload, where it was measured."""
+    """The hybrid on the best optimizer, by workload; workloads without a measurement are left out."""
     known = {one.task.workload: (one, arm) for one, arm in _places(readings, side)}
     p_holm = corrected({name: side(one)[arm.name].work_ratio for name, (one, arm) in known.items()})
     return {
@@ -111,7 +111,7 @@ def headlines(readings: Sequence[TaskReading], side: Side) -> dict[str, Headline
 
 
 def overall_headline(readings: Sequence[TaskReading], side: Side) -> Headline | None:
-    """Over all workloads; None while one of them was not measured."""
+    """Geometric mean of the headline over all workloads; None while one of them has none."""
     places = _places(readings, side)
     if len(places) < len(readings):
         return None

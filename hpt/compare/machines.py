@@ -19,5 +19,5 @@ def machine_of(result: CellResult) -> tuple[object, ...]:
 
 
 def are_comparable(one: CellResult, other: CellResult) -> bool:
-    """Both were timed, alone and undisturbed, on machines that differ in no fact."""
+    """Seconds of both can be compared: each ran alone, on machines that do not differ in any stored fact."""
     return one.is_timed and other.is_timed and machine_of(one) == machine_of(other)

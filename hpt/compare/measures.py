@@ -70,7 +70,7 @@ class Measures:
     num_diverged: int
 
     def to_document(self) -> dict[str, Any]:
-        """Plain values."""
+        """The fields as JSON values: ratios as `Ratio.to_document`, estimates with both ends of their interval."""
         ratios = ("steps_ratio", "work_ratio", "wall_ratio")
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in ratios}
         for name, value in plain.items():

@@ -61,7 +61,7 @@ class BaselineCurve:
         self._ends = [np.asarray(_separated(self.means[::-1], direction)) for direction in (-1.0, 1.0)]
 
     def reach(self, loss: float) -> Reach:
-        """The length whose mean loss this is."""
+        """The length in updates at which the baseline has this mean loss; at either end of the curve only a bound."""
         if loss < self.means[-1]:
             return Reach(float(self.lengths[-1]), "above")
         if loss > self.means[0]:
@@ -126,11 +126,11 @@ class Baseline:
 
     @property
     def is_usable(self) -> bool:
-        """At T itself every seed has a loss."""
+        """No seed diverged at T itself, so that arms can be placed on the curve."""
         return self.steps in self.losses
 
     def curve(self) -> BaselineCurve:
-        """Of all seeds."""
+        """Mean loss by length, over all seeds."""
         return BaselineCurve(self.losses)
 
     def seed_sd(self) -> float | None:
@@ -164,7 +164,7 @@ class Placement:
         return self._drawn[picks]
 
     def ratio(self, units: Sequence[float]) -> Ratio:
-        """Length stood for over `units`, one a seed."""
+        """The baseline's length that each seed reaches, divided by its `units` (updates or full-step equivalents)."""
         logs = [self._log(reach, i, units) for i, reach in enumerate(self.reaches)]
         sides = {reach.side for reach in self.reaches} - {""}
         return Ratio(

@@ -51,7 +51,7 @@ class ComparisonPlan:
         return self.optimizers[0]
 
     def alone(self, optimizer: str) -> Arm:
-        """An inner optimizer by itself."""
+        """The arm of an inner optimizer without jumps."""
         return ARMS[BASELINE].on(optimizer, self.reference)
 
     def arms_on(self, best: Best | None) -> list[Arm]:
@@ -69,7 +69,7 @@ class ComparisonPlan:
         return found
 
     def cell(self, task: Task, arm: Arm, seed: int, steps: int, recipe: Recipe) -> Cell:
-        """The cell of an arm on a pair's seed."""
+        """The run of an arm that is paired with the baseline's of this seed, `steps` updates long."""
         return Cell(
             workload=task.workload,
             arm=arm.name,
@@ -90,7 +90,7 @@ class ComparisonPlan:
         return sorted({max(1, round(frac * task.steps)) for frac in fracs} | {task.steps})
 
     def alone_cells(self, task: Task, optimizer: str, recipes: Recipes) -> dict[tuple[int, int], Cell]:
-        """An optimizer by itself, by length in updates and seed."""
+        """Runs of an optimizer without jumps, by (length in updates, seed)."""
         arm = self.alone(optimizer)
         recipe = arm.recipe(recipes[task.workload, arm.name])
         return {
@@ -100,7 +100,7 @@ class ComparisonPlan:
         }
 
     def arm_cells(self, task: Task, arm: Arm, recipes: Recipes) -> dict[int, Cell]:
-        """Any other arm, by the pair's seed."""
+        """Runs of any other arm, by the seed of the baseline's run that each is paired with."""
         recipe, steps = arm.recipe(recipes[task.workload, arm.like]), arm.trained_steps(task.steps)
         return {seed: self.cell(task, arm, seed, steps, recipe) for seed in self.seeds}
 

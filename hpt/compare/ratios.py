@@ -23,17 +23,17 @@ class Ratio:
 
     @property
     def value(self) -> float:
-        """Geometric mean over seeds."""
+        """Geometric mean over seeds; 0 if a run diverged."""
         return math.exp(self.estimate.value)
 
     @property
     def low(self) -> float | None:
-        """Lower end of the wider interval."""
+        """Lower end of the wider 95 % interval; None with fewer than two seeds."""
         return _exp(self.estimate.low)
 
     @property
     def high(self) -> float | None:
-        """Upper end of the wider interval; None if a run diverged."""
+        """Upper end of the wider 95 % interval; None with fewer than two seeds, or if a run diverged."""
         return _exp(self.estimate.high)
 
     @property
@@ -42,7 +42,7 @@ class Ratio:
         return ratio_words(self.value, self.low, self.high, self.side or None)
 
     def to_document(self) -> dict[str, Any]:
-        """Plain values, not logarithms."""
+        """Value, both ends of each kind of interval, p-value and ratios by seed; None for an end that is not finite."""
         ends = ("t_low", "t_high", "boot_low", "boot_high")
         known = {name: _exp(getattr(self.estimate, name)) for name in ends}
         return {
@@ -72,7 +72,7 @@ def log_of(ratio: float) -> float:
 
 
 def ratio_words(value: float, low: float | None, high: float | None, bound: str | None) -> str:
-    """A ratio and its interval in words, from plain numbers."""
+    """'>=1.120x [1.050, 1.200]'; `bound` is "above" or "below" where the ratio is only a bound, else None."""
     sign = {"above": ">=", "below": "<=", None: ""}[bound]
     if low is None and high is None:
         return f"{sign}{value:.3f}x (one seed)"

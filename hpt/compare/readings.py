@@ -45,7 +45,7 @@ class TaskReading:
 
     @property
     def baseline(self) -> Baseline | None:
-        """The reference by itself."""
+        """Runs of the reference without jumps."""
         return self.alone.get(self.arms[0].optimizer)
 
 
@@ -73,7 +73,7 @@ def _losses_at_full(
 
 
 def read(plan: ComparisonPlan, bests: Bests, settings: TunedSettings, folder: CellFolder) -> list[TaskReading]:
-    """Measure everything whose cells are there."""
+    """Measure every arm on the seeds whose cells are stored; one reading per workload, in the order of the plan."""
     recipes = recipes_of(plan, bests, settings)
     return [_read_task(plan, task, bests.get(task.workload), recipes, folder) for task in plan.tasks]
 
@@ -111,7 +111,7 @@ _Place = TypeVar("_Place")
 
 
 def _loaded(cells: Mapping[_Place, Cell], folder: CellFolder) -> dict[_Place, CellResult]:
-    """The results that are there."""
+    """The stored results under the keys of `cells`; cells without a result are left out."""
     found = {place: folder.load(cell) for place, cell in cells.items()}
     return {place: result for place, result in found.items() if result is not None}
 
@@ -186,7 +186,7 @@ def fork_values(results: Results) -> dict[str, Any] | None:
 
 
 def decisions(results: Results) -> list[dict[str, Any]] | None:
-    """What every seed's run decided to play, and why."""
+    """The decisions of every seed's run, as in `run.json`, each with its seed; None if no run made any."""
     found = [
         {"seed": seed, **decision}
         for seed, result in results.items()

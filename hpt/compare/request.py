@@ -195,7 +195,7 @@ class ComparisonFolder:
         return request
 
     def begin(self, request: ComparisonRequest) -> None:
-        """Keep what is asked.
+        """Store the request, so that `--resume` needs no other flags.
 
         Raises:
             DiskError: it cannot be written.

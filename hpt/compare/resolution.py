@@ -93,7 +93,7 @@ def spread_of(logs: Sequence[float], name: str = "the pilot") -> Spread:
             f"{LEAST_PILOT}; run {LEAST_PILOT} or more first (--seeds 3), or name a stored comparison"
         )
     if not all(map(math.isfinite, logs)):
-        raise UsageError(f"{name} has a diverged run, a plan needs finite ratios; mend the arm or leave it out")
+        raise UsageError(f"{name} has a diverged run, a plan needs finite ratios; correct the arm or leave it out")
     sd, degrees, tail = float(np.std(logs, ddof=1)), len(logs) - 1, 0.5 * (1.0 - SPREAD_CONFIDENCE)
     if sd <= ROUNDING:
         raise UsageError(f"{name} has no spread over {len(logs)} seeds, a plan needs one; run more seeds, or none")

@@ -19,7 +19,7 @@ from hpt.compare.widening import widened
 
 
 def questions(readings: Sequence[TaskReading]) -> dict[str, Ratio]:
-    """Work ratios by what is asked."""
+    """The work ratios that are to be resolved, by a name such as "hybrid on mlp"."""
     found: dict[str, Ratio] = {}
     for one in readings:
         methods = [arm.name for arm in one.arms if arm.role == "method" and arm.name in one.measures]
@@ -73,7 +73,7 @@ def _logs(ratio: Ratio) -> list[float]:
 
 
 def documents(found: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Answers as plain values."""
+    """The answers as JSON values, for `resolution.answers` of summary.json."""
     return [_document(one) for one in found]
 
 

@@ -126,7 +126,7 @@ class _Keeper:
         self.num_done += 1
 
     def learn_speeds(self, cells: Sequence[Cell]) -> None:
-        """From results that are there already."""
+        """Expect the running time of cells from stored results of like cells."""
         for cell in cells:
             result = self._folder.load(cell)
             if result is not None:
@@ -137,7 +137,7 @@ class _Keeper:
         self._pools[cell.workload] = (seconds + result.train_s, steps + cell.steps)
 
     def progress(self, jobs: JobsProgress) -> Progress:
-        """The same in terms of cells."""
+        """Progress by cell: done, running with seconds, and the one that ended last."""
         key = None if jobs.last is None else jobs.last.job.key
         last = None if key is None else (self._cells[key], self._ended.get(key))
         left_s = self._left_s(jobs)

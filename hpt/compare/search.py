@@ -47,7 +47,7 @@ class Tuned:
     trials: Annotated[list[dict[str, Any]], Like(list[_Trial])] = field(default_factory=list[dict[str, Any]])
 
     def to_document(self) -> dict[str, Any]:
-        """Plain values; the trainer settings, which are the arm's, are left out."""
+        """JSON values; the trainer settings, which are the arm's, are left out."""
         return {**asdict(self), "recipe": {name: getattr(self.recipe, name) for name in SEARCHED}}
 
 
@@ -77,7 +77,7 @@ class Search:
         self._asked: list[Recipe] = []
 
     def ask(self) -> list[Recipe]:
-        """The next round; empty when the trials are used up."""
+        """Recipes to run next, each one trial; empty when all trials were made."""
         left = self._num_trials - len(self._order)
         fresh = [recipe for recipe in self._wanted() if self._find(recipe) is None]
         self._asked = fresh[:left]

@@ -103,7 +103,7 @@ class Standing:
         return [cell for cell in found if (cell.workload, cell.arm) in named]
 
     def missing(self) -> list[Cell]:
-        """Those of them that are not there."""
+        """The cells of these that have no result yet."""
         return [cell for cell in self.cells() if not self._folder.has(cell)]
 
     def waits_for(self) -> list[Unsettled]:
@@ -115,7 +115,7 @@ class Standing:
         return recipes + bests
 
     def document(self, shard: Shard | None = None) -> dict[str, Any]:
-        """What is missing, as plain values; with a shard, only cells of its own."""
+        """Missing cells, what others wait for, whether all is there; JSON values. With a shard only its own cells."""
         cells = [cell for cell in self.missing() if shard is None or shard.has(cell.key)]
         waits = self.waits_for()
         return {

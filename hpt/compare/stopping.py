@@ -52,12 +52,12 @@ class LookInterval:
 
     @property
     def low(self) -> float:
-        """Lower end."""
+        """Lower end of the interval."""
         return self.value - self.half_width
 
     @property
     def high(self) -> float:
-        """Upper end."""
+        """Upper end of the interval."""
         return self.value + self.half_width
 
     def excludes(self, distance: float) -> bool:
@@ -144,7 +144,7 @@ def log_resolution(resolution: float) -> float:
 
 
 def _alone(name: str, ratio: Ratio, resolution: float, looks: Looks) -> Answer:
-    """What is said of one question without the others."""
+    """Whether one ratio needs no further seed: narrow enough, only a bound, or a run diverged; None if it does."""
     logs = [log_of(one) for one in ratio.by_seed]
     interval, settled = look(logs, looks), None
     if -math.inf in logs:

@@ -105,7 +105,7 @@ class Circumstances:
 def summarize(
     plan: ComparisonPlan, settings: TunedSettings, readings: Sequence[TaskReading], about: Circumstances
 ) -> dict[str, Any]:
-    """The document; strict JSON values."""
+    """The document of summary.json; strict JSON values."""
     if about.looks is not None:
         readings = widened_readings(readings, about.looks)
     document = {
@@ -157,7 +157,7 @@ def _machine(readings: Sequence[TaskReading]) -> dict[str, Any] | None:
 
 
 def _overall(settings: TunedSettings, readings: Sequence[TaskReading], *, is_looked_at: bool) -> dict[str, Any]:
-    """Arms measured on every workload."""
+    """By name, each arm that was measured on every workload, with means over them."""
     found: dict[str, Any] = {}
     workloads = [reading.task.workload for reading in readings]
     every = {arm.name: arm for reading in readings for arm in reading.arms[1:]}
@@ -185,7 +185,7 @@ def _overall(settings: TunedSettings, readings: Sequence[TaskReading], *, is_loo
 
 
 def _over_lesser(readings: Sequence[TaskReading], arm: Arm) -> dict[str, Any] | None:
-    """Of the arms that it was measured over on every workload."""
+    """Geometric mean of its ratio over each simpler arm that was measured on every workload; None if there is none."""
     each = [over_lesser(reading, arm) for reading in readings]
     names = [name for name in each[0] if all(name in one for one in each)]
     return {name: overall([one[name] for one in each]).to_document() for name in names} or None

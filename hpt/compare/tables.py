@@ -179,7 +179,7 @@ def _ablation_table(summary: Mapping[str, Any]) -> TextTable:
 
 
 def _worth(ratio: Mapping[str, Any]) -> str:
-    """What the interval says of a part."""
+    """Verdict on a part, from the ratio of the default with it over the default without it."""
     if ratio["low"] is not None and ratio["low"] > 1.0 + ROUNDING:
         return "worth its place"
     is_harmful = ratio["high"] is not None and ratio["high"] < 1.0 - ROUNDING
@@ -245,7 +245,7 @@ def to_markdown(tables: Sequence[TextTable], sentences: Sequence[str]) -> str:
 
 
 def to_csv(summary: Mapping[str, Any]) -> str:
-    """A line a workload, arm and seed: what a spreadsheet wants to start from."""
+    """A line per workload, arm and seed, for spreadsheets."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["workload", "arm", "role", "seed", "final_loss", "steps_ratio", "work_ratio", "verdict"])

@@ -27,7 +27,7 @@ def run_timings(wanted: Sequence[Cell], folder: CellFolder, attempts: Attempts) 
 
 
 def untimed(wanted: Sequence[Cell], folder: CellFolder) -> list[Cell]:
-    """Those that did not run alone and undisturbed."""
+    """The stored cells whose seconds cannot be compared, see `CellResult.is_timed`."""
     results = [(cell, folder.load(cell)) for cell in wanted]
     return [cell for cell, result in results if result is not None and not result.is_timed]
 

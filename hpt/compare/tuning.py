@@ -41,7 +41,7 @@ class _Stored(TypedDict):
 
 
 def trial_cell(plan: ComparisonPlan, task: Task, arm: Arm, recipe: Recipe) -> Cell:
-    """The cell of a trial."""
+    """The run of one tuning trial: the arm's cell with the trial's recipe, on the seed kept for tuning."""
     cell = plan.cell(task, arm, TUNING_SEED, task.steps, arm.recipe(recipe))
     return replace(cell, arm=f"{arm.name}-trial", seed=TUNING_SEED)
 
@@ -181,7 +181,7 @@ def tuned_for(plan: ComparisonPlan, settings: TunedSettings, workload: str, arm:
 
 
 def settings_place(plan: ComparisonPlan, settings: TunedSettings, workload: str, arm: Arm) -> tuple[str, str]:
-    """Whose settings those are: workload and arm."""
+    """Key of tuned settings: name of the workload, name of the arm that was tuned."""
     like = (workload, arm.like)
     return like if like in settings else (workload, plan.alone(arm.optimizer).name)
 

@@ -52,7 +52,7 @@ class WorkloadSummary:
         self._tuned = settings[reading.task.workload, reading.arms[0].name]
 
     def document(self) -> dict[str, Any]:
-        """Plain values."""
+        """The entry of this workload in summary.json."""
         reading, plan = self._reading, self._plan
         return {
             "steps": reading.task.steps,
@@ -79,7 +79,7 @@ class WorkloadSummary:
         return None if baseline is None else _baseline(baseline, self._settings[place], self._chance)
 
     def _learned(self, optimizer: str) -> bool:
-        """It got below the loss of knowing nothing."""
+        """The baseline's mean loss at T is below that of guessing."""
         baseline = self._reading.alone[optimizer]
         return self._chance is not None and float(np.mean(baseline.losses[baseline.steps])) < self._chance
 
@@ -181,7 +181,7 @@ def is_peer(arm: Arm, reading: TaskReading) -> bool:
 
 
 def headline_side(found: Headline) -> dict[str, Any]:
-    """Plain values of one of its two measures."""
+    """One side of the headline as JSON values."""
     return {
         "steps_ratio": found.steps_ratio.to_document(),
         "work_ratio": found.work_ratio.to_document(),

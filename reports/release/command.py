@@ -34,7 +34,11 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--steps", metavar="LIST", help="Comma-separated names of steps. [default: all]")
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default=DEFAULT_OUT, show_default=True, help="The record."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULT_OUT,
+    show_default=True,
+    help="File of the outcome.",
 )
 @click.option(
     "--work",
@@ -49,7 +53,8 @@ Examples:
     type=Real(0.0, 1e6, min_open=True),
     default=LIMIT_MINUTES,
     show_default=True,
-    help="Minutes for all steps.",
+    metavar="MINUTES",
+    help="Time limit of all steps together.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Print the steps and their commands, and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record, and nothing else, on stdout.")
@@ -57,10 +62,10 @@ Examples:
 def release_check(
     *, steps: str | None, out: Path, work: Path, limit_minutes: float, only_list: bool, as_json: bool
 ) -> int:
-    """Run what must pass before a release, and store the outcome as evidence for the release report.
+    """Run what must pass before a release, and store the outcome for the release report.
 
-    scripts/check, an install of the wheel into a fresh environment, the measurements with it, and whether the
-    benchmarks, the change log and the evidence are those of this version. Exit code 3 if a step failed. Ctrl-C keeps
+    The steps: scripts/check, an install of the wheel into a fresh environment, measurements with it, and checks that
+    benchmarks, change log and stored measurements belong to this version. Exit code 3: a step failed. Ctrl-C keeps
     what is finished.
     """
     root = Path.cwd()

@@ -263,7 +263,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_completes_it(tmp_pat
     assert first.returncode == 130, err
     assert json.loads(out)["is_interrupted"] is True
     assert [row["name"] for row in json.loads(out)["scenarios"]] == ["light/sort_1"]
-    assert f"to go on: hpt {' '.join(words)}" in err
+    assert f"to continue: hpt {' '.join(words)}" in err
     kept = (tmp_path / "o" / "scenarios" / "light.sort_1.json").read_bytes()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

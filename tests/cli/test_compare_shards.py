@@ -87,7 +87,7 @@ def test_tuning_is_divided_and_equals_that_of_one_runner(tmp_path: Path, capsys:
     assert shared(many, "--resume", "--shard", f"{owners[0]}/{count}") == 0
     told = capsys.readouterr().err
     assert told.count("-trial-") == 9
-    assert "another shard has to settle the recipe of nesterov on regression" in told
+    assert "they need the recipe of nesterov on regression, which another shard runs" in told
     assert missing(many, capsys)["waits_for"] == [{"what": "recipe", "workload": "regression", "arm": "nesterov"}]
     assert shared(many, "--resume", "--shard", f"{owners[1]}/{count}") == 0
     assert capsys.readouterr().err.count("-trial-") == 9
@@ -183,8 +183,8 @@ def test_a_shard_needs_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["--shard", "1/4"], "add --resume"),
         (["--resume", "--shard", "1/4", "--list-missing"], "--shard and --list-missing exclude each other"),
         (["--plan-only", "--executor", "submitit:local", "--shards", "2"], "--plan-only and --executor exclude"),
-        (["--executor", "submitit:local"], "--executor and --shards go together"),
-        (["--shards", "2"], "--executor and --shards go together"),
+        (["--executor", "submitit:local"], "--executor and --shards need each other"),
+        (["--shards", "2"], "--executor and --shards need each other"),
         (["--executor-option", "a=1"], "--executor-option is for --executor"),
         (["--plan-only", "--resolve", "3%"], "--resolve is 3 %, and shards cannot wait"),
     ],
