@@ -28,6 +28,8 @@ REPORTS: Mapping[Kind, str] = {
     kinds.PREDICTION: "evaluation",
     kinds.STOPPING: "evaluation",
     kinds.POLICIES: "evaluation",
+    kinds.LARGE: "evaluation",
+    kinds.ATTACHED: "evaluation",
     kinds.PROFILE: "phase2",
     kinds.OVERHEAD: "phase2",
     kinds.WALL: "phase2",
@@ -183,6 +185,12 @@ def _profile(document: Document) -> str:
     return "no jump was kept" if share is None else f"a covered step costs {share:.1%} of a full one"
 
 
+def _estimates(document: Document) -> str:
+    """Median error by way of measuring."""
+    found = [(way, one["median_error_frac"]) for way, one in document["summary"].items() if one is not None]
+    return "median error " + ", ".join(f"{way} {error:.1%}" for way, error in found)
+
+
 def _survival(document: Document) -> str:
     healthy = document["healthy"]
     return f"{sum(one['killed'] is not None for one in healthy)} of {len(healthy)} healthy runs ended early"
@@ -200,7 +208,7 @@ VERDICTS: Mapping[Kind, Callable[[Document], str]] = {
     kinds.PROFILE: _profile,
     kinds.SURVIVAL: _survival,
     kinds.RELEASE: _release,
-    kinds.ESTIMATES: lambda one: f"median error {one['summary']['median_error_frac']:.1%}",
+    kinds.ESTIMATES: _estimates,
     kinds.PREDICTION: lambda one: f"{one['workload']}, {len(one['cells'])} runs",
     kinds.OVERHEAD: lambda one: f"{one['ratio'] - 1.0:+.1%} in a full step",
     kinds.WALL: lambda one: f"{one['wall_ratio']['median']:.2f} times as long as plain training",
@@ -209,4 +217,6 @@ VERDICTS: Mapping[Kind, Callable[[Document], str]] = {
     ),
     kinds.STOPPING: lambda one: f"{len(one['simulated'])} rules simulated",
     kinds.POLICIES: lambda one: f"{len(one['worth'])} settings",
+    kinds.LARGE: lambda one: f"{len(one['rows'])} settings",
+    kinds.ATTACHED: lambda one: f"{len(one['losses'])} runs",
 }

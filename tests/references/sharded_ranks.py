@@ -27,7 +27,8 @@ def shard(model: torch.nn.Module, replicas: int = 1) -> torch.nn.Module:
     for one in model.modules():
         if isinstance(one, torch.nn.Linear) and one is not model:
             fully_shard(one, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
 
 
 def replicated(model: torch.nn.Module) -> torch.nn.Module:
