@@ -66,7 +66,7 @@ def write_text(path: Path, text: str) -> None:
         DiskError: the disk is full, or the place cannot be written.
     """
     with disk_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_owner()}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{owner()}.", suffix=".tmp")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -80,7 +80,7 @@ def write_text(path: Path, text: str) -> None:
         sync(path.parent)
 
 
-def _owner() -> str:
+def owner() -> str:
     """Host and process, as part of a file name."""
     host = re.sub(r"[^A-Za-z0-9-]+", "-", platform.node())[:HOST_LETTERS]
     return f"{host or 'host'}.{os.getpid()}"

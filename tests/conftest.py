@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of numpy as of torch, here and in children; read when they are imported
 import torch
 
-START_CHILDREN = {"cli", "compare", "docs", "e2e", "hooks", "run", "trainer", "validate"}
+START_CHILDREN = {"cli", "compare", "distributed", "docs", "e2e", "hooks", "run", "trainer", "validate"}
 """Folders of tests whose children are forked from a server."""
 
 sys.path.insert(0, str(Path(__file__).parent))

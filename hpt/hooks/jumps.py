@@ -214,8 +214,7 @@ class Jumps:
         if self._run is None:
             self._waiting = state
         else:
-            restore(self._run, state)
-            self._is_stale = False
+            self._is_stale = not restore(self._run, state)
         self._losses.load_state_dict(losses_in(state))
 
     def _add_state(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -276,8 +275,8 @@ class Jumps:
         inner, together = InnerOptimizer(self._each, model), Together(self._group)
         check_run(inner, self._model, self._config, together, probes=self._probe is not None)
         run = HostedRun(self._model, inner, self._config, self._sink, together, self._probe)
-        if self._waiting is not None:
-            restore(run, self._waiting)
+        if self._waiting is not None and not restore(run, self._waiting):
+            start_anew(run)
         check_loaded(run.together, run.controller.step)
         self._waiting = None
         self._num_before = run.ledger.counters.optimizer_updates

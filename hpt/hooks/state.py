@@ -7,7 +7,8 @@
         losses    of the update under way
 
 Nothing in it is sent between processes, so one process may save alone. A jump that is in doubt when the state is saved
-stays after loading: what it would be undone to is not stored.
+stays after loading: what it would be undone to is not stored. Nor are start and trend of weights that lie in pieces on
+several processes: there the path begins anew.
 """
 
 import copy
@@ -32,10 +33,13 @@ _SETTINGS = ("predictor", "cycle_steps", "total_steps")
 
 def state_of(run: HostedRun, losses: UpdateLoss) -> dict[str, Any]:
     """Everything needed to continue bit for bit."""
+    parts = {name: getattr(run, name).state_dict() for name in _ORDER}
+    if run.parameters.shards.exist:
+        parts["outer"]["trajectory"] = None
     tensors, text = encode(
         {
             "settings": {name: getattr(run.config, name) for name in _SETTINGS},
-            "parts": {name: getattr(run, name).state_dict() for name in _ORDER},
+            "parts": parts,
             "scalars": {name: getattr(run.state, name) for name in _SCALARS},
             "said": sorted(run.state.said),
             "num_failed": run.num_failed,
@@ -51,8 +55,11 @@ def losses_in(state: Mapping[str, Any]) -> dict[str, Any]:
     return state["content"][2]
 
 
-def restore(run: HostedRun, state: Mapping[str, Any]) -> None:
+def restore(run: HostedRun, state: Mapping[str, Any]) -> bool:
     """Inverse of `state_of`, but for the losses of the update under way.
+
+    Returns:
+        Whether the path of the cycle was stored; without it another begins.
 
     Raises:
         CheckpointError: it is of another schema, of other settings, or of other parameters; nothing has changed then.
@@ -67,6 +74,11 @@ def restore(run: HostedRun, state: Mapping[str, Any]) -> None:
                 f"the state of hpt.attach was made with {name} {value!r}, this run has {mine!r}; "
                 "attach with the settings of the run, or load the optimizer's state without it"
             )
+    outer = saved["parts"]["outer"]
+    has_path = outer["trajectory"] is not None
+    if not has_path:
+        own = run.outer.trajectory.state_dict()
+        outer["trajectory"] = {**own, "num_cycles": 0, "trend": [torch.zeros_like(one) for one in own["trend"]]}
     _restore_parts(run, saved["parts"])
     for name, value in saved["scalars"].items():
         setattr(run.state, name, value)
@@ -74,6 +86,7 @@ def restore(run: HostedRun, state: Mapping[str, Any]) -> None:
     run.num_failed = int(saved["num_failed"])
     run.readings.restore([row.to(run.device) for row in saved["rows"]])
     run.outer.snapshot = None  # of weights and an optimizer's state that the host replaces, before or after this
+    return has_path
 
 
 def _restore_parts(run: HostedRun, saved: Mapping[str, Any]) -> None:

@@ -69,7 +69,7 @@ def _follow_change(run: HostedRun) -> bool:
 
 def start_anew(run: HostedRun) -> None:
     """The host loaded weights of another time: what was seen of the cycle under way leads nowhere, nor back."""
-    run.event("weights_loaded", "an optimizer's state without one of hpt's was loaded; the cycle starts anew")
+    run.event("weights_loaded", "weights were loaded without the path that led there; the cycle starts anew")
     run.readings.clear()
     run.history.drop()
     run.correct.close(NO_LOSSES, rolled_back=False)

@@ -143,6 +143,16 @@ class ParameterSet:
         """Parameters whose orthogonal factor no jump follows, by their roles."""
         return [one for one, role in self.roles.items() if role in FOLLOWED_AS_THEY_ARE]
 
+    @property
+    def names(self) -> dict[int, str]:
+        """Of every parameter, by its identity: the model's name, or its place in the optimizer's groups."""
+        places = {
+            id(one): f"parameter {place} of group {index}"
+            for index, group in enumerate(self._optimizer.param_groups)
+            for place, one in enumerate(group["params"])
+        }
+        return places | {id(one): name for name, one in self._model.named_parameters()}
+
     def described(self) -> dict[str, list[int]]:
         """Names of the trained parameters in the order of the groups, with their shapes."""
         names = {id(one): name for name, one in self._model.named_parameters()}

@@ -45,7 +45,7 @@ class Snapshot:
         copies: Copies,
         trained: list[torch.nn.Parameter],
         buffers: "_BufferSlots",
-        optimizers: "list[_OptimizerState]",
+        optimizers: "list[OptimizerState]",
         schedules: list[tuple[HasState, dict[str, Any]]],
         others: OthersChanges | None,
     ) -> None:
@@ -81,7 +81,7 @@ class Snapshot:
             others: says what is not to be restored, because others changed it meanwhile.
         """
         buffers = _BufferSlots(model, beside)
-        states = [_OptimizerState(one) for one in optimizer.each]
+        states = [OptimizerState(one) for one in optimizer.each]
         trained = [one for group in trained_groups(optimizer) for one in group]
         tensors = [*trained, *buffers.tensors(), *(one for state in states for one in state.tensors())]
         spare = {} if reuse is None else reuse._copies.hand_over()  # noqa: SLF001 (its own class)
@@ -212,7 +212,7 @@ class _BufferSlots:
             registry.update(held)
 
 
-class _OptimizerState:
+class OptimizerState:
     """Structure and plain values of an optimizer's state and groups; the tensors in it by reference."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -224,10 +224,12 @@ class _OptimizerState:
         self._groups = [_frozen(group) for group in groups]
 
     def tensors(self) -> list[torch.Tensor]:
+        """All of them."""
         frozen = (one for entries in self._states for _, _, one in entries)
         return list(tensors_in([*frozen, *self._groups]))
 
     def put_back(self) -> None:
+        """The structure as it was; what is in the tensors is left to others."""
         # By position: Optimizer.load_state_dict replaces these dictionaries. Groups added since stay as they are.
         for state, entries in zip(_states_of(self._optimizer), self._states, strict=False):
             state.clear()

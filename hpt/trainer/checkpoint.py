@@ -19,6 +19,7 @@ from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
 from hpt.numerics.containers import found_in, mapped
 from hpt.numerics.rng import set_stream_states, stream_states
+from hpt.numerics.shards import is_dtensor
 from hpt.predictors.protocol import ForkRequest, Proposal
 from hpt.records import Phase
 from hpt.trainer import forks
@@ -48,6 +49,7 @@ def save(c: Components, path: Path) -> None:
         DiskError: no space, or the folder cannot be written.
         CheckpointError: a part of the state cannot be stored; a kept batch that cannot is left out.
     """
+    _check_whole(c)
     state = state_of(c)
     c.together.once(lambda: write_checkpoint(path, state))
 
@@ -69,10 +71,19 @@ def check_storable(c: Components) -> None:
     """
     if c.folder is None:
         return
+    _check_whole(c)
     try:
         check(training_state(c))
     except CheckpointError as error:
         raise CheckpointError(f"{error}; or leave checkpoint.dir empty") from error
+
+
+def _check_whole(c: Components) -> None:
+    if any(map(is_dtensor, c.parameters.every)):
+        raise CheckpointError(
+            "weights lie in pieces (DTensor), which one file cannot hold; leave checkpoint.dir empty and store the "
+            'trainer by torch.distributed.checkpoint.save({"trainer": trainer}, checkpoint_id=folder) in all processes'
+        )
 
 
 def is_due(c: Components) -> bool:
@@ -122,14 +133,27 @@ def _report_time(c: Components) -> None:
 
 def state_of(c: Components) -> dict[str, Any]:
     """Everything needed to continue: training state, random streams, every collaborator, what is in flight."""
-    state, snapshot, recent = c.state, None, []
+    lasting, state, snapshot, recent = lasting_state(c), c.state, None, []
     update = [one.value for one in c.full.pending if one is not None]
     if c.together.are_several:
         update = []  # of each process others; an update in progress and a fork begin anew there
     if not c.is_baseline:
-        read(c)
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
         recent = _storable(c)
+    return {
+        **lasting,
+        "snapshot": None if snapshot is None else _training_at(c, snapshot),
+        "fork": None if state.fork is None else _fork_state(c, state.fork),
+        "probe_batches": [] if c.together.are_several else [_stored(one) for one in recent],
+        "update_batches": _stored(update) if can_hold(update) else None,
+    }
+
+
+def lasting_state(c: Components) -> dict[str, Any]:
+    """All of it but a fork, batches, and what a jump in doubt would be undone to; `restore` takes this, too."""
+    if not c.is_baseline:
+        read(c)
+    state = c.state
     return {
         "config": c.config.to_dict(),
         "predictor": c.config.predictor,
@@ -141,10 +165,10 @@ def state_of(c: Components) -> dict[str, Any]:
         "state": {name: getattr(state, name) for name in _SCALARS},
         "proposal": None if state.proposal is None else asdict(state.proposal),
         "stats": None if state.stats is None else asdict(state.stats),
-        "snapshot": None if snapshot is None else _training_at(c, snapshot),
-        "fork": None if state.fork is None else _fork_state(c, state.fork),
-        "probe_batches": [] if c.together.are_several else [_stored(one) for one in recent],
-        "update_batches": _stored(update) if can_hold(update) else None,
+        "snapshot": None,
+        "fork": None,
+        "probe_batches": [],
+        "update_batches": None,
     }
 
 

@@ -8,7 +8,6 @@ or of another schema than this program's is refused.
 
 import errno
 import hashlib
-import os
 import re
 import shutil
 import time
@@ -24,13 +23,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from hpt.errors import CheckpointError, DiskError
-from hpt.jsonfiles import sync
+from hpt.jsonfiles import owner, sync
 from hpt.trainer.codec import decode, encode
 
 SCHEMA_VERSION = 3
 _HEADER_LIMIT_BYTES = 100_000_000  # safetensors reads no longer header
 _SLACK_BYTES = 1024 * 1024  # header fields and the folder's own growth, on top of tensors and text
-_PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial")
+_PARTIAL = re.compile(r"\..+\.(?P<host>[^.]+)\.(?P<pid>\d+)\.partial")
 
 
 def write_checkpoint(path: str | Path, state: object, *, schema_version: int = SCHEMA_VERSION) -> int:
@@ -173,7 +172,7 @@ def _check_space(path: Path, needed_bytes: int) -> None:
 
 def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     # A folder, because safetensors makes a temporary file of its own beside the one it is asked for.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{owner()}.partial")
     partial.mkdir(exist_ok=True)
     try:
         file = partial / path.name
@@ -187,10 +186,13 @@ def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
 
 
 def _remove_partials(directory: Path) -> None:
-    """Remove what killed processes left half-written; those of other living ones stay."""
+    """Remove what killed processes of this machine left half-written; what other machines write here is theirs."""
+    host, _, own = owner().partition(".")
     for path in directory.glob(".*.partial"):
         name = _PARTIAL.fullmatch(path.name)
-        if name is not None and (int(name["pid"]) == os.getpid() or not psutil.pid_exists(int(name["pid"]))):
+        if name is None or name["host"] != host:
+            continue
+        if name["pid"] == own or not psutil.pid_exists(int(name["pid"])):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -21,7 +21,7 @@ from hpt.jump.outer import OuterStep
 from hpt.memory.manager import MemoryManager
 from hpt.predictors.protocol import Predictor
 from hpt.records import Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
-from hpt.trainer import checkpoint, cycle, memory_layers, recovery
+from hpt.trainer import checkpoint, cycle, memory_layers, named_state, recovery
 from hpt.trainer.components import Components
 from hpt.trainer.full_step import FullOutcome, LossFunction
 
@@ -250,9 +250,37 @@ class HybridTrainer:
         """
         with self._c.own_call():
             checkpoint.load(self._c, Path(path))
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Records from here on are of the run that was loaded."""
         self._unsent = []
         self._forecasts = []
         self._stretch = _Stretch(self.phase, self.num_calls + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state for torch.distributed.checkpoint, which divides it anew among other processes: a `Stateful`.
+
+        Large tensors by parameter name, pieces as DTensors, not copied. Called in all processes together. An update in
+        progress, an open fork and kept batches are not in it, and a jump in doubt stays; `save` has them.
+
+        Raises:
+            CheckpointError: a part of the state cannot be stored.
+        """
+        with self._c.own_call():
+            cycle.settle_parameters(self._c)
+            self._send()
+            return named_state.state_dict(self._c)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what `state_dict` gave, in a trainer built the same way, on any number of processes.
+
+        Raises:
+            CheckpointError: it does not fit; nothing has changed then.
+        """
+        with self._c.own_call():
+            named_state.load_state_dict(self._c, state_dict)
+        self._begin_anew()
 
     def summary(self) -> dict[str, Any]:
         """Phases, counters, seconds, confidence and the predictor's own account, as plain values."""

@@ -15,7 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from references.records import jump_at
 
 from hpt.errors import CheckpointError, DiskError, UsageError
-from hpt.jsonfiles import _owner, cut_lines, make_folder, read_lines, write_json
+from hpt.jsonfiles import cut_lines, make_folder, owner, read_lines, write_json
 from hpt.records import EventRecord, Phase, StepRecord
 from hpt.run.folder import DONE, RunFolder, RunLog, RunRecord, locked
 
@@ -163,7 +163,7 @@ def test_nobody_elses_partial_file_is_removed(tmp_path: Path) -> None:
 
     On a shared file system the number of a process says nothing about one on another machine.
     """
-    theirs = [f".run.json.{owner}.abc.tmp" for owner in (f"elsewhere.{os.getpid()}", "elsewhere.1", _owner())]
+    theirs = [f".run.json.{whose}.abc.tmp" for whose in (f"elsewhere.{os.getpid()}", "elsewhere.1", owner())]
     for name in theirs:
         (tmp_path / name).write_text("{")
     (tmp_path / "taken.json").mkdir()
@@ -175,7 +175,7 @@ def test_nobody_elses_partial_file_is_removed(tmp_path: Path) -> None:
 
 def test_a_partial_file_says_whose_it_is() -> None:
     """Host and process, in letters that any file system takes."""
-    assert re.fullmatch(rf"[A-Za-z0-9-]{{1,32}}\.{os.getpid()}", _owner())
+    assert re.fullmatch(rf"[A-Za-z0-9-]{{1,32}}\.{os.getpid()}", owner())
 
 
 def test_a_run_record_comes_back_as_it_was_stored(tmp_path: Path) -> None:

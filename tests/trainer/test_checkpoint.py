@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from hpt.errors import CheckpointError, DiskError
+from hpt.jsonfiles import owner
 from hpt.trainer import checkpoint_file
 from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint, write_checkpoint
 
@@ -193,7 +194,7 @@ def test_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "replace", traced_replace)
     path = tmp_path / "a.safetensors"
     write_checkpoint(path, STATE)
-    partial = f"{tmp_path}/.a.safetensors.{os.getpid()}.partial/a.safetensors"
+    partial = f"{tmp_path}/.a.safetensors.{owner()}.partial/a.safetensors"
     assert events == [f"sync {partial}", f"rename {partial} {path}", f"sync {tmp_path}"]
 
 
@@ -220,15 +221,17 @@ def test_a_save_after_going_back_removes_the_abandoned_future(tmp_path: Path) ->
 
 
 def test_leftovers_of_dead_processes_go_and_of_living_ones_stay(tmp_path: Path) -> None:
-    """The next save removes a partial file whose process has ended, not that of one at work."""
+    """The next save removes a partial file whose process has ended, not that of one at work, here or elsewhere."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    dead, alive = (tmp_path / f".x.safetensors.{pid}.partial" for pid in (ended.pid, os.getppid()))
-    for one in (dead, alive):
+    host = owner().partition(".")[0]
+    whose = (f"{host}.{ended.pid}", f"{host}.{os.getppid()}", f"elsewhere.{ended.pid}", f"elsewhere.{os.getpid()}")
+    dead, *others = (tmp_path / f".x.safetensors.{one}.partial" for one in whose)
+    for one in (dead, *others):
         one.mkdir()
         (one / "half").touch()
     CheckpointFolder(tmp_path, keep=1).save(STATE, 1)
-    assert (dead.exists(), alive.exists()) == (False, True)
+    assert [one.exists() for one in (dead, *others)] == [False, True, True, True]
 
 
 KILLED = """
