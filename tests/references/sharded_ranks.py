@@ -105,7 +105,7 @@ def undone(rank: int, world: int, folder: Path) -> Any:
 def everything(mine: Rank) -> dict[str, torch.Tensor]:
     """Pieces of weights and moments as they lie here."""
     (optimizer,) = mine.trainer._c.optimizer.each
-    names = {one: name for name, one in mine.bare.named_parameters()}
+    names: dict[torch.Tensor, str] = {one: name for name, one in mine.bare.named_parameters()}
     kept = {f"{names[one]} {key}": value for one, state in optimizer.state.items() for key, value in state.items()}
     return {name: local(one.detach()).clone() for name, one in {**dict(mine.bare.named_parameters()), **kept}.items()}
 
