@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from references import sharded_ranks
+from references import sharded_scenarios as scenarios
 from references.fresh_process import FreshProcess
 from references.ranks import in_group, largest_difference
+from references.sharded_ranks import RUNS, run
 
 TOLERANCE = 1e-9
 """Relative, in double precision: sums over pieces and halves of a batch are rounded otherwise."""
@@ -21,23 +22,23 @@ SUM, GATHERED, SCATTERED = "sum", "all_gather_into_tensor", "reduce_scatter_base
 def one(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A whole run in this process, which stored its half in a folder."""
     folder = tmp_path_factory.mktemp("one")
-    return {**sharded_ranks.stored(0, 1, folder), "folder": folder / "run"}
+    return {**scenarios.stored(0, 1, folder), "folder": folder / "run"}
 
 
 @pytest.fixture(scope="module")
 def two(one: Any) -> list[Any]:
     """What two processes found, each with a half of every weight."""
-    os.environ[sharded_ranks.OF_ONE] = str(one["folder"])
+    os.environ[scenarios.OF_ONE] = str(one["folder"])
     try:
-        return in_group(sharded_ranks.all_of_two, 2)
+        return in_group(scenarios.all_of_two, 2)
     finally:
-        del os.environ[sharded_ranks.OF_ONE]
+        del os.environ[scenarios.OF_ONE]
 
 
 @pytest.fixture(scope="module")
 def four() -> list[Any]:
     """What four processes found, two replicas of two halves."""
-    return in_group(sharded_ranks.all_of_four, 4)
+    return in_group(scenarios.all_of_four, 4)
 
 
 def assert_same(some: Any, other: Any) -> None:
@@ -57,14 +58,14 @@ def assert_alike(group: list[Any], name: str) -> Any:
 
 def assert_one(group: list[Any], name: str) -> None:
     """All processes have the weights, verdicts, events and counters of one."""
-    one = sharded_ranks.run(name, 0, 1)
+    one = run(name, 0, 1)
     for mine in (rank[name] for rank in group):
         assert_same(mine, one)
         assert mine["counters"]["updates_in_losing_branches"] == one["counters"]["updates_in_losing_branches"]
         assert mine["counters"]["jumps_accepted"] == one["counters"]["jumps_accepted"] > 0
 
 
-@pytest.mark.parametrize("name", sharded_ranks.RUNS)
+@pytest.mark.parametrize("name", RUNS)
 def test_halves_are_one_process_on_the_whole_batch(name: str, two: list[Any]) -> None:
     """Orthogonal factors, norms kept, clipping, the plain trend, the default predictor, uneven and empty halves."""
     assert_one(two, name)
@@ -78,7 +79,7 @@ def test_replicas_of_halves_are_one_process_on_the_whole_batch(name: str, four: 
 
 def test_a_loop_of_the_users_own_is_one_process_on_the_whole_batch(two: list[Any], tmp_path: Path) -> None:
     """By attach, with a probe, whose forward passes leave no gathered weights behind."""
-    alone = sharded_ranks.attached(0, 1, tmp_path)
+    alone = scenarios.attached(0, 1, tmp_path)
     assert alone["jumps"]
     for rank in two:
         assert_same(rank["attached"], alone)
@@ -109,7 +110,7 @@ def test_a_rollback_is_exact_where_pieces_are_uneven_empty_and_alike(two: list[A
 def test_bytes_are_of_the_pieces(two: list[Any], tmp_path: Path) -> None:
     """What the processes hold is together what one holds, but for Adam's step counts, 4 bytes for each of 7 weights."""
     first, second = (rank["sizes"] for rank in two)
-    alone = sharded_ranks.sizes(0, 1, tmp_path)
+    alone = scenarios.sizes(0, 1, tmp_path)
     assert (first["numel"]["0.weight"], second["numel"]["0.weight"]) == (80, 60)
     assert (first["numel"]["3.weight"], second["numel"]["3.weight"]) == (7, 0)
     assert first["trajectory"] + second["trajectory"] == alone["trajectory"]
@@ -140,7 +141,7 @@ def test_a_way_to_probe_that_fails_in_one_process_is_left_in_all(two: list[Any])
 
 def test_memory_that_runs_out_in_one_process_ends_all(tmp_path: Path) -> None:
     """That one with its reason; the other, which waits for its pieces, by the connection that it leaves."""
-    entry = "references.sharded_ranks:out_of_memory"
+    entry = "references.sharded_scenarios:out_of_memory"
     processes = [FreshProcess(entry, [rank, str(tmp_path)]) for rank in range(2)]
     first, second = (one.end() for one in processes)
     assert first.returncode != 0
@@ -190,7 +191,7 @@ def test_another_number_of_processes_goes_on_from_what_is_stored(one: Any, two: 
     """By torch.distributed.checkpoint: two from two and from one, one from two and from one; as if never stopped."""
     for name, content in two[0]["stored"]["files"].items():
         (tmp_path / name).write_bytes(content)
-    goes_on = [sharded_ranks.loaded(0, 1, folder) for folder in (tmp_path, one["folder"])]
+    goes_on = [scenarios.loaded(0, 1, folder) for folder in (tmp_path, one["folder"])]
     goes_on += [rank[name] for rank in two for name in ("loaded", "loaded of one")]
     assert [jump for jump in one["jumps"] if jump[0] > 54]
     for found in goes_on:
