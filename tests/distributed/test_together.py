@@ -15,6 +15,7 @@ def test_one_process_has_its_own_numbers() -> None:
     assert together.num_processes == 1
     assert together.mean(values) is values
     assert together.any([True, False]) == [True, False]
+    assert together.are_alike("mine")
     assert together.agree(lambda: [3.0, 4.0]) == [3.0, 4.0]
     assert together.all_of("mine") == ["mine"]
     assert together.once(lambda: 5) == 5
@@ -27,6 +28,8 @@ def test_several_have_the_same(tmp_path: Path) -> None:
         assert one["num"] == 2
         assert one["mean"][:2] == [0.5, 0.1]
         assert math.isnan(one["mean"][2])
+        assert one["add"] == [1.0, 1.0]
+        assert one["alike"] == [True, False]
         assert one["any"] == [False, True, True]
         assert one["all_of"] == ["of 0", "of 1"]
         assert one["agree"] == [2.25]

@@ -138,6 +138,8 @@ def together(rank: int) -> dict[str, Any]:
         "num": all_of_them.num_processes,
         "mean": all_of_them.mean(np.array([float(rank), 0.1, np.nan if rank else 1.0])).tolist(),
         "any": all_of_them.any([False, rank == 1, True]),
+        "add": all_of_them.add(torch.tensor([rank, 0.5])).tolist(),
+        "alike": [all_of_them.are_alike((1.5, "a")), all_of_them.are_alike(rank)],
         "all_of": all_of_them.all_of(f"of {rank}"),
         "agree": all_of_them.agree(lambda: [float(rank), 4.0]),
         "failed": failed(lambda: all_of_them.agree(lambda: [1.0 / (1 - rank)])),

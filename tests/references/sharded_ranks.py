@@ -29,6 +29,13 @@ def replicated(model: torch.nn.Module) -> torch.nn.Module:
     return shard(model, replicas=2)
 
 
+def shard_as_one(model: torch.nn.Module) -> torch.nn.Module:
+    """All layers together: what a forward pass gathers stays until a backward one."""
+    from torch.distributed.fsdp import fully_shard
+
+    return cast("torch.nn.Module", fully_shard(model))
+
+
 def uneven() -> torch.nn.Module:
     """Seven rows for two processes, one row for two, and two layers of one shape."""
     torch.manual_seed(0)

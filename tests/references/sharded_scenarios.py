@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from references.ranks import SETTINGS, Rank, cross_entropy, whole
-from references.sharded_ranks import RUNS, STEPS, replicated, run, shard, uneven
+from references.sharded_ranks import RUNS, STEPS, replicated, run, shard, shard_as_one, uneven
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -29,7 +29,7 @@ OF_ONE = "HPT_TEST_CHECKPOINT"
 
 def evaluated(rank: int, world: int, folder: Path) -> Any:
     """The caller looks at the loss without a gradient before every seventh call, which leaves gathered weights."""
-    mine = Rank(rank, world, wrap=shard, total_steps=STEPS, predict={"preset": "ramp"})
+    mine = Rank(rank, world, wrap=shard_as_one, total_steps=STEPS, predict={"preset": "ramp"})
     while mine.trainer.num_updates < STEPS:
         if mine.trainer.num_calls % 7 == 0 or mine.trainer.phase is Phase.PREDICT:
             with torch.no_grad():
@@ -187,7 +187,7 @@ def attached(rank: int, world: int, folder: Path, loads_at: int | None = None) -
     """A loop of the user's own, with a probe; it may load its own state on the way."""
     torch.manual_seed(0)
     model = uneven().double()
-    model = shard(model) if world > 1 else model
+    model = shard_as_one(model) if world > 1 else model
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     helper = Rank(rank, world, model=torch.nn.Linear(20, 10), wrap=lambda one: one)
     records: list[Any] = []
