@@ -24,7 +24,13 @@ def test_there_are_enough_configurations_of_every_kind() -> None:
 
 
 def _row(error: float, *, falsely: bool = False) -> dict[str, Any]:
-    return {"name": f"{error}", "error_frac": error, "falsely_fits": falsely}
+    """Measured on a GPU; the other ways of measuring say nothing."""
+    return {
+        "name": f"{error}",
+        "measured": {"cuda": {}},
+        "error_frac": {"cuda": error},
+        "falsely_fits": ["cuda"] if falsely else [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -38,5 +44,7 @@ def _row(error: float, *, falsely: bool = False) -> dict[str, Any]:
 )
 def test_median_worst_and_false_promises_decide(rows: list[dict[str, Any]], is_within: bool) -> None:
     """By size, whatever the sign: 3 % and 8 %, and nothing said to fit that does not."""
-    assert summary_of(rows)["is_within"] is is_within
-    assert summary_of(rows)["worst_error_frac"] == max(abs(one["error_frac"]) for one in rows)
+    summary = summary_of(rows, "cuda")
+    assert summary["is_within"] is is_within
+    assert summary["worst_error_frac"] == max(abs(one["error_frac"]["cuda"]) for one in rows)
+    assert summary_of(rows, "mapped") is None
