@@ -148,9 +148,8 @@ def _page_for_a_browser(runs: Path, out: Path, evidence: Evidence, files: Mappin
 def _blocks(evidence: Evidence, host_links: Mapping[str, Links]) -> dict[str, bytes]:
     """The blocks as their hosts will hold them."""
     links = host_links[blocks.README.name]
-    pages = [make(evidence, links) for make in BUILDERS.values()]
     texts = {
-        blocks.README.name: blocks.readme(evidence, pages, links),
+        blocks.README.name: blocks.readme(evidence, links),
         blocks.SPEC.name: blocks.engineering_spec(evidence, host_links[blocks.SPEC.name]),
     }
     return {f"blocks/{name}.md": text.encode() for name, text in texts.items()}

@@ -21,6 +21,7 @@ from hpt.compare.cells import Cell, CellResult
 from hpt.compare.claims import Effect
 from hpt.compare.judging import HYBRID
 from hpt.compare.runner import Progress, Watcher
+from hpt.compare.sentences import NO_PEER
 from hpt.compare.tables import ratio_cell, sentences_of, tables_of
 
 SHOWN_ENDED = 8
@@ -140,7 +141,7 @@ def closing_of(summary: Mapping[str, Any], folder: Path) -> Closing:
     name, ratio, judgement, arms = found
     seeds = len(summary["settings"]["seeds"])
     where = f"on {', '.join(summary['workloads'])}, {seeds} seed{'s' * (seeds > 1)}"
-    result = f"{name} {where}: work ratio {ratio_cell(ratio)}"
+    result = f"{name} {where}: work ratio {ratio_cell(ratio)}{_beside(summary)}"
     if not summary["complete"]:
         return Closing(f"{result}, so far", "Not every cell has a result, so nothing follows yet.", shlex.join(resume))
     meaning = f"{MEANINGS[judgement['verdict']]} ({judgement['reason']})."
@@ -153,6 +154,11 @@ def closing_of(summary: Mapping[str, Any], folder: Path) -> Closing:
     if judgement["verdict"] == Effect.NO_DIFFERENCE and summary.get("resolution") is None:
         return Closing(result, meaning, shlex.join([*resume, "--seeds", str(MORE * seeds)]))
     return Closing(result, meaning, report_of("evaluation", folder))
+
+
+def _beside(summary: Mapping[str, Any]) -> str:
+    """A gain over one optimizer says nothing of others."""
+    return "" if len(summary["settings"].get("optimizers", ())) > 1 else NO_PEER
 
 
 def _without_ratio(summary: Mapping[str, Any], folder: Path, resume: str) -> Closing:

@@ -46,7 +46,8 @@ def _worth_of_jumps(record: RunRecord) -> str:
     kept = int(counters.get("jumps_accepted", 0)) - int(counters.get("jumps_rolled_back", 0))
     if kept:
         covered = counters.get("steps_covered_by_jumps", 0)
-        return f"{kept} jumps were kept, in place of {covered} steps; one run cannot tell whether they helped."
+        were = "jump was kept" if kept == 1 else "jumps were kept"
+        return f"{kept} {were}, nominally in place of {covered} steps; one run cannot tell whether that helped."
     why = last_decision(record.predictor)
     return "No jump was kept" + (f" ({why})." if why else ".") + " The result is that of ordinary training."
 

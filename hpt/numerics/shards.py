@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 _PLACEMENTS = {"Shard", "Replicate"}
+_WHOLE = {torch.Tensor, torch.nn.Parameter}
 
 
 def is_dtensor(tensor: object) -> bool:
     """It is one piece of a tensor, of which other processes hold the rest or the same."""
+    if type(tensor) in _WHOLE:
+        return False
     module = sys.modules.get("torch.distributed.tensor")  # importing it takes a second, and is not ours to do
     return module is not None and isinstance(tensor, module.DTensor)
 

@@ -23,12 +23,12 @@ from hpt.jump.parameters import ParameterSet
 from hpt.jump.reach import reach
 from hpt.jump.snapshot import BufferGuard
 from hpt.numerics.rng import set_torch_rng_state, torch_rng_state
-from hpt.numerics.shards import NO_SHARDS, clip_
+from hpt.numerics.shards import clip_
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import DeferredNumber
 from hpt.trainer.ledger import Ledger
 from hpt.trainer.precision import Precision
-from hpt.trainer.readings import Row, device_row, gradient_norms, loss_of_row
+from hpt.trainer.readings import Row, device_row, gradient_norms, loss_of_row, norm_of_row
 
 LossFunction = Callable[[torch.nn.Module, Any], torch.Tensor]
 
@@ -214,14 +214,13 @@ class FullStep:
 
     def _guarded_update(self) -> FullOutcome:
         self.precision.unscale(self.optimizer)
-        device_row = self._clip()
-        read_loss: Callable[[], float] = _mean_of(self._losses)
-        knows_norm = self._clip_norm is not None or not self._parameters.shards.exist
-        read_norm: Callable[[], float] | None = DeferredNumber(device_row[-1].item) if knows_norm else None
+        device_row, total = self._clip()
         row: Row = device_row
+        read_loss: Callable[[], float] = _mean_of(self._losses)
+        read_norm = self._deferred_norm(device_row, total)
         if self._reads_at_once:
             row = device_row.tolist()
-            loss, norm = loss_of_row(row, self._num_parts), row[-1]
+            loss, norm = loss_of_row(row, self._num_parts), norm_of_row(row, self._num_parts)
             read_loss, read_norm = lambda: loss, lambda: norm
             if not math.isfinite(loss) or (not math.isfinite(norm) and self.precision.scaler is None):
                 return self._skip(read_loss, read_norm, "gradient" if math.isfinite(loss) else "loss")
@@ -229,6 +228,12 @@ class FullStep:
             return FullOutcome(read_loss, read_norm, updated=True, row=row, batches=self._kept())
         self.buffers.restore()
         return FullOutcome(read_loss, read_norm, updated=False, fault=SCALE_LOWERED)
+
+    def _deferred_norm(self, row: torch.Tensor, total: torch.Tensor | None) -> Callable[[], float] | None:
+        """Norm of all gradients, read when it is asked for; of pieces it is known where it was needed for clipping."""
+        if self._parameters.shards.exist:
+            return None if total is None else DeferredNumber(total.item)
+        return DeferredNumber(lambda: norm_of_row(row.tolist(), self._num_parts))
 
     def _skip(self, read_loss: Callable[[], float], read_norm: Callable[[], float] | None, what: str) -> FullOutcome:
         self.buffers.restore()
@@ -239,16 +244,16 @@ class FullStep:
     def _kept(self) -> list[KeptBatch]:
         return [one for one in self.pending if one is not None]
 
-    def _clip(self) -> torch.Tensor:
-        """Clip, and return one row on the device, see `readings`, with the norms from before it."""
-        # Without clipping nobody asks for the norm before the cycle's end, and no pieces are added up for it.
-        shards = NO_SHARDS if self._clip_norm is None else self._parameters.shards
-        gradients = gradient_norms(self._parameters.clipped, self._losses[0], shards)
-        self.untouched = not gradients.parameters
+    def _clip(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Clip; one row on the device, see `readings`, and the norm of all gradients if it was needed, from before."""
+        gradients = gradient_norms(self._parameters.clipped, self._losses[0])
+        self.untouched = not gradients.touched
+        total: torch.Tensor | None = None
         if self._clip_norm is not None:
-            clip_(gradients.parameters, self._clip_norm, gradients.total)
+            total = self._parameters.shards.total_norm(gradients.norms, gradients.touched)
+            clip_(gradients.touched, self._clip_norm, total)
         losses = self._losses[0].reshape(1) if self._num_parts == 1 else torch.stack(self._losses)
-        return device_row(losses, gradients)
+        return device_row(losses, gradients), total
 
     def _step_optimizer(self) -> bool:
         """Update the weights at lr x lr_factor, then advance the schedulers.

@@ -1,10 +1,11 @@
 """Numbers of full steps on their way from the device to the history, a row a step.
 
-    [loss of each micro-batch ..., gradient norm of each parameter ..., their norm]
+    [loss of each micro-batch ..., gradient norm of each parameter ...]
 
 A row is a list where numbers are read at once, a tensor on the device where they are read once a cycle.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,14 +25,14 @@ class GradientNorms:
     """Norms of the gradients of n parameters, on a device.
 
     Attributes:
-        parameters: those that have a gradient.
-        each: (n,) norms, 0 for one that has none; of pieces those that lie here.
-        total: their norm; of all pieces, if these were to be looked at.
+        touched: the parameters that have a gradient.
+        norms: of these, (m,); of pieces those that lie here.
+        each: (n,) norms, 0 for one that has none.
     """
 
-    parameters: list[torch.nn.Parameter]
+    touched: list[torch.nn.Parameter]
+    norms: torch.Tensor
     each: torch.Tensor
-    total: torch.Tensor
 
 
 class StepReadings:
@@ -103,16 +104,22 @@ class StepReadings:
         if not rows:
             return np.zeros((0, 2 + len(self._members)))
         raw = np.array(rows)
-        losses, squares, total = raw[:, : self._num_losses], np.square(raw[:, self._num_losses : -1]), raw[:, -1]
+        losses, squares = raw[:, : self._num_losses], np.square(raw[:, self._num_losses :])
         if self._counts is not None:
             squares *= self._counts
-            total = np.sqrt(squares.sum(axis=1))
-        # Sums run from left to right, so that one step read by itself gives the same bits.
-        loss = losses.cumsum(axis=1)[:, -1] / self._num_losses
-        groups = [
-            np.sqrt(squares[:, places].cumsum(axis=1)[:, -1]) if places else 0.0 * loss for places in self._members
-        ]
-        return np.column_stack((loss, total, *groups))
+        loss = _sum(losses) / self._num_losses
+        groups = [np.sqrt(_sum(squares[:, places])) for places in self._members]
+        return np.column_stack((loss, np.sqrt(_sum(squares)), *groups))
+
+
+def _sum(numbers: FloatArray) -> FloatArray:
+    """Of each row (n, m), from left to right, so that one step read by itself gives the same bits."""
+    return numbers.cumsum(axis=1)[:, -1] if numbers.shape[1] else np.zeros(len(numbers))
+
+
+def norm_of_row(row: Sequence[float], num_losses: int) -> float:
+    """Norm of all gradients."""
+    return math.sqrt(sum(one * one for one in row[num_losses:]))
 
 
 def loss_of_row(row: Sequence[float], num_losses: int) -> float:
@@ -120,30 +127,25 @@ def loss_of_row(row: Sequence[float], num_losses: int) -> float:
     return row[0] if num_losses == 1 else sum(row[:num_losses]) / num_losses
 
 
-def gradient_norms(
-    parameters: Sequence[torch.nn.Parameter], like: torch.Tensor, shards: Shards = NO_SHARDS
-) -> GradientNorms:
+def gradient_norms(parameters: Sequence[torch.nn.Parameter], like: torch.Tensor) -> GradientNorms:
     """Norms of the gradients as they are now; without any they are of the type and device of `like`.
 
     Args:
         parameters: trained.
         like: see above.
-        shards: the processes over whose pieces the total is made, by one message; by default it is of those here.
     """
     touched = [p for p in parameters if p.grad is not None]
-    norms = _side_by_side(norms_of([_dense(p) for p in touched])) if touched else like.new_zeros(0)
-    total = shards.total_norm(norms, touched)
+    norms = each = _side_by_side(norms_of([_dense(p) for p in touched])) if touched else like.new_zeros(0)
     if len(touched) < len(parameters):
         places = [place for place, p in enumerate(parameters) if p.grad is not None]
         index = torch.tensor(places, dtype=torch.long, device=norms.device)
-        norms = norms.new_zeros(len(parameters)).index_copy_(0, index, norms)
-    return GradientNorms(touched, norms, total)
+        each = norms.new_zeros(len(parameters)).index_copy_(0, index, norms)
+    return GradientNorms(touched, norms, each)
 
 
 def device_row(losses: torch.Tensor, gradients: GradientNorms) -> torch.Tensor:
     """One row from the losses (m,) of the micro-batches and the norms."""
-    each = gradients.each
-    return torch.cat([losses.to(each.device), each, gradients.total.reshape(1)])
+    return torch.cat([losses.to(gradients.each.device), gradients.each])
 
 
 def _side_by_side(scalars: list[torch.Tensor]) -> torch.Tensor:

@@ -1,11 +1,11 @@
 """Blocks inside pages that people write: README's performance section, and the table of docs/engineering_spec.md."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hpt_reports.endings import endings
 from hpt_reports.evidence import Evidence
 from hpt_reports.formatting import NOT_MEASURED, harmless, table
-from hpt_reports.page import Links, Page, counted, verdict_table
+from hpt_reports.page import Links, counted, verdict_table
 from hpt_reports.pages import benchmarking, evaluation, validation
 from hpt_reports.targets import targets, verdict_of
 
@@ -28,24 +28,18 @@ class Host:
 README = Host("readme", "README.md", 0)
 SPEC = Host("engineering_spec", "docs/engineering_spec.md", 1)
 HOSTS = (README, SPEC)
-CHOSEN = (benchmarking.NAME, validation.NAME, evaluation.NAME)
+SUBJECTS = {evaluation.NAME: "does it pay?", benchmarking.NAME: "what a step costs", validation.NAME: "memory"}
 
 
-def readme(evidence: Evidence, pages: Sequence[Page], links: Links) -> str:
-    """Headline findings of the reports, and the targets with what was measured for them."""
-    lines = ["What was measured, each number with the run it comes from; the reports have the rest."]
-    ending = f": {NOT_MEASURED}."
-    for page in pages:
-        if page.name in CHOSEN:
-            lines += ["", f"**{links.page(page.name, page.title)}**", ""]
-            lines += [f"- {line}" for line in page.summary if not line.endswith(ending)]
-            lacking = [line.removesuffix(ending) for line in page.summary if line.endswith(ending)]
-            lines += [f"- Not measured: {'; '.join(lacking)}."] if lacking else []
+def readme(evidence: Evidence, links: Links) -> str:
+    """What three commands said at their end, and the targets with what was measured for them."""
     aims = [verdict_of(target, evidence) for target in targets()]
     measured = [one for one in aims if one.word != NOT_MEASURED]
-    lines += ["", verdict_table(measured, links, "target", "must")] if measured else []
-    lines += ["", f"Targets: {counted(aims)} ({links.target})."]
-    return "\n".join(lines) + "\n"
+    pages = ", ".join(links.page(name, subject) for name, subject in SUBJECTS.items())
+    lines = ["What commands say at their end, from stored runs:", *endings(evidence, links), ""]
+    lines += [f"Every target that was measured (more in the reports: {pages}):", ""]
+    lines += [verdict_table(measured, links, "target", "must"), ""] if measured else []
+    return "\n".join([*lines, f"Targets: {counted(aims)} ({links.target})."]) + "\n"
 
 
 def engineering_spec(evidence: Evidence, links: Links) -> str:

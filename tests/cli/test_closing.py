@@ -73,6 +73,7 @@ def test_they_are_three_lines_on_any_screen() -> None:
             {"counters": {"jumps_accepted": 8, "jumps_rolled_back": 3, "steps_covered_by_jumps": 90}},
             "5 jumps were kept",
         ),
+        ({"counters": {"jumps_accepted": 2, "jumps_rolled_back": 1}}, "1 jump was kept"),
         ({"counters": {"jumps_accepted": 3, "jumps_rolled_back": 3}}, "No jump was kept. The result"),
         ({"config": {"predictor": "none"}}, "hpt train --workload byte-gpt --predictor rssm --steps 600 --seed 7"),
         ({"final_loss": 3.2}, "hpt train --resume 'runs/a b' --steps 1200"),
@@ -164,6 +165,7 @@ def test_a_comparison(*, closed: bool | None, verdict: str, expected: str) -> No
     text = said(compare_display.closing_of(bracketed(document, closed=closed), OUT))
     assert expected in text
     assert "hybrid on regression, mlp, 5 seeds: work ratio" in text
+    assert "; no other optimizer was tried" in text
 
 
 def test_a_comparison_without_a_result() -> None:

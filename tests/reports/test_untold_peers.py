@@ -13,6 +13,7 @@ import pytest
 from references.stored_optimizers import several
 from references.untold_peers import untold
 
+from hpt.cli import compare_display
 from hpt_reports import builder, step_time, targets
 from hpt_reports.builder import page_text
 from hpt_reports.evidence import Evidence, gather
@@ -54,7 +55,7 @@ def texts_of(evidence: Evidence) -> dict[str, str]:
     pages = builder._pages(evidence, LINKS)
     texts = {name: page_text(page, LINKS, evidence) for name, page in pages.items()}
     texts["index"] = builder.index_text(list(pages.values()), evidence, LINKS)
-    texts["readme"] = blocks.readme(evidence, [pages[name] for name in builder.BUILDERS], LINKS)
+    texts["readme"] = blocks.readme(evidence, LINKS)
     return texts | {"specification": blocks.engineering_spec(evidence, LINKS)}
 
 
@@ -95,6 +96,7 @@ OMISSIONS: dict[str, tuple[ModuleType, str, Any]] = {
     "wall time": (step_time, "NO_OTHER", ""),
     "the profile's ratio": (step_time, "beside", nothing),
     "descriptions of figures": (figures, "beside", nothing),
+    "the last line of a comparison": (compare_display, "_beside", nothing),
 }
 
 
