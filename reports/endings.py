@@ -28,7 +28,8 @@ def endings(evidence: Evidence, links: Links) -> list[str]:
     lines: list[str] = []
     for source, ending in found:
         if source is not None:
-            lines += ["", "```console", *_session(source, ending), "```", "", f"Run: {links.to(source)}."]
+            made_by = f"hpt {(source.provenance.machine or {}).get('hpt', 'of an unknown version')}"
+            lines += ["", "```console", *_session(source, ending), "```", "", f"Run: {links.to(source)}, {made_by}."]
     return lines
 
 

@@ -1,6 +1,6 @@
 """estimates.json of `scripts/measure_estimates.py`."""
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
@@ -11,7 +11,7 @@ from hpt_reports.contents.origin import Stored
 
 class _Measured(TypedDict):
     peak_bytes: Count
-    device_name: str | None
+    device_name: NotRequired[str | None]
 
 
 class _Estimated(TypedDict):

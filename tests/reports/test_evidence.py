@@ -12,6 +12,8 @@ from hpt_reports.kinds import COMPARISON, KINDS, MEMORY, OVERHEAD, RELEASE, TIMI
 from hpt_reports.provenance import Provenance
 from hpt_reports.timings import SCENARIOS
 
+EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence"
+
 
 def edit(file: Path, change: Callable[[dict[str, object]], object]) -> None:
     document = json.loads(file.read_text())
@@ -25,6 +27,11 @@ def test_every_kind_of_run_is_recognised(stored: Path) -> None:
     assert {one.kind for one in evidence.sources} == set(KINDS) - {RELEASE}
     assert evidence.remarks == ()
     assert len(evidence.of(TIMING)) == 2
+
+
+def test_the_repositorys_own_evidence_is_read_whole() -> None:
+    """Nothing in it is damaged, of another schema, or left out."""
+    assert [str(one) for one in gather(EVIDENCE).remarks] == []
 
 
 def test_a_run_knows_machine_commit_day_and_command(stored: Path) -> None:
