@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def _no_wait_for_the_disk() -> Iterator[None]:
 def _own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One measurement waits for another on a machine, by a lock among temporary files; those of a test need not."""
     tmp_path_factory.getbasetemp()  # stays where it can be looked at afterwards
+    get_temp_dir()  # multiprocessing's own, which it removes itself when the process ends
     with (
         tempfile.TemporaryDirectory(prefix="hpt-tests-", ignore_cleanup_errors=True) as folder,
         pytest.MonkeyPatch.context() as patch,
