@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from hpt.validate import plan
-from hpt.validate.checks import check_all, verdict_of
+from hpt.validate.checks import check_all
 from hpt.validate.results import DONE, FAILED, ValidationResult
+from hpt.validate.verdicts import verdict_of
 
 MB = 1_000_000
 BASELINE = 300 * MB
