@@ -91,8 +91,11 @@ def closing_of(document: Mapping[str, Any], folder: Path) -> Closing:
         if ratio is None or peak is None
         else f"; peak {peak / MIB:.1f} MiB with jumps, {ratio:.2f} times that without"
     )
-    result = f"{settings['model']} on {settings['device']}: {verdict}, {len(words['passed'])} checks passed{peaks}"
-    model = ["hpt", "validate-vram", "--model", settings["model"]]
+    where, model = settings["device"], ["hpt", "validate-vram", "--model", settings["model"]]
+    group: list[str] = []
+    if (processes := settings.get("processes", 1)) > 1:
+        where, group = f"{where}, {processes} processes an arm", ["--processes", str(processes)]
+    result = f"{settings['model']} on {where}: {verdict}, {len(words['passed'])} checks passed{peaks}"
     if document["num_out_of_memory"]:
         fits = shlex.join([*model, "--estimate", "--budget-gb", str(GPU_GB)])
         return Closing(result, "Memory ran out, so peaks are unknown. The estimate says what fits.", fits)
@@ -101,7 +104,7 @@ def closing_of(document: Mapping[str, Any], folder: Path) -> Closing:
         return Closing(result, f"Not as it should be: {named}.", report_of("vram", folder))
     if words["inconclusive"]:
         named = ", ".join(one["name"] for one in words["inconclusive"])
-        longer = shlex.join([*model, "--steps", str(MORE * settings["steps"]), "--out", f"{folder}-longer"])
+        longer = shlex.join([*model, *group, "--steps", str(MORE * settings["steps"]), "--out", f"{folder}-longer"])
         return Closing(result, f"Not decided: {named}; a longer run decides more.", longer)
     where = "; nothing here was measured on a GPU" if settings["device"] == "cpu" else ""
     return Closing(result, f"Every check that was made holds{where}.", report_of("vram", folder))

@@ -102,7 +102,7 @@ class Together:
         return found
 
     def all_in_first(self, value: T) -> list[T]:
-        """The same in the first process alone, its own value as it is; nothing in the others."""
+        """The values of all, by rank, in the first process alone, its own as it is; nothing in the others."""
         if not self.are_several:
             return [value]
         found: list[Any] | None = [None] * self.num_processes if self.rank == 0 else None

@@ -155,7 +155,8 @@ class FullStep:
     def _clear(self) -> None:
         """An update begins: nothing is left of one that was given up."""
         self.optimizer.zero_grad()
-        drop_unsent(self.model)
+        if self._num_parts > 1:
+            drop_unsent(self.model)
         self._losses = []
 
     def rerun(self) -> FullOutcome:
@@ -182,16 +183,16 @@ class FullStep:
         assert outcome is not None, "nothing to run again"
         return outcome
 
-    def begin_anew(self) -> None:
-        """The same at once, where gradients of an update in progress cannot be had."""
-        self.forget()
-        self._clear()
-
     def forget(self) -> None:
         """Drop gradients-in-progress; the next micro-batch starts an update."""
         self.pending = []
         self._losses = []
         self.stepping = False
+
+    def begin_anew(self) -> None:
+        """Forget them, and let go of them at once."""
+        self.forget()
+        self._clear()
 
     def loss_of(self, batch: Any) -> torch.Tensor:
         """Forward pass under the precision policy; checks that a scalar came back."""

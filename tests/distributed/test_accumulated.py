@@ -8,6 +8,8 @@ import torch
 from references import accumulated_ranks as scenarios
 from references.ranks import in_group, largest_difference
 
+from hpt.trainer.checkpoint_file import read_checkpoint, write_checkpoint
+
 TOLERANCE = 1e-9
 """Relative, in double precision: sums over halves of a batch are rounded otherwise."""
 
@@ -41,6 +43,15 @@ def test_another_number_of_processes_begins_the_update_anew(two: list[Any], tmp_
     assert found["is_clear"]
     assert found["events"][0] == (20, "update_begun_anew")
     assert found["counters"]["optimizer_updates"] == scenarios.STEPS
+
+
+def test_a_file_from_before_has_the_gradients_of_one_process(tmp_path: Path) -> None:
+    """Without the list by process, in the middle of an update: one process goes on to the bit."""
+    found = scenarios.saved_on_the_way(0, 1, tmp_path)
+    state = read_checkpoint(tmp_path / "rssm.ckpt")
+    assert len(state.pop("updates")) == 1
+    write_checkpoint(tmp_path / "older.ckpt", state)
+    assert are_equal(scenarios.continued(0, 1, tmp_path / "older.ckpt"), found["whole"])
 
 
 @pytest.mark.parametrize("name", ["failing", "failing_in_pieces"])
