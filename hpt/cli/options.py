@@ -15,6 +15,10 @@ THREADS = click.IntRange(1, 1024)
 """Of torch and BLAS; with a hundred thousand they end the process by a segmentation fault."""
 
 
+PROCESSES = click.IntRange(1, 64)
+"""Of one arm on one machine."""
+
+
 class Real(click.FloatRange):
     """A number in a range, and neither nan nor infinite, which no range refuses by itself."""
 

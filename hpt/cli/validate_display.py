@@ -5,7 +5,7 @@ On a terminal one line is redrawn, four times a second at most; elsewhere a plai
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class ValidationProgress:
         if position == 1:
             self._console.print(job.measures)
         self._peak, self._shown, self._began_s = None, 0, self._clock()
-        self._console.print(f"[{position}/{total}] {job.kind} {job.name}")
+        group = "" if job.processes == 1 else f", {job.processes} processes, of which the first is shown"
+        self._console.print(f"[{position}/{total}] {job.kind} {job.name}{group}")
 
     def line(self, job: ValidationJob, line: Mapping[str, Any]) -> None:
         """Take in one line that a job sent, and show it if it is a step that is due, or a result."""
@@ -90,8 +91,11 @@ def closing_of(document: Mapping[str, Any], folder: Path) -> Closing:
         if ratio is None or peak is None
         else f"; peak {peak / MIB:.1f} MiB with jumps, {ratio:.2f} times that without"
     )
-    result = f"{settings['model']} on {settings['device']}: {verdict}, {len(words['passed'])} checks passed{peaks}"
-    model = ["hpt", "validate-vram", "--model", settings["model"]]
+    where, model = settings["device"], ["hpt", "validate-vram", "--model", settings["model"]]
+    group: list[str] = []
+    if (processes := settings.get("processes", 1)) > 1:
+        where, group = f"{where}, {processes} processes an arm", ["--processes", str(processes)]
+    result = f"{settings['model']} on {where}: {verdict}, {len(words['passed'])} checks passed{peaks}"
     if document["num_out_of_memory"]:
         fits = shlex.join([*model, "--estimate", "--budget-gb", str(GPU_GB)])
         return Closing(result, "Memory ran out, so peaks are unknown. The estimate says what fits.", fits)
@@ -100,7 +104,7 @@ def closing_of(document: Mapping[str, Any], folder: Path) -> Closing:
         return Closing(result, f"Not as it should be: {named}.", report_of("vram", folder))
     if words["inconclusive"]:
         named = ", ".join(one["name"] for one in words["inconclusive"])
-        longer = shlex.join([*model, "--steps", str(MORE * settings["steps"]), "--out", f"{folder}-longer"])
+        longer = shlex.join([*model, *group, "--steps", str(MORE * settings["steps"]), "--out", f"{folder}-longer"])
         return Closing(result, f"Not decided: {named}; a longer run decides more.", longer)
     where = "; nothing here was measured on a GPU" if settings["device"] == "cpu" else ""
     return Closing(result, f"Every check that was made holds{where}.", report_of("vram", folder))
@@ -119,28 +123,38 @@ def closing_of_estimate(document: Mapping[str, Any], name: str) -> Closing:
 
 
 def _arms(arms: Mapping[str, Any], width: int) -> RenderableType:
+    by_arm: dict[str, Any] = {name: arm.get("ranks") or [arm] for name, arm in arms.items()}
+    num_ranks = max(map(len, by_arm.values()))
     title = "memory by arm, above what the process held before the model was made"
+    if num_ranks > 1:
+        title += f"; from the least to the most of {num_ranks} processes"
     head = ("arm", "peak", "over plain", "growth/step", "copies", "clean-ups", "s/step", "what it is")
     rows = [
         (
             name,
-            _mib(arm["peak_bytes"]),
-            _number(arm["ratio"], ".3f"),
-            _growth(arm["growth"]),
-            _number(arm["num_copies"], "d"),
-            _number(arm["num_cleanups"], "d"),
-            _number(arm["step_s"], ".3f"),
+            _range(ranks, "peak_bytes", _mib),
+            _range(ranks, "ratio", lambda one: _number(one, ".3f")),
+            _range([arm["growth"] or {} for arm in ranks], "per_step", _growth),
+            _range(ranks, "num_copies", lambda one: _number(one, "d")),
+            _range(ranks, "num_cleanups", lambda one: _number(one, "d")),
+            _range(ranks, "step_s", lambda one: _number(one, ".3f")),
             ARMS[name],
         )
-        for name, arm in arms.items()
+        for name, ranks in by_arm.items()
     ]
     return table(title, head, rows, width=width, keep=("peak", "over plain"), text=("what it is",))
 
 
-def _growth(slope: Mapping[str, float] | None) -> str:
-    if slope is None:
-        return "not read"
-    return f"{slope['per_step'] / MIB:+.4f} MiB"
+def _range(ranks: Sequence[Mapping[str, Any]], name: str, text: Callable[[Any], str]) -> str:
+    """The least and the most over processes, where they read differently."""
+    found = sorted(one[name] for one in ranks if one.get(name) is not None)
+    shown = [text(one) for one in (found[0], found[-1])] if found else [text(None)]
+    missing = ["?"] if 0 < len(found) < len(ranks) else []
+    return " to ".join([*dict.fromkeys(shown), *missing])
+
+
+def _growth(per_step: float | None) -> str:
+    return "not read" if per_step is None else f"{per_step / MIB:+.4f} MiB"
 
 
 def _checks(checks: list[Mapping[str, Any]], width: int) -> RenderableType:

@@ -12,7 +12,7 @@ import click
 from hpt.cli.closing import show_closing
 from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
-from hpt.cli.options import COUNT, QUIET, SEED, THREADS, Real
+from hpt.cli.options import COUNT, PROCESSES, QUIET, SEED, THREADS, Real
 from hpt.errors import EXIT_DONE, DeviceError, InconclusiveError, OutOfMemory, UsageError
 from hpt.jsonfiles import write_json
 from hpt.records import jsonable
@@ -30,6 +30,7 @@ Examples:
   hpt validate-vram --model gpt2-nano
   hpt validate-vram --model gpt2 --steps 50 --out runs/vram-gpt2
   hpt validate-vram --model gpt2 --device cuda --steps 200
+  hpt validate-vram --model gpt2-nano --processes 2
   hpt validate-vram --model gpt2-xl --estimate --budget-gb 16
 """
 
@@ -76,6 +77,15 @@ Examples:
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, metavar="N", help="Seed of weights and batches.")
 @click.option("--threads", type=THREADS, metavar="N", help="Number of torch threads. [default: torch's choice]")
+@click.option(
+    "--processes",
+    type=PROCESSES,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes of each arm, by DistributedDataParallel, each with data of its own and on CUDA a GPU. Drills and "
+    "estimates take one.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 4 if a check is inconclusive.")
 @click.option("--out", metavar="FOLDER", help="Folder of the results. [default: runs/validate-vram-<model>]")
 @QUIET
@@ -125,6 +135,7 @@ def _request(flags: dict[str, Any]) -> ValidationRequest:
             f"raise it, or run --arms {PLAIN} alone"
         )
     device = _device(flags["device"])
+    _check_group(flags["processes"], device)
     length = CPU_SEQ_LEN if device == "cpu" else CONTEXT
     job = _job(flags, device=device, seq_len=length)
     if ":" in flags["model"]:
@@ -149,6 +160,7 @@ def _job(flags: dict[str, Any], *, device: str, seq_len: int) -> ValidationJob:
         dtype=flags["dtype"],
         seed=flags["seed"],
         threads=flags["threads"],
+        processes=flags["processes"],
     )
 
 
@@ -164,6 +176,26 @@ def _device(name: str | None) -> str:
     if device.type not in {"cpu", "cuda"}:
         raise DeviceError(f"--device {name} has no memory statistics here; use cpu or cuda")
     return str(device)
+
+
+def _check_group(processes: int, device: str) -> None:
+    """Every process of an arm can have a device.
+
+    Raises:
+        UsageError: one GPU was named, and several are needed.
+        DeviceError: there are fewer.
+    """
+    if processes == 1 or device == "cpu":
+        return
+    if device != "cuda":
+        raise UsageError(f"--device is {device}, and --processes {processes} takes a GPU for each; give --device cuda")
+    import torch  # noqa: PLC0415 - takes its time
+
+    if torch.cuda.device_count() < processes:
+        raise DeviceError(
+            f"--processes is {processes}, and this machine has {torch.cuda.device_count()} GPUs; "
+            "lower it, or use --device cpu"
+        )
 
 
 def _has_sizes(model: str) -> bool:
@@ -185,7 +217,7 @@ def _estimate(flags: dict[str, Any], folder: Path, console: Any) -> int:
     from hpt.cli.validate_display import closing_of_estimate, show_estimate, show_plans  # noqa: PLC0415 - brings numpy and scipy
     from hpt.validate.estimating import estimate_job, plan_job  # noqa: PLC0415 - imports torch
 
-    job = replace(_job(flags, device="cpu", seq_len=CONTEXT), kind="estimate", name="cuda")
+    job = replace(_job(flags, device="cpu", seq_len=CONTEXT), kind="estimate", name="cuda", processes=1)
     file = folder / "estimate.json"
     refuse_foreign(file, "estimate")
     claim(folder, "validation", *MARKS)

@@ -101,6 +101,14 @@ class Together:
         dist.all_gather_object(found, value, group=self._group)
         return found
 
+    def all_in_first(self, value: T) -> list[T]:
+        """The values of all, by rank, in the first process alone, its own as it is; nothing in the others."""
+        if not self.are_several:
+            return [value]
+        found: list[Any] | None = [None] * self.num_processes if self.rank == 0 else None
+        dist.gather_object(value, found, group=self._group, group_dst=0)
+        return [] if found is None else [value, *found[1:]]
+
     def once(self, do: Callable[[], T]) -> T:
         """Do it in the first process alone; all return what it returned, or raise what it raised.
 

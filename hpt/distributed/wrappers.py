@@ -32,6 +32,22 @@ def reshard(model: torch.nn.Module) -> None:
         one.reshard()
 
 
+def drop_unsent(model: torch.nn.Module) -> None:
+    """Forget gradients that `gradients_stay` kept back and no update sent, as after an error in between.
+
+    Those of fully_shard lie in parameters that it shows nobody, which `zero_grad` does not reach: the next update would
+    have them, too. `DistributedDataParallel` keeps them where `zero_grad` finds them.
+    """
+    for one in fully_sharded(model):
+        state = one._get_fsdp_state()  # noqa: SLF001
+        groups = getattr(state, "_fsdp_param_groups", None)
+        for group in [state._fsdp_param_group] if groups is None else groups:  # noqa: SLF001 (torch 2.9)
+            for each in [] if group is None else group.fsdp_params:
+                each.unsharded_accumulated_grad = None
+                if (gathered := getattr(each, "_unsharded_param", None)) is not None:
+                    gathered.grad = None
+
+
 @contextmanager
 def gradients_stay(model: torch.nn.Module) -> Generator[None]:
     """Inside, a backward pass sends no gradients to other processes: further micro-batches are added to them first."""

@@ -91,6 +91,7 @@ def run_jobs(
     jobs: Sequence[ChildJob],
     *,
     at_once: int = 1,
+    wait_for_another: bool = False,
     on_document: Callable[[ChildJob, Document], None] | None = None,
     on_end: Callable[[JobEnd], None] | None = None,
     on_progress: Callable[[JobsProgress], None] | None = None,
@@ -101,6 +102,7 @@ def run_jobs(
     Args:
         jobs: what is to be done.
         at_once: processes at a time.
+        wait_for_another: jobs that train together: where one fails, the others are ended, which would wait for it.
         on_document: told of each document as it comes.
         on_end: told of each end, first of all, so that a result is stored before it is counted.
         on_progress: told whenever a job ended, and twice a second at least.
@@ -118,6 +120,10 @@ def run_jobs(
                 while waiting and len(pool.running) < at_once:
                     pool.start(waiting.pop(0))
                 ended = pool.collect()
+                if wait_for_another and any(end.error is not None for end in ended):
+                    ended.sort(key=lambda end: end.exit_code >= 0)  # one that was killed, before one that missed it
+                    waiting.clear()
+                    pool.end()
                 for end in ended:
                     ends.append(end)
                     if on_end is not None:
@@ -211,6 +217,11 @@ class _Pool:
             wall_s=time.monotonic() - one.began_s,
             alone=one.alone,
         )
+
+    def end(self) -> None:
+        """Kill all; how each ended is collected as ever."""
+        for one in self.running:
+            one.process.kill()
 
     @contextmanager
     def stopped_at_last(self) -> Generator[None]:

@@ -136,7 +136,7 @@ def state_of(c: Components) -> dict[str, Any]:
     lasting, state, snapshot, recent = lasting_state(c), c.state, None, []
     update = [one.value for one in c.full.pending if one is not None]
     if c.together.are_several:
-        update = []  # of each process others; an update in progress and a fork begin anew there
+        update = []  # of each process others; nothing is tried again there, and a fork begins anew
     if not c.is_baseline:
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
         recent = _storable(c)
@@ -146,7 +146,17 @@ def state_of(c: Components) -> dict[str, Any]:
         "fork": None if state.fork is None else _fork_state(c, state.fork),
         "probe_batches": [] if c.together.are_several else [_stored(one) for one in recent],
         "update_batches": _stored(update) if can_hold(update) else None,
+        "updates": _updates(c),
     }
+
+
+def _updates(c: Components) -> list[Any]:
+    """What each process has of an update in progress, by rank, where the file is written; none between updates."""
+    if not c.full.accumulating:
+        return []
+    mine = c.full.progress()
+    # What is sent goes by the host: a tensor of another GPU would take memory of it.
+    return c.together.all_in_first(mapped(torch.Tensor.cpu, mine) if c.together.are_several else mine)
 
 
 def lasting_state(c: Components) -> dict[str, Any]:
@@ -169,6 +179,7 @@ def lasting_state(c: Components) -> dict[str, Any]:
         "fork": None,
         "probe_batches": [],
         "update_batches": None,
+        "updates": [],
     }
 
 
@@ -239,6 +250,7 @@ def _restore(c: Components, state: Mapping[str, Any]) -> None:
     load_training(c, state["training"])
     for name, part in c.stateful():
         part.load_state_dict(state["components"][name])
+    _load_update(c, state)
     c.state.proposal = None if state["proposal"] is None else _proposal_from(state["proposal"])
     c.state.stats = None if state["stats"] is None else CycleStats(**state["stats"])
     if not c.is_baseline:
@@ -248,6 +260,23 @@ def _restore(c: Components, state: Mapping[str, Any]) -> None:
         c.outer.take_snapshot()
     if c.together.rank < len(state["rng"]):  # of further processes than there were, each goes on with its own
         set_stream_states(state["rng"][c.together.rank])
+
+
+def _load_update(c: Components, state: Mapping[str, Any]) -> None:
+    """An update in progress, where as many processes go on; else it begins anew with the next batch."""
+    if not c.full.accumulating:
+        return
+    count, num_stored, part = c.together.num_processes, len(state["rng"]), state["components"]["full"]
+    updates = state.get("updates", [part] if num_stored == 1 else [])  # older files: of the first alone
+    if len(updates) == count:
+        c.full.load_progress(updates[c.together.rank])
+        return
+    c.full.begin_anew()
+    c.event(
+        "update_begun_anew",
+        f"an update of which {part['pending']} micro-batches were seen begins anew with the next batch; the state has "
+        f"gradients of {len(updates)} processes for it, and {count} go on",
+    )
 
 
 def _load_batches(c: Components, state: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ cycle, nothing here waits for the device.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import UpdateConfig
-from hpt.distributed.wrappers import gradients_stay
+from hpt.distributed.wrappers import drop_unsent, gradients_stay
 from hpt.errors import HptError, ModelError
 from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.parameters import ParameterSet
@@ -131,12 +131,14 @@ class FullStep:
     def run(self, batch: Any) -> FullOutcome:
         """One micro-batch, and the update when it is due.
 
+        Where guarded, an error gives the whole update up, as a loop does that goes on with `zero_grad` after it: the
+        next batch is the first micro-batch of another, in several processes, too, if it was raised in all.
+
         Raises:
             ModelError: the loss is not a scalar tensor.
         """
         if not self.pending:
-            self.optimizer.zero_grad()
-            self._losses = []
+            self._clear()
             self._rng = torch_rng_state() if self._guarded else {}
         self.pending.append(KeptBatch(batch) if self._guarded else None)
         is_last = len(self.pending) == self._num_parts
@@ -149,6 +151,13 @@ class FullStep:
         outcome = self._guarded_update() if self._guarded else self._plain_update()
         self.forget()
         return outcome
+
+    def _clear(self) -> None:
+        """An update begins: nothing is left of one that was given up."""
+        self.optimizer.zero_grad()
+        if self._num_parts > 1:
+            drop_unsent(self.model)
+        self._losses = []
 
     def rerun(self) -> FullOutcome:
         """Run the pending micro-batches again from the first, after one of them failed half-way.
@@ -179,6 +188,11 @@ class FullStep:
         self.pending = []
         self._losses = []
         self.stepping = False
+
+    def begin_anew(self) -> None:
+        """Forget them, and let go of them at once."""
+        self.forget()
+        self._clear()
 
     def loss_of(self, batch: Any) -> torch.Tensor:
         """Forward pass under the precision policy; checks that a scalar came back."""
@@ -295,21 +309,24 @@ class FullStep:
 
     def state_dict(self) -> dict[str, Any]:
         """Gradients of an update in progress or that no update clears, and what the micro-batches so far gave."""
-        cleared = {id(p) for p in self.optimizer.parameters} if not self.pending else ()
-        grads = [None if id(p) in cleared else p.grad for p in self._parameters.every]
-        return {
-            "losses": list(self._losses),
-            "pending": len(self.pending),
-            "grads": grads,
-            "lr_factor": self.lr_factor,
-        }
+        return {"pending": len(self.pending), "lr_factor": self.lr_factor, **self.progress()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`; the batches are given back apart from it."""
-        parameters = self._parameters.every
-        self._losses = [loss.to(parameters[0].device) for loss in state["losses"]]
         self.pending = [None] * int(state["pending"])
         self.lr_factor = float(state["lr_factor"])
+        self.load_progress(state)
+
+    def progress(self) -> dict[str, Any]:
+        """Of that what each of several processes has of its own: losses and gradients not yet sent."""
+        cleared = {id(p) for p in self.optimizer.parameters} if not self.pending else ()
+        grads = [None if id(p) in cleared else p.grad for p in self._parameters.every]
+        return {"losses": list(self._losses), "grads": grads}
+
+    def load_progress(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `progress`."""
+        parameters = self._parameters.every
+        self._losses = [loss.to(parameters[0].device) for loss in state["losses"]]
         for parameter, grad in zip(parameters, state["grads"], strict=True):
             parameter.grad = None if grad is None else grad.to(parameter.device, parameter.dtype)
 

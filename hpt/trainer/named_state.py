@@ -8,8 +8,8 @@
 DTensors stay what they are, so that other numbers of processes read them, and one alone. DCP reads into the tensors
 that it is given, under the same names: state that an optimizer has not made yet is made for that, and forgotten again.
 
-Not in it: batches kept for probes, a fork, an update in progress, and what a jump in doubt would be undone to; the jump
-stays.
+Not in it: batches kept for probes, a fork, gradients of an update in progress, which begins anew, and what a jump in
+doubt would be undone to; the jump stays.
 """
 
 from collections.abc import Generator, Mapping
@@ -41,7 +41,7 @@ def state_dict(c: Components) -> Tree:
     """
     tree = checkpoint.lasting_state(c)
     training, parts, names = tree["training"], tree["components"], c.parameters.names
-    parts["full"] |= {"losses": [], "pending": 0, "grads": [None] * len(c.parameters.every)}
+    parts["full"] |= {"losses": [], "grads": [None] * len(c.parameters.every)}
     if not c.is_baseline and c.correct.in_doubt:
         parts["correct"] = CorrectWatch(c.config.correct_steps, c.config.probe.band_sigmas).state_dict()
     state: Tree = {"model": {name: one for name, one in training["model"].items() if isinstance(one, torch.Tensor)}}

@@ -24,6 +24,7 @@ from hpt.optimizers.inner import InnerOptimizer
 from hpt.records import EventRecord, JumpRecord, MemoryRecord, Phase, jsonable
 from hpt.trainer.precision import Precision
 from hpt.validate.forced import Forced, config_of, held_bytes, model_of, plain_values, workload_of
+from hpt.validate.group import joined, own_batch, wrapped
 from hpt.validate.plan import DRILL_MODEL, NO_CLEANUP, OUT_OF_PLACE, PLAIN, WARMUP_STEPS, ValidationJob
 
 READS = 200
@@ -31,8 +32,18 @@ READINGS = ("allocated_bytes", "reserved_bytes", "process_bytes", "device_bytes"
 
 
 def run_arm(arguments: Mapping[str, Any]) -> Generator[dict[str, Any]]:
-    """Run it; yields a "start", a "step" after every call, and an "end"."""
-    job = ValidationJob.from_document(arguments)
+    """Run it; yields a "start", a "step" after every call, and an "end".
+
+    Args:
+        arguments: of the job; "place" among them where several processes run the arm together, see `group`.
+    """
+    place = arguments.get("place")
+    job = ValidationJob.from_document({name: one for name, one in arguments.items() if name != "place"})
+    with joined(place):
+        yield from _run(job)
+
+
+def _run(job: ValidationJob) -> Generator[dict[str, Any]]:
     device = torch.device(job.device)
     _warm_up(job)
     meter = PeakMeter(device)
@@ -82,7 +93,14 @@ def _warm_up(job: ValidationJob) -> None:
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     tiny = ValidationJob(
-        kind="arm", name="hybrid", model=DRILL_MODEL, steps=40, batch_size=1, seq_len=8, device=job.device
+        kind="arm",
+        name="hybrid",
+        model=DRILL_MODEL,
+        steps=40,
+        batch_size=1,
+        seq_len=8,
+        device=job.device,
+        processes=job.processes,
     )
     Forced(tiny).run(tiny.steps)
 
@@ -91,20 +109,22 @@ class _PlainArm:
     """The loop a user writes by hand, with the same clipping, schedule and precision."""
 
     def __init__(self, job: ValidationJob, device: torch.device) -> None:
+        self._job = job
         workload = self._workload = workload_of(job, device)
         self._model = model_of(workload, job.dtype)
         self._optimizer = workload.build_optimizer(self._model)
+        self._wrapped = wrapped(self._model, job)
         self._scheduler = workload.build_scheduler(self._optimizer, job.steps)
         self._precision = Precision(config_of(job, workload, {}).precision, device)
         self.num_updates = 0
 
     def step(self) -> tuple[Phase, float]:
         """One update."""
-        batch = self._workload.batch(self.num_updates)
+        batch = own_batch(self._workload, self._job, self.num_updates)
         phase = Phase.WARMUP if self.num_updates < WARMUP_STEPS else Phase.FULL
         self._optimizer.zero_grad(set_to_none=True)
         with self._precision.forward_context():
-            loss = self._workload.loss(self._model, batch)
+            loss = self._workload.loss(self._wrapped, batch)
         loss.backward()
         if self._workload.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._workload.clip_norm)

@@ -1,15 +1,13 @@
-"""The verdicts: each check has a name, a threshold, evidence and one word. What did not run has failed."""
+"""What is held against a threshold. What did not run has failed; of several processes the worst one is judged."""
 
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from hpt.validate import plan
 from hpt.validate.results import ValidationResult, growth, peak_bytes
+from hpt.validate.verdicts import INCONCLUSIVE, NOT_PASSED, PASSED, REPORTED, Check, worst_of
 
-PASSED, NOT_PASSED, INCONCLUSIVE, REPORTED = "passed", "failed", "inconclusive", "reported"
 MB = 1e6
 MAX_PEAK_RATIO = 1.10
 MAX_ITEMISED_GAP = 0.05
@@ -23,40 +21,23 @@ HYBRIDS = (plan.HYBRID, plan.OUT_OF_PLACE, plan.NO_CLEANUP)
 Results = Mapping[str, ValidationResult]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One verdict: `value` is the number held against `threshold`, None where there was none to read."""
-
-    name: str
-    verdict: str
-    threshold: str
-    value: float | None
-    evidence: str
-
-    def to_document(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-
-def verdict_of(checks: list[Check]) -> str:
-    """Failed if any check failed, inconclusive if any was, else passed; nothing checked has failed."""
-    verdicts = {check.verdict for check in checks}
-    if NOT_PASSED in verdicts or not verdicts:
-        return NOT_PASSED
-    return INCONCLUSIVE if INCONCLUSIVE in verdicts else PASSED
-
-
 def check_all(arms: Results, drills: Results, estimates: Results, device_type: str) -> list[Check]:
     """Every check that the asked arms, drills and estimates allow, in the order of the report."""
     checks = [*_ran({**arms, **drills, **estimates})]
     done = {name: arm for name, arm in arms.items() if arm.is_done}
-    checks += [_forced_cycle(done[name]) for name in HYBRIDS if name in done]
-    checks += _comparisons(done, estimates, device_type)
+    num_ranks = max((len(arm.by_rank) for arm in done.values()), default=1)
+    of_ranks = [{name: arm.by_rank[rank] for name, arm in done.items()} for rank in range(num_ranks)]
+    checks += worst_of([[*_of_arms(arms, estimates, device_type)] for arms in of_ranks])
+    cuda = estimates.get("cuda")
+    if cuda is not None and cuda.is_done:
+        checks.append(_estimated_ratio(cuda))
     checks += [_drill(one) for one in drills.values() if one.is_done]
     return checks
 
 
-def _comparisons(done: Results, estimates: Results, device_type: str) -> Iterator[Check]:
+def _of_arms(done: Results, estimates: Results, device_type: str) -> Iterator[Check]:
+    """Of one process of each arm."""
+    yield from (_forced_cycle(done[name]) for name in HYBRIDS if name in done)
     plain, hybrid = done.get(plan.PLAIN), done.get(plan.HYBRID)
     if hybrid is not None:
         yield _copies(hybrid)
@@ -73,9 +54,6 @@ def _comparisons(done: Results, estimates: Results, device_type: str) -> Iterato
     here = estimates.get("cuda-here" if device_type == "cuda" else "host")
     if plain is not None and here is not None and here.is_done:
         yield _estimate(plain, here)
-    cuda = estimates.get("cuda")
-    if cuda is not None and cuda.is_done:
-        yield _estimated_ratio(cuda)
 
 
 def _judged(name: str, threshold: str, value: float | None, evidence: str, *, passed: bool) -> Check:

@@ -34,7 +34,7 @@ def write_csv(path: Path, arms: Mapping[str, ValidationResult]) -> None:
 
 
 def write_figure(path: Path, arms: Mapping[str, ValidationResult], title: str) -> None:
-    """In use (line) and peak (thin line) of each arm over its calls.
+    """In use (line) and peak (thin line) of each arm, of each of its processes, over its calls.
 
     Raises:
         DiskError: the file cannot be written.
@@ -42,7 +42,8 @@ def write_figure(path: Path, arms: Mapping[str, ValidationResult], title: str) -
     figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot()
-    for phase, first, last in _stretches(arms[HYBRID].steps if HYBRID in arms else ()):
+    hybrid = next((arm.steps for arm in arms.values() if arm.name == HYBRID), ())
+    for phase, first, last in _stretches(hybrid):
         axes.axvspan(first - 0.5, last + 0.5, color=SHADES[phase], zorder=0, lw=0)
     for index, (name, arm) in enumerate(arms.items()):
         colour = f"C{index}"

@@ -19,6 +19,7 @@ from hpt.memory.probe import is_gpu, read_memory
 from hpt.plugins import FAILURES, described
 from hpt.records import JumpRecord, Phase, Record, jsonable
 from hpt.trainer.hybrid import HybridTrainer
+from hpt.validate.group import own_batch, wrapped
 from hpt.validate.plan import ROLLED_BACK_JUMP, ValidationJob, forced_cycle
 from hpt.workloads.gpt2 import SIZES, GPT2Text
 from hpt.workloads.registry import load_workload
@@ -69,6 +70,7 @@ class Forced:
         workload: Workload | None = None,
     ) -> None:
         self.workload = workload or workload_of(job, torch.device(job.device))
+        self._job = job
         self.records: list[Record] = []
         self._rolls_back = rolls_back
         self._num_jumps = 0
@@ -78,7 +80,9 @@ class Forced:
         self.optimizer = self.workload.build_optimizer(self.model)
         scheduler = self.workload.build_scheduler(self.optimizer, job.steps)
         config = config_of(job, self.workload, changes or {})
-        self.trainer = HybridTrainer(self.model, self.optimizer, self._loss, config, scheduler, sink=self._note)
+        self.trainer = HybridTrainer(
+            wrapped(self.model, job), self.optimizer, self._loss, config, scheduler, sink=self._note
+        )
 
     def _loss(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
         is_bumped = self._bump and not all(map(torch.equal, self._smallest, self._before))
@@ -102,7 +106,7 @@ class Forced:
             self._before = [one.detach().clone() for one in self._smallest]
         in_doubt = trainer.phase is Phase.CORRECT and self._num_jumps == ROLLED_BACK_JUMP
         self._bump = BUMP if self._rolls_back and in_doubt else 0.0
-        return trainer.step(self.workload.batch(trainer.num_calls)).loss
+        return trainer.step(own_batch(self.workload, self._job, trainer.num_calls)).loss
 
     def run(self, steps: int) -> list[float]:
         """Losses of all calls until `steps` net updates are made."""

@@ -6,6 +6,7 @@ Nothing here imports torch; a job crosses to its own process as plain values.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 PLAIN, HYBRID, OUT_OF_PLACE, NO_CLEANUP = "plain", "hybrid", "out-of-place", "no-cleanup"
@@ -67,6 +68,7 @@ class ValidationJob:
         seed: of weights and batches.
         threads: of torch; None for torch's choice.
         context: tokens a window in the estimate of a GPU; None for `seq_len`.
+        processes: that train an arm together, each on data of its own.
     """
 
     kind: str
@@ -80,6 +82,7 @@ class ValidationJob:
     seed: int = 0
     threads: int | None = None
     context: int | None = None
+    processes: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -94,7 +97,12 @@ class ValidationJob:
     @property
     def measures(self) -> str:
         """What the numbers of this validation are, said first of all."""
-        what = "host memory, not VRAM; a GPU's is estimated" if self.is_on_host else f"memory of {self.device}"
+        each = "" if self.processes == 1 else f" of each of {self.processes} processes"
+        what = (
+            f"host memory{each}, not VRAM; a GPU's is estimated"
+            if self.is_on_host
+            else f"memory of {self.device}{each}"
+        )
         return f"hpt validate-vram {self.model}: measuring {what}"
 
     @property
@@ -109,6 +117,13 @@ class ValidationJob:
     def to_document(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+    def in_group(self, rank: int, meeting: Path) -> dict[str, Any]:
+        """The same for one of its processes, with its place among them; they meet in a file that is not there yet."""
+        place = {"rank": rank, "meeting": str(meeting), "processes": self.processes}
+        place["backend"] = "gloo" if self.is_on_host else "nccl"
+        device = self.device if self.is_on_host else f"cuda:{rank}"
+        return {**self.to_document(), "device": device, "place": place}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -137,12 +152,15 @@ class ValidationRequest:
     def jobs(self) -> list[ValidationJob]:
         """Every process, in order: estimates first, since they tell whether the rest can fit."""
         here = "host" if self.job.is_on_host else "cuda-here"
-        jobs = [replace(self.job, kind="estimate", name=f"{here},cuda", context=self.estimate_seq_len)]
+        # An arm of several processes holds gradients a second time, to send them, which no estimate counts.
+        asked = f"{here},cuda" if self.job.processes == 1 else "cuda"
+        alone = replace(self.job, processes=1)
+        jobs = [replace(alone, kind="estimate", name=asked, context=self.estimate_seq_len)]
         jobs += [replace(self.job, kind="arm", name=name) for name in self.arms]
         if self.drills != "none":
             small = {"model": DRILL_MODEL, "batch_size": 1, "seq_len": DRILL_SEQ_LEN}
             changes: dict[str, Any] = {} if self.drills == "full" else small
-            jobs.append(replace(self.job, kind="drill", name=",".join(DRILLS), steps=DRILL_STEPS, **changes))
+            jobs.append(replace(alone, kind="drill", name=",".join(DRILLS), steps=DRILL_STEPS, **changes))
         return jobs
 
 

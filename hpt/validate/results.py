@@ -32,6 +32,8 @@ class ValidationResult:
         start: facts before the first step, of an arm.
         steps: a dictionary a call, of an arm.
         end: the job's account.
+        ranks: of an arm that several processes ran together, what each of them said; start, steps and end are then the
+            first one's.
     """
 
     name: str
@@ -41,11 +43,17 @@ class ValidationResult:
     start: Mapping[str, Any] = field(default_factory=dict[str, Any])
     steps: Sequence[Mapping[str, Any]] = ()
     end: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    ranks: "Sequence[ValidationResult]" = ()
 
     @property
     def is_done(self) -> bool:
         """It ran to its end."""
         return self.status == DONE
+
+    @property
+    def by_rank(self) -> "Sequence[ValidationResult]":
+        """Each process's own; one that ran alone is its own first."""
+        return self.ranks or (self,)
 
 
 def peak_bytes(arm: ValidationResult) -> int | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
-from hpt.documents import Count, Finite, Version1
+from hpt.documents import Count, Finite, Size, Version1
 from hpt_reports.contents.origin import Stored
 
 
@@ -61,6 +61,7 @@ class _MemorySettings(TypedDict):
     steps: NotRequired[Count]
     dtype: NotRequired[str]
     seed: NotRequired[int]
+    processes: NotRequired[Size]
 
 
 class Memory(Stored):

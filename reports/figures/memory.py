@@ -45,8 +45,8 @@ def draw_steps(validation: Validation, frame: pd.DataFrame) -> Figure:
     peaks: Any = wanted.groupby("arm", sort=False)["in_use_bytes"].max()
     said = ", ".join(f"{arm} at most {num_bytes(float(peaks[arm]))}" for arm in arms if peaks[arm] == peaks[arm])
     alt = f"Memory in use after each call, one line an arm, phases of the hybrid arm shaded: {said}."
-    name = f"memory_{file_name(validation.model)}_{validation.device}"
-    title = f"Memory over the run, {validation.model} on {validation.device}"
+    name = f"memory_{file_name(validation.model)}_{file_name(validation.where)}"
+    title = f"Memory over the run, {validation.model} on {validation.where}"
     return draw(name, title, alt, wanted, paint, (validation.source,), height_inches=4.0)
 
 

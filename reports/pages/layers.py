@@ -175,7 +175,7 @@ def _drill_table(one: Validation, links: Links) -> dict[str, str]:
         for name, drill in one.stored["drills"].items()
         if name not in OPTIONS
     ]
-    return {"title": f"{harmless(one.model)} on {one.device}", "table": table(rows, links.to(one.source))}
+    return {"title": f"{harmless(one.model)} on {one.where}", "table": table(rows, links.to(one.source))}
 
 
 def _option_table(one: Validation, links: Links) -> str:

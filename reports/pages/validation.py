@@ -68,7 +68,7 @@ def _summary(found: Sequence[Validation], links: Links, tally: str) -> list[str]
 
 def _main(found: Sequence[Validation]) -> Validation | None:
     """The one a reader asks for first: a GPU before a CPU, the full model before the tiny one."""
-    ranked = sorted(found, key=lambda one: (one.device != "cuda", one.model != "gpt2", one.model))
+    ranked = sorted(found, key=lambda one: (one.device != "cuda", one.processes > 1, one.model != "gpt2", one.model))
     return next(iter(ranked), None)
 
 
@@ -84,7 +84,7 @@ def _section(one: Validation, links: Links, figures: Sequence[Figure]) -> dict[s
     settings = one.stored["settings"]
     drawn = [figure for figure in figures if one.source in figure.sources]
     return {
-        "title": f"{harmless(one.model)} on {harmless(one.device)}",
+        "title": f"{harmless(one.model)} on {harmless(one.where)}",
         "measured": harmless(one.measured),
         "setting": f"Batch {_or_own(settings.get('batch_size'))}, sequence {_or_own(settings.get('seq_len'))}, "
         f"{settings.get('steps', '?')} updates an arm, dtype {harmless(settings.get('dtype', 'fp32'))}, "

@@ -130,6 +130,16 @@ def test_a_validation(verdicts: tuple[str, str], num_out_of_memory: int, expecte
     assert "gpt2-nano on cpu" in text
 
 
+def test_a_validation_of_several_processes() -> None:
+    """Told, and the longer run that decides is of as many."""
+    document = stored("vram/run.json")
+    checks = [{"name": "growth", "verdict": "inconclusive", "evidence": ""}]
+    settings = document["settings"] | {"processes": 2}
+    text = said(validate_display.closing_of(document | {"checks": checks, "settings": settings}, OUT))
+    assert "gpt2-nano on cpu, 2 processes an arm: " in text
+    assert "hpt validate-vram --model gpt2-nano --processes 2 --steps 100" in text
+
+
 def of_arm(name: str, **changes: Any) -> dict[str, Any]:
     """The stored comparison of which only one arm is there, and it alone is changed."""
     document = stored("compare/summary.json")

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hpt.cli.validate_display import ValidationProgress
+from hpt.cli.validate_display import ValidationProgress, show
 from hpt.validate.plan import ValidationJob
 
 MIB = 1024**2
@@ -47,3 +47,14 @@ def test_before_the_first_job_it_is_said_what_is_measured() -> None:
     ValidationProgress(Console(file=out, width=120)).begin(JOB, 1, 2)
     said = "hpt validate-vram gpt2-nano: measuring host memory, not VRAM; a GPU's is estimated"
     assert out.getvalue().splitlines() == [said, "[1/2] arm hybrid"]
+
+
+def test_of_several_processes_the_range_is_shown() -> None:
+    """From the least to the most, one number where they read alike, and a mark where one was not read."""
+    arm = {"num_copies": 0, "num_cleanups": 1, "step_s": 0.1, "growth": None, "ratio": 1.5, "peak_bytes": 20 * MIB}
+    ranks = [arm, arm | {"peak_bytes": 10 * MIB, "ratio": 1.25, "step_s": None}]
+    document = {"measures": "", "arms": {"hybrid": arm | {"ranks": ranks}}, "checks": [], "estimates": {}}
+    out = io.StringIO()
+    show(document | {"verdict": "passed"}, Console(file=out, width=200))
+    for text in ("the most of 2 processes", "10.0 MiB to 20.0 MiB", "1.250 to 1.500", "0.100 to ?", "not read"):
+        assert text in out.getvalue()

@@ -131,6 +131,15 @@ def test_the_others_go_on_after_a_failure() -> None:
     assert ends == {"die0": False, "count1": True, "refuse2": False, "count3": True, "tell4": True}
 
 
+def test_those_that_train_together_end_with_the_one_that_fails() -> None:
+    """Its end is the first that is told; the others, deaf to SIGTERM or not begun yet, are killed or left out."""
+    jobs = [job("sleep", "a", seconds=60, deaf=True), job("die", "b"), job("sleep", "c", seconds=60)]
+    ends = run_jobs(jobs, at_once=3, wait_for_another=True)
+    assert ends[0].job.key == "b"
+    assert {end.job.key: end.exit_code for end in ends} == dict.fromkeys("abc", -signal.SIGKILL)
+    assert [end.job.key for end in run_jobs(jobs[1:], wait_for_another=True)] == ["b"]
+
+
 def test_no_more_run_at_once_than_asked_and_company_is_told() -> None:
     """Three sleepers two at a time: never three running; the last one begins in company, too."""
     most = 0

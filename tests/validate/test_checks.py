@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from hpt.validate import plan
-from hpt.validate.checks import check_all, verdict_of
+from hpt.validate.checks import check_all
 from hpt.validate.results import DONE, FAILED, ValidationResult
+from hpt.validate.verdicts import Check, verdict_of
 
 MB = 1_000_000
 BASELINE = 300 * MB
@@ -220,3 +221,38 @@ def test_on_cuda_the_ratio_is_judged_and_growth_is_tighter() -> None:
     assert verdicts["growth"] == "failed"
     assert verdicts["pinned host memory"] == "reported"
     assert _verdicts({**results, "estimates": {}})["growth"] == "passed"
+
+
+def _in_ranks(*ranks: dict[str, dict[str, ValidationResult]]) -> list[Check]:
+    """Checks of arms of which each process said what is given for it."""
+    first = ranks[0]["arms"]
+    arms = {name: replace(arm, ranks=tuple(one["arms"][name] for one in ranks)) for name, arm in first.items()}
+    return check_all({**arms}, {}, {}, "cpu")
+
+
+OF_RANKS = [one for one in BAD if one[0] not in {"everything ran", "estimate against measurement"}]
+"""Those of an arm as a whole, and of none with several processes, left out."""
+
+
+@pytest.mark.parametrize(("check", "verdict", "arm", "change"), OF_RANKS)
+def test_of_several_processes_the_worst_is_judged(
+    check: str, verdict: str, arm: str, change: Callable[[ValidationResult], ValidationResult]
+) -> None:
+    """A defect in the second of three has its verdict, and the second is named."""
+    good, bad = _good(), _good()
+    bad["arms"][arm] = change(bad["arms"][arm])
+    found = {one.name: one for one in _in_ranks(good, bad, good)}[check]
+    assert found.verdict == verdict
+    assert found.evidence.startswith("rank 1, worst of 3: ")
+
+
+def test_of_several_that_pass_the_nearest_to_the_threshold_is_told() -> None:
+    """The largest ratio and the fewest kept jumps, which are numbers of different ranks."""
+    few, much = _good(), _good()
+    few["arms"][plan.HYBRID] = _changed(_arm(plan.HYBRID, 101), counters={"jumps_accepted": 5, "jumps_rolled_back": 1})
+    much["arms"][plan.HYBRID] = _changed(_arm(plan.HYBRID, 102), counters={"jumps_accepted": 6, "jumps_rolled_back": 1})
+    found = {one.name: one for one in _in_ranks(few, much)}
+    assert found["peak over plain"].value == 102 / 60
+    assert found["peak over plain"].evidence.startswith("rank 1, ")
+    assert found["forced cycle: hybrid"].value == 4.0
+    assert found["forced cycle: hybrid"].evidence.startswith("rank 0, ")

@@ -116,6 +116,8 @@ def test_a_validation_goes_where_its_estimate_is(short: tuple[int, Path, str]) -
         (("--dtype", "fp8"), 2, "fp8"),
         (("--steps", "3"), 2, "needs 49"),
         (("--steps", "48", "--arms", "no-cleanup"), 2, "needs 49"),
+        (("--processes", "0"), 2, "0 is not in the range"),
+        (("--processes", "2", "--device", "cuda:7"), 6, "not available on this machine"),
         (("--threads", "100000"), 2, "100000 is not in the range"),
         (("--estimate", "--budget-gb", "nan"), 2, "not a finite number"),
         (("--estimate", "--budget-gb", "inf"), 2, "not in the range"),
