@@ -27,6 +27,7 @@ class Machine(TypedDict, total=False):
     device: str | None
     device_name: str | None
     threads: Count | None
+    hpt: str | None
     python: str | None
     torch: str | None
     numpy: str | None
