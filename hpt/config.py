@@ -121,10 +121,6 @@ class DivergenceConfig(Settings):
     _path = "divergence."
 
     enabled: bool = setting(True, "watch the run at all")
-    max_skips: int = setting(3, "non-finite updates in a row before the run is given up", low=1)
-    max_rollbacks: int = setting(3, "rollbacks of broken weights, with no cycle that stands in between", low=0)
-    retry_lr_factor: float = setting(0.5, "learning rate after the first of them, relative", low=0.01, high=1.0)
-    retry_steps: int = setting(50, "steps at it, beyond those that were lost", unit="steps", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)

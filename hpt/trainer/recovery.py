@@ -23,6 +23,10 @@ from hpt.trainer.pending import read
 from hpt.trainer.rollback import last_checkpoint, roll_back, roll_back_jump
 
 NUM_EXPLAINED = 6  # newest steps whose losses a verdict on the data is about
+MAX_SKIPS = 3  # updates, or cycles, in a row that are not finite before the run is given up
+MAX_ROLLBACKS = 3  # of broken weights, with no cycle that stands in between
+RETRY_LR_FACTOR = 0.5  # learning rate after the first of them, relative; after the next its square, and so on
+RETRY_STEPS = 50  # at that rate, beyond those that were lost
 
 
 def run_with_retries(c: Components, batch: Any) -> FullOutcome:
@@ -99,7 +103,7 @@ def skipped(c: Components, outcome: FullOutcome) -> None:
     """An update was refused: not finite, or the loss scale was lowered (which is no divergence).
 
     Raises:
-        TrainingDiverged: `divergence.max_skips` refusals in a row, or the weights stay broken after every retry.
+        TrainingDiverged: `MAX_SKIPS` refusals in a row, or the weights stay broken after every retry.
     """
     if outcome.fault == SCALE_LOWERED:
         c.event("loss_scale_lowered", "the gradient scaler skipped this update")
@@ -119,7 +123,7 @@ def undo_cycle(c: Components, reason: str) -> None:
     """Numbers that are read once a cycle turned out not finite: everything since the last snapshot is undone.
 
     Raises:
-        TrainingDiverged: `divergence.max_skips` such cycles in a row.
+        TrainingDiverged: `MAX_SKIPS` such cycles in a row.
     """
     if c.correct.jump is not None:
         roll_back_jump(c, reason)
@@ -130,7 +134,7 @@ def undo_cycle(c: Components, reason: str) -> None:
 
 def _count_skip(c: Components, what: str) -> None:
     c.state.skips_in_row += 1
-    if c.state.skips_in_row >= c.config.divergence.max_skips:
+    if c.state.skips_in_row >= MAX_SKIPS:
         raise TrainingDiverged(
             f"{c.state.skips_in_row} {what} in a row were not finite at update {c.controller.step}; "
             f"lower the learning rate or check the data; last checkpoint: {last_checkpoint(c)}"
@@ -166,21 +170,21 @@ def give_up_weights(c: Components, reason: str) -> None:
     """Back to the last snapshot; if no jump is to blame, the steps that were lost are retried at a lower rate.
 
     Raises:
-        TrainingDiverged: they broke again after each of `divergence.max_rollbacks` retries.
+        TrainingDiverged: they broke again after each of `MAX_ROLLBACKS` retries.
     """
     if c.correct.in_doubt:
         roll_back_jump(c, reason)
         return
-    config, state = c.config.divergence, c.state
+    state = c.state
     state.rollbacks += 1
-    if state.rollbacks > config.max_rollbacks:
+    if state.rollbacks > MAX_ROLLBACKS:
         raise TrainingDiverged(
-            f"{reason}, at update {c.controller.step}, after {config.max_rollbacks} retries at ever lower rates; "
+            f"{reason}, at update {c.controller.step}, after {MAX_ROLLBACKS} retries at ever lower rates; "
             f"lower the learning rate; last checkpoint: {last_checkpoint(c)}"
         )
     num_lost = roll_back(c, reason)
-    c.full.lr_factor = config.retry_lr_factor**state.rollbacks
-    state.retry_left = num_lost + config.retry_steps
+    c.full.lr_factor = RETRY_LR_FACTOR**state.rollbacks
+    state.retry_left = num_lost + RETRY_STEPS
 
 
 def count_retry(c: Components) -> None:

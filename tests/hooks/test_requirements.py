@@ -116,7 +116,7 @@ def test_runs_that_jumps_cannot_join_are_refused_with_the_first_step(
         ({"update": {"clip_norm": 1.0}}, "update.clip_norm is set"),
         ({"update": {"accumulation_steps": 4}}, "update.accumulation_steps is set"),
         ({"checkpoint": {"dir": "x"}}, "checkpoint.dir is set"),
-        ({"divergence": {"max_skips": 5}}, "divergence.max_skips is set"),
+        ({"divergence": {"enabled": False}}, "divergence.enabled is set"),
     ],
 )
 def test_settings_of_what_the_loop_does_itself_are_refused(settings: dict[str, Any], message: str) -> None:
