@@ -50,7 +50,7 @@ def one_run() -> Generator[Alone]:
             yield group
             group.wait()
     except ENDS as error:
-        if group is None or group.is_first or _shows_all() or not group.first_tells():
+        if group is None or group.speaks or _shows_all():
             raise
         raise click.exceptions.Exit(_code_of(error)) from error
 

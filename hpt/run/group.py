@@ -8,8 +8,8 @@ exit code and the first one tells why. Of a process that was killed there is no 
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any, TypeVar, cast
+from dataclasses import astuple, dataclass
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -23,9 +23,16 @@ from hpt.run.signals import StopRequest
 from hpt.run.stopping import StopAgreement
 
 T = TypeVar("T")
-WORD, TOLD = "hpt/word", "hpt/told"
-PATIENCE = timedelta(seconds=5)
-"""How long a process that leaves waits for the first one to tell why."""
+WORD = "hpt/word"
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What a process says before it ends."""
+
+    rank: int
+    message: str
+    exit_code: int
 
 
 class Group(Alone):
@@ -37,11 +44,13 @@ class Group(Alone):
 
     Attributes:
         together: what they agree on.
+        speaks: this process tells why the run ends.
     """
 
     def __init__(self, launch: Launch, store: "dist.Store") -> None:  # pyright: ignore[reportPrivateImportUsage]
         super().__init__(launch)
         self.together = Together()
+        self.speaks = self.is_first
         self._store = store
 
     def once(self, do: Callable[[], T]) -> T:
@@ -97,36 +106,21 @@ class Group(Alone):
         return StopAgreement(stop, self.together.mean, max_calls)
 
     def _why(self, remedy: str) -> ProcessFailed:
-        word = self._word()
-        if word is None:
-            return ProcessFailed(
-                f"another process of this run ended without a word, as one that is killed does; {remedy}"
-            )
-        return ProcessFailed(word["message"], int(word["exit_code"]))
-
-    def _word(self) -> dict[str, Any] | None:
-        """What the first process to fail left, if it left anything."""
-        try:
-            return json.loads(self._store.get(WORD)) if self._store.check([WORD]) else None
-        except RuntimeError:  # the store is gone with the process that kept it
-            return None
+        message = f"another process of this run ended without a word, as one that is killed does; {remedy}"
+        word = self._first_word(_Word(self.launch.rank, message, ProcessFailed.exit_code))
+        self.speaks = self.speaks or word.rank == self.launch.rank  # the first process may be the one that is gone
+        return ProcessFailed(word.message, word.exit_code)
 
     def leave_word(self, message: str, exit_code: int) -> None:
-        """Say why this process ends, before its connections break; the first word stands."""
-        try:
-            self._store.compare_set(WORD, "", json.dumps({"message": message, "exit_code": exit_code}))
-            if self.is_first:
-                self._store.set(TOLD, "1")
-        except RuntimeError:
-            return
+        """Say why this process ends, before its connections break."""
+        self._first_word(_Word(self.launch.rank, message, exit_code))
 
-    def first_tells(self) -> bool:
-        """The first process, another one, tells the user why the run ended; of one that is gone it is not known."""
+    def _first_word(self, word: "_Word") -> "_Word":
+        """The word of the process that was the first to leave one, this one if there was none."""
         try:
-            self._store.wait([TOLD], PATIENCE)
-        except RuntimeError:
-            return False
-        return True
+            return _Word(*json.loads(self._store.compare_set(WORD, "", json.dumps(astuple(word)))))
+        except RuntimeError:  # the store is gone with the process that kept it
+            return word
 
     def wait(self) -> None:
         """Until all processes are here."""
