@@ -15,7 +15,7 @@ import pytest
 import torch
 from references.faulty_run import SETTINGS, STEPS, assert_same_run, losses, stored
 from references.fresh_process import Ended, run_fresh
-from references.torchrun_train import RUN, in_two, on_joint_batches, weights
+from references.torchrun_train import RUN, checkpoint, in_two, on_joint_batches
 
 TORCHRUN = "torchrun --nproc-per-node 2 -m hpt train"
 AT = 106
@@ -55,8 +55,12 @@ def told_once(ended: list[Ended]) -> str:
     return ended[0].stderr
 
 
+def weights_in(out: str) -> dict[str, torch.Tensor]:
+    return checkpoint(out)["training"]["model"]
+
+
 def assert_same_weights(one: str, other: str) -> None:
-    mine, theirs = weights(one), weights(other)
+    mine, theirs = weights_in(one), weights_in(other)
     assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
 
 
@@ -72,10 +76,16 @@ def test_two_processes_make_one_run(whole: list[Ended]) -> None:
 
 def test_it_is_the_run_of_one_process_on_the_batches_of_both(whole: list[Ended]) -> None:
     """With the same jumps; in single precision sums over halves are rounded otherwise."""
-    record, mine = stored("whole"), weights("whole")
+    record, mine = stored("whole"), weights_in("whole")
     assert record["counters"]["jumps_accepted"] > 0
     for name, one in on_joint_batches(record["config"]).items():
         assert float((mine[name] - one).norm() / one.norm()) < 1e-5
+
+
+def test_processes_draw_from_streams_of_their_own(dropping: str) -> None:
+    """Dropout is another in each."""
+    first, second = (one["torch"]["cpu"] for one in checkpoint(dropping)["rng"])
+    assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize(("fault", "at"), [("SIGINT", AT), ("SIGTERM", AT + 1)])

@@ -85,11 +85,11 @@ def in_two(*words: str, **planted: str) -> list[Ended]:
     return Ranks(*words, **planted).end()
 
 
-def weights(out: str) -> dict[str, torch.Tensor]:
-    """Of the newest checkpoint in a run's folder, by name."""
+def checkpoint(out: str) -> dict[str, Any]:
+    """The newest in a run's folder."""
     path = CheckpointFolder(Path(out, "checkpoints"), keep=1).latest()
     assert path is not None
-    return read_checkpoint(path)["training"]["model"]
+    return read_checkpoint(path)
 
 
 def on_joint_batches(config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
