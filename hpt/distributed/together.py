@@ -101,6 +101,14 @@ class Together:
         dist.all_gather_object(found, value, group=self._group)
         return found
 
+    def to_first(self, value: T) -> list[T]:
+        """In the first process the value of each, by rank, and none in the others; it is pickled."""
+        if not self.are_several:
+            return [value]
+        found: list[Any] | None = [None] * self.num_processes if self.rank == 0 else None
+        dist.gather_object(value, found, group=self._group, group_dst=0)
+        return found or []
+
     def once(self, do: Callable[[], T]) -> T:
         """Do it in the first process alone; all return what it returned, or raise what it raised.
 

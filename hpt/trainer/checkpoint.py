@@ -136,16 +136,18 @@ def state_of(c: Components) -> dict[str, Any]:
     lasting, state, snapshot, recent = lasting_state(c), c.state, None, []
     update = [one.value for one in c.full.pending if one is not None]
     if c.together.are_several:
-        update = []  # of each process others; an update in progress and a fork begin anew there
+        update = []  # of each process others; an update in progress begins anew there
     if not c.is_baseline:
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
-        recent = _storable(c)
+        recent = [_stored(one) for one in _storable(c)]
+    own = {"probe_batches": recent, "fork": None if state.fork is None else _own_of_fork(state.fork)}
     return {
         **lasting,
         "snapshot": None if snapshot is None else _training_at(c, snapshot),
         "fork": None if state.fork is None else _fork_state(c, state.fork),
-        "probe_batches": [] if c.together.are_several else [_stored(one) for one in recent],
+        "probe_batches": [] if c.together.are_several else recent,
         "update_batches": _stored(update) if can_hold(update) else None,
+        "by_process": c.together.to_first(_on_host(own)) if c.together.are_several else [],
     }
 
 
@@ -252,6 +254,11 @@ def _restore(c: Components, state: Mapping[str, Any]) -> None:
 
 def _load_batches(c: Components, state: Mapping[str, Any]) -> None:
     """Batches, where they can be had; without them a fork is given up, and the first probes see fewer."""
+    by_process: list[dict[str, Any]] = state.get("by_process", [])
+    if by_process or c.together.are_several:
+        c.full.forget()
+    if len(by_process) == c.together.num_processes:
+        state = _with_own(state, by_process[c.together.rank])
     update = _from_stored(c, state, state["update_batches"])
     if update and len(update[0]) == len(c.full.pending) and not c.is_baseline:
         c.full.pending = [KeptBatch(one) for one in update[0]]
@@ -264,7 +271,9 @@ def _load_batches(c: Components, state: Mapping[str, Any]) -> None:
     if c.state.fork is None:
         return
     batches = _from_stored(c, state, state["fork"]["batches"])
-    if batches and update:
+    (is_lost,) = c.together.any([not (batches and update)])
+    if not is_lost:
+        c.state.fork.rng = state["fork"]["rng"]
         c.state.fork.batches = [KeptBatch(one) for one in batches[0]]
     else:
         forks.drop(c, "its batches could not be read again; import the modules of their classes before loading")
@@ -279,6 +288,11 @@ def _storable(c: Components) -> list[Any]:
             "batches_not_stored", "checkpoints leave the probe's batches out, being of a type that no file holds"
         )
     return kept
+
+
+def _on_host(own: dict[str, Any]) -> dict[str, Any]:
+    """The same to be sent: tensors that lie on a GPU would be received on that GPU."""
+    return mapped(torch.Tensor.cpu, own)
 
 
 def _stored(batch: Any) -> dict[str, Any]:
@@ -307,12 +321,23 @@ def _training_at(c: Components, snapshot: Snapshot) -> dict[str, Any]:
 def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
     return {
         "plan": asdict(fork.plan),
-        "rng": fork.rng,
-        "batches": None if c.together.are_several else _stored([batch.value for batch in fork.batches]),
+        **_own_of_fork(fork),
+        **({"batches": None} if c.together.are_several else {}),
         "num_steps": fork.num_steps,
         "training": _training_at(c, fork.start.training),
         "path": fork.start.path.state,
     }
+
+
+def _own_of_fork(fork: Fork) -> dict[str, Any]:
+    """What of a fork is another in each process."""
+    return {"rng": fork.rng, "batches": _stored([batch.value for batch in fork.batches])}
+
+
+def _with_own(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The state as this process had it."""
+    fork = None if own["fork"] is None else {**state["fork"], **own["fork"]}
+    return {**state, "probe_batches": own["probe_batches"], "fork": fork}
 
 
 def _fork_from(c: Components, state: Mapping[str, Any]) -> Fork:

@@ -6,6 +6,7 @@ A scenario is a function of this module's kind, `scenario(rank, world, folder) -
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,43 @@ def predictor_fails_in_one(rank: int, world: int, folder: Path) -> Any:
 def predictor_differs_in_one(rank: int, world: int, folder: Path) -> Any:
     """In the second process it wants half of what the first wants."""
     return Rank(rank, world, predict={"policy": "half" if rank else "full"}).train().found()
+
+
+def saved_in_a_fork(rank: int, world: int, folder: Path) -> Any:
+    """Saved while the branch without jumps of a fork is run, with dropout and paired probes; loaded by new trainers."""
+    place = folder / "run.ckpt"
+
+    def fresh() -> Rank:
+        model = torch.nn.Sequential(torch.nn.Linear(20, 48), torch.nn.Dropout(0.2), torch.nn.Linear(48, 10))
+        fork = Forking((60,), ("half", "full-kept", "full"), 1, 22, plays="half")
+        return Rank(rank, world, fork, model=model, probe={"batches": 4})
+
+    whole = fresh().train(75)
+    whole.trainer.save(place)
+    whole.train()
+    again = fresh()
+    again.trainer.load(place)
+    again.train()
+    return {"whole": whole.found(), "again": again.found()}
+
+
+def saved_in_an_update(rank: int, world: int, folder: Path) -> Any:
+    """Saved between the two micro-batches of an update; loaded by new trainers, which see both once more."""
+    place = folder / "run.ckpt"
+    fresh = partial(Rank, rank, world, update={"accumulation_steps": 2})
+    whole = fresh().train(99)
+    calls = whole.trainer.num_calls
+    again = fresh()
+    whole.trainer.save(folder / "between.ckpt")
+    whole.trainer.step(whole.batch(calls))
+    whole.trainer.save(place)
+    again.trainer.load(place)
+    between = fresh()
+    between.trainer.load(folder / "between.ckpt")
+    for one in (again, between):
+        for index in (calls, calls + 1):
+            one.trainer.step(one.batch(index))
+    return {"again": again.found(), "between": between.found()}
 
 
 def saved_and_resumed(rank: int, world: int, folder: Path) -> Any:
