@@ -181,7 +181,8 @@ class TrainSession:
         """Step until the updates are made, or, False, a stop is asked for."""
         trainer, launch = self.trainer, self._group.launch
         while trainer.num_updates < self.steps:
-            if stop.is_made:
+            is_stored = not (launch.are_several and trainer.is_accumulating)
+            if is_stored and stop.is_made:
                 return False
             trainer.step(self._workload.batch(trainer.num_calls * launch.num_processes + launch.rank))
             if self._log is not None:

@@ -35,7 +35,7 @@ class StopAgreement:
 
     @property
     def is_made(self) -> bool:
-        """All processes stop now; every process asks for this before every call."""
+        """All processes stop now; every process asks for this before the same calls."""
         if self._num_calls == self._interval:
             asked, call_s = self._mean(np.array([float(self._stop.is_made), self._call_s()])).tolist()
             if asked > 0.0:

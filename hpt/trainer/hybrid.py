@@ -103,6 +103,11 @@ class HybridTrainer:
         return self._c.state.num_calls
 
     @property
+    def is_accumulating(self) -> bool:
+        """An update is under way, some of its micro-batches were seen; several processes do not store that."""
+        return self._c.full.accumulating
+
+    @property
     def outer(self) -> OuterStep:
         """The object that makes the jumps: trajectory, snapshot, bound.
 

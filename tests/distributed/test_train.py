@@ -103,6 +103,20 @@ def test_a_signal_to_one_process_stops_both(fault: str, at: int, dropping: str) 
     assert_same_weights(out, dropping)
 
 
+def test_processes_stop_between_two_updates() -> None:
+    """Of three micro-batches, the signal in the second: what was accumulated could not be stored."""
+    text = SETTINGS + "[update]\naccumulation_steps = 3\n"
+    Path("accumulating.toml").write_text(text)
+    words = (*RUN, "--out", "parts", "--config", "accumulating.toml")
+    assert codes(in_two(*words, fault="SIGTERM", at="44")) == [130, 130]
+    record = stored("parts")
+    assert record["num_calls"] == 3 * record["num_updates"]
+    assert codes(in_two("--resume", "parts")) == [0, 0]
+    assert codes(in_two(*words[:-3], "unparted", *words[-2:])) == [0, 0]
+    assert_same_run("parts", "unparted")
+    assert_same_weights("parts", "unparted")
+
+
 def test_a_process_that_is_killed_ends_the_other(whole: list[Ended]) -> None:
     """The first tells so in one line; resumed, the run is as if it had never been."""
     ended = in_two(*RUN, "--out", "killed", fault="SIGKILL", at=str(AT + 1))
