@@ -10,7 +10,8 @@ import click
 from hpt.cli.main import exit_code_of, told
 from hpt.errors import EXIT_INTERRUPTED
 from hpt.plugins import FAILURES
-from hpt.run.launch import Alone, Launch, ProcessFailed
+from hpt.run.alone import Alone
+from hpt.run.launch import Launch, ProcessFailed
 
 if TYPE_CHECKING:
     from hpt.run.group import Group

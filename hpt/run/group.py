@@ -18,7 +18,8 @@ from torch.distributed.rendezvous import rendezvous
 from hpt.distributed.together import Together
 from hpt.errors import CheckpointError, UsageError
 from hpt.plugins import FAILURES
-from hpt.run.launch import Alone, Launch, ProcessFailed
+from hpt.run.alone import Alone
+from hpt.run.launch import Launch, ProcessFailed
 from hpt.run.signals import StopRequest
 from hpt.run.stopping import StopAgreement
 

@@ -25,10 +25,11 @@ from hpt.optimizers.catalogue import OWN
 from hpt.optimizers.evaluation import evaluating
 from hpt.plugins import FAILURES, one_line
 from hpt.records import Record, Sink
+from hpt.run.alone import Alone
 from hpt.run.device import find_device
 from hpt.run.exports import open_exports
 from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunLog, RunRecord, locked
-from hpt.run.launch import Alone, resume_line
+from hpt.run.launch import resume_line
 from hpt.run.request import TrainRequest, check_same_workload, first_record
 from hpt.run.restore import Restored, restore
 from hpt.run.settings import DEFAULT_WORKLOAD, check_optimizer, complete_config

@@ -167,7 +167,7 @@ def test_a_loss_that_is_no_number_is_told_once() -> None:
         (["--workload", "byte-gpt", "--data", "absent"], 6, "absent"),
         (["--device", "abacus"], 2, "torch does not know"),
         (["--config", "absent.toml"], 2, "cannot be read"),
-        (["--out", "whole"], 2, "already holds a run"),
+        (["--out", "whole"], 2, f"already holds a run (done); continue it with {TORCHRUN} --resume whole"),
         (["--resume", "nowhere"], 2, "nowhere/run.json"),
     ],
 )
