@@ -88,6 +88,10 @@ class DocumentError(UsageError):
     def __init__(self, path: Path, reason: str, word: str = CORRUPT, remedy: str = RESTORE) -> None:
         super().__init__(f"{path}: {reason}; {'use the hpt that wrote it, or ' if word == NEWER else ''}{remedy}")
         self.path, self.word, self.reason = path, word, reason
+        self._remedy = remedy
+
+    def __reduce__(self) -> tuple[type, tuple[Path, str, str, str]]:  # sent to other processes
+        return type(self), (self.path, self.reason, self.word, self._remedy)
 
 
 def read_bytes(path: Path, *, remedy: str = RESTORE, may_wait: bool = False) -> bytes:

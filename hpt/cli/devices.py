@@ -11,7 +11,7 @@ def require_device(name: str) -> None:
     """
     if name == "cpu":
         return
-    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch, which takes seconds
+    from hpt.run.device import find_device  # noqa: PLC0415 - imports torch, which takes seconds
 
     try:
         find_device(name)

@@ -120,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
         if settings["debug"]:
             traceback.print_exc()
         else:
-            click.echo(f"hpt: {_told(error)}", err=True)
+            click.echo(f"hpt: {told(error)}", err=True)
         return exit_code_of(error)
     return outcome if isinstance(outcome, int) else EXIT_DONE
 
@@ -145,7 +145,8 @@ def exit_code_of(error: BaseException) -> int:
     return OutOfMemory.exit_code if isinstance(error, MemoryError) else HptError.exit_code
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """The line that says what went wrong, and whether in the tool or in the user's own code."""
     if isinstance(error, HptError):
         return one_line(error)
     whose = "internal error" if plugin_place(error) is None else "a plug-in failed"

@@ -187,7 +187,7 @@ def _begin(flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The workload, and what every document says of the circumstances; imports torch, so wrong flags come first."""
     import torch  # noqa: PLC0415 - takes seconds
 
-    from hpt.run.session import find_device  # noqa: PLC0415
+    from hpt.run.device import find_device  # noqa: PLC0415
     from hpt.workloads.registry import load_workload  # noqa: PLC0415
 
     device = find_device(flags["device"])

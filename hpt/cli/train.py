@@ -5,12 +5,11 @@ the work and is imported only then, because it brings torch.
 """
 
 import json
-import shlex
 import sys
-from contextlib import AbstractContextManager, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -20,13 +19,19 @@ from hpt.cli.main import debug_option
 from hpt.cli.options import COUNT, QUIET, SEED, THREADS
 from hpt.cli.train_closing import closing_of
 from hpt.cli.train_display import Tally, show_progress, show_summary
+from hpt.cli.train_processes import CommandOfProcesses, one_run
 from hpt.config import PREDICTORS, HybridConfig
 from hpt.documents import DocumentError
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, UsageError
 from hpt.optimizers.catalogue import CATALOGUE, OWN
-from hpt.records import Sink
+from hpt.records import Sink, discard
+from hpt.run.alone import Alone
 from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
+from hpt.run.launch import hpt_words, resume_line
 from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, EXPORTS, TrainSettings, default_folder, merge_config
+
+if TYPE_CHECKING:
+    from hpt.run.session import TrainSession
 
 FROM_OUT = "<OUT>"  # what --resume stands for when it is given without a folder
 EPILOG = """\b
@@ -39,10 +44,11 @@ Examples:
   hpt train --workload my_package.my_module:factory --data corpus/
   hpt train --resume runs/first
   hpt train --resume runs/first --steps 1200      # a finished run, extended
+  torchrun --nproc-per-node 2 -m hpt train --workload byte-gpt --steps 600 --out runs/two
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=CommandOfProcesses, epilog=EPILOG)
 @click.option(
     "--workload", metavar="NAME", help=f"What to train, or package.module:factory. [default: {DEFAULT_WORKLOAD}]"
 )
@@ -88,15 +94,20 @@ def train(*, out: str | None, resume: str | None, as_json: bool, quiet: bool, **
     The run's folder holds run.json (settings and results), steps.jsonl (one line per step), events.jsonl and
     checkpoints/. Ctrl-C and SIGTERM stop after the current step, save a checkpoint and print the command that
     continues. After a crash or a kill, --resume continues from the last checkpoint.
+
+    Under torchrun several processes make one run: of N processes number R takes batch N * call + R, so a step sees N
+    times the data. The first keeps the folder and shows the run.
     """
-    settings = TrainSettings.of_flags(flags)
     screen = _Screen(results=sys.stdout, as_json=as_json, is_quiet=quiet)
-    with redirect_stdout(sys.stderr):  # a workload may print; stdout is for the result
-        record, folder = _begun(settings, out, screen) if resume is None else _resumed(settings, out, resume, screen)
-    if record.status == INTERRUPTED:
-        click.echo(f"interrupted; to continue: {shlex.join(['hpt', 'train', '--resume', str(folder.path)])}", err=True)
-        return EXIT_INTERRUPTED
-    return EXIT_DONE
+    with redirect_stdout(sys.stderr), one_run() as group:  # a workload may print; stdout is for the result
+        settings = TrainSettings.of_flags(flags)
+        run = _Run(group, screen)
+        record, folder = run.begun(settings, out) if resume is None else run.resumed(settings, out, resume)
+    if record.status != INTERRUPTED:
+        return EXIT_DONE
+    if group.is_first:
+        click.echo(f"interrupted; to continue: {resume_line(group.launch.facts, folder.path)}", err=True)
+    return EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,48 +136,66 @@ class _Screen:
             show_closing(closing_of(record, folder.path), console)
 
 
-def _begun(settings: TrainSettings, out: str | None, screen: _Screen) -> tuple[RunRecord, RunFolder]:
-    """Begin a run; refuses a folder that holds one."""
-    values = merge_config(settings)
-    folder = RunFolder(_folder_of(settings, values, out))
-    folder.refuse_taken()
-    return _trained(folder, screen, settings=settings, values=values, command=["hpt", *sys.argv[1:]]), folder
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run, made by the processes of a group, of which the first shows it.
 
+    Attributes:
+        group: the processes.
+        screen: what is shown.
+    """
 
-def _resumed(settings: TrainSettings, out: str | None, resume: str, screen: _Screen) -> tuple[RunRecord, RunFolder]:
-    """The continuation of a run, its extension, or what it came to if it is done already."""
-    folder, checkpoint = _resume_target(settings, out, resume)
-    before = folder.read()
-    is_done = before.status == DONE
-    stored = TrainSettings.of_stored(before.settings).resumed_with(settings, folder.path, is_done=is_done)
-    if is_done and stored.steps == before.settings["steps"]:
-        click.echo(f"the run in {folder.path} is finished; nothing to resume; a larger --steps extends it", err=True)
-        screen.tell(before, folder)
-        return before, folder
-    values = before.config | {"total_steps": stored.steps}
-    try:
-        HybridConfig.from_dict(values)
-    except ConfigError as error:
-        raise DocumentError(folder.run_file, f"config: {error}") from error
-    known = {"settings": stored, "values": values, "command": before.command, "before": before}
-    return _trained(folder, screen, checkpoint=checkpoint, **known), folder
+    group: Alone
+    screen: _Screen
 
+    def begun(self, settings: TrainSettings, out: str | None) -> tuple[RunRecord, RunFolder]:
+        """Begin a run; refuses a folder that holds one."""
+        values = merge_config(settings)
+        folder = RunFolder(_folder_of(settings, values, out))
+        self.group.once(folder.refuse_taken)
+        command = [*hpt_words(self.group.launch.facts), *sys.argv[1:]]
+        return self._trained(folder, settings=settings, values=values, command=command), folder
 
-def _trained(folder: RunFolder, screen: _Screen, **request: Any) -> RunRecord:
-    """Train, with progress on stderr; the result is printed before the last checkpoint is written."""
-    from hpt.run.request import TrainRequest  # noqa: PLC0415 - imports torch, which takes seconds
-    from hpt.run.session import TrainSession  # noqa: PLC0415
+    def resumed(self, settings: TrainSettings, out: str | None, resume: str) -> tuple[RunRecord, RunFolder]:
+        """The continuation of a run, its extension, or what it came to if it is done already."""
+        folder, checkpoint = _resume_target(settings, out, resume)
+        before = self.group.once(folder.read)
+        is_done = before.status == DONE
+        stored = TrainSettings.of_stored(before.settings).resumed_with(settings, folder.path, is_done=is_done)
+        if is_done and stored.steps == before.settings["steps"]:
+            self._tell_finished(before, folder)
+            return before, folder
+        values = before.config | {"total_steps": stored.steps}
+        try:
+            HybridConfig.from_dict(values)
+        except ConfigError as error:
+            raise DocumentError(folder.run_file, f"config: {error}") from error
+        known = {"settings": stored, "values": values, "command": before.command, "before": before}
+        return self._trained(folder, checkpoint=checkpoint, **known), folder
 
-    def display(session: TrainSession) -> AbstractContextManager[Sink]:
+    def _tell_finished(self, record: RunRecord, folder: RunFolder) -> None:
+        if self.group.is_first:
+            text = f"the run in {folder.path} is finished; nothing to resume; a larger --steps extends it"
+            click.echo(text, err=True)
+            self.screen.tell(record, folder)
+
+    def _trained(self, folder: RunFolder, **request: Any) -> RunRecord:
+        """Train, with progress on stderr; the result is printed before the last checkpoint is written."""
+        from hpt.run.request import TrainRequest  # noqa: PLC0415 - imports torch, which takes seconds
+        from hpt.run.session import TrainSession  # noqa: PLC0415
+
+        session = TrainSession(TrainRequest(folder=folder, **request), self.group)
+        if not self.group.is_first:
+            return session.run(lambda _: nullcontext(discard))
+        if session.remark is not None:
+            click.echo(f"hpt: {session.remark}", err=True)
+        return session.run(self._progress, lambda record: self.screen.tell(record, folder))
+
+    def _progress(self, session: "TrainSession") -> AbstractContextManager[Sink]:
         def covered() -> int:
             return session.trainer.summary()["counters"]["steps_covered_by_jumps"]
 
-        return show_progress(Tally(session.steps, session.trainer.num_updates, covered), is_quiet=screen.is_quiet)
-
-    session = TrainSession(TrainRequest(folder=folder, **request))
-    if session.remark is not None:
-        click.echo(f"hpt: {session.remark}", err=True)
-    return session.run(display, lambda record: screen.tell(record, folder))
+        return show_progress(Tally(session.steps, session.trainer.num_updates, covered), is_quiet=self.screen.is_quiet)
 
 
 def _resume_target(settings: TrainSettings, out: str | None, resume: str) -> tuple[RunFolder, Path | None]:

@@ -9,6 +9,7 @@ from hpt.cli.train_decisions import last_decision
 from hpt.config import HybridConfig
 from hpt.optimizers.catalogue import OWN, why_no_jumps
 from hpt.run.folder import DONE, RunRecord
+from hpt.run.launch import hpt_words, resume_line
 
 DEFAULT_PREDICTOR = HybridConfig().predictor
 USUAL = (None, "cpu", "fp32")
@@ -23,15 +24,15 @@ def closing_of(record: RunRecord, folder: Path) -> Closing:
     )
     chance = float(record.workload["chance_loss"])
     if record.status != DONE or loss is None:
-        again = shlex.join(["hpt", "train", "--resume", str(folder)])
+        again = resume_line(record.environment, folder)
         if loss is None or math.isfinite(loss):
             return Closing(f"{what}: {record.status}, validation loss not measured", _unfinished(record), again)
         plain = _train_again(record, predictor="none")
         return Closing(f"{what}: the validation loss is {loss}", "The run diverged; its weights are of no use.", plain)
     result = f"{what}: validation loss {loss:.4f} (guessing: {chance:.4f})"
     if loss >= chance:
-        longer = ["hpt", "train", "--resume", str(folder), "--steps", str(MORE * int(record.settings["steps"]))]
-        return Closing(result, "The model predicts no better than a guess; train longer or retune.", shlex.join(longer))
+        longer = f"{resume_line(record.environment, folder)} --steps {MORE * int(record.settings['steps'])}"
+        return Closing(result, "The model predicts no better than a guess; train longer or retune.", longer)
     return Closing(result, _worth_of_jumps(record), _after_training(record, on))
 
 
@@ -65,7 +66,7 @@ def _after_training(record: RunRecord, optimizer: str) -> str:
 
 def _train_again(record: RunRecord, *, predictor: str) -> str:
     """The same run with another predictor, in the folder that follows from its settings."""
-    words = ["hpt", "train", "--workload", _workload(record)]
+    words = [*hpt_words(record.environment), "train", "--workload", _workload(record)]
     words += ["--predictor", predictor, "--steps", str(record.settings["steps"]), "--seed", str(record.seed)]
     on = record.settings.get("optimizer") or OWN
     words += [] if on == OWN else ["--optimizer", on]

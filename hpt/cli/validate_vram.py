@@ -170,7 +170,7 @@ def _device(name: str | None) -> str:
     Raises:
         DeviceError: it is not.
     """
-    from hpt.run.session import find_device  # noqa: PLC0415 - imports torch
+    from hpt.run.device import find_device  # noqa: PLC0415 - imports torch
 
     device = find_device(name)
     if device.type not in {"cpu", "cuda"}:

@@ -101,8 +101,8 @@ class Together:
         dist.all_gather_object(found, value, group=self._group)
         return found
 
-    def all_in_first(self, value: T) -> list[T]:
-        """The values of all, by rank, in the first process alone, its own as it is; nothing in the others."""
+    def to_first(self, value: T) -> list[T]:
+        """In the first process the value of each, by rank, its own as it is; none in the others. It is pickled."""
         if not self.are_several:
             return [value]
         found: list[Any] | None = [None] * self.num_processes if self.rank == 0 else None

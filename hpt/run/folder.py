@@ -23,6 +23,7 @@ from hpt.documents import Count, Finite, Like, NotNegative, Number, Size, Versio
 from hpt.errors import CheckpointError, DiskError, UsageError
 from hpt.jsonfiles import cut_lines, disk_errors, make_folder, write_json
 from hpt.records import Record, StepRecord, jsonable, to_json_line
+from hpt.run.launch import resume_line
 from hpt.run.ownership import claim
 
 RUN_SCHEMA_VERSION = 1
@@ -219,9 +220,10 @@ class RunFolder:
             UsageError: the folder is not empty.
         """
         if self.run_file.exists():
+            there = self.read()
             raise UsageError(
-                f"{self.path} already holds a run ({self.read().status}); "
-                f"continue it with hpt train --resume {self.path}, choose another --out, or delete that folder"
+                f"{self.path} already holds a run ({there.status}); continue it with "
+                f"{resume_line(there.environment, self.path)}, choose another --out, or delete that folder"
             )
         claim(self.path, "run", self.run_file.name)
 

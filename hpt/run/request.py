@@ -14,6 +14,7 @@ from hpt.errors import DataError
 from hpt.machine import describe_machine, utc_now
 from hpt.optimizers.catalogue import OWN
 from hpt.run.folder import RUNNING, RunFolder, RunRecord
+from hpt.run.launch import Launch
 from hpt.run.settings import DTYPES, TrainSettings
 from hpt.workloads.workload import Workload
 
@@ -40,7 +41,7 @@ class TrainRequest:
 
 
 def first_record(
-    request: TrainRequest, name: str, workload: Workload, config: HybridConfig, device: torch.device
+    request: TrainRequest, name: str, workload: Workload, config: HybridConfig, device: torch.device, launch: Launch
 ) -> RunRecord:
     """The record as the run, or this part of it, begins."""
     threads = torch.get_num_threads()
@@ -51,13 +52,13 @@ def first_record(
         optimizer=request.settings.optimizer or OWN,
         steps=config.total_steps,
         seed=config.seed,
-        device=str(device),
+        device=device.type if launch.are_several else str(device),
         dtype=next(flag for flag, autocast in DTYPES.items() if autocast == config.precision.autocast),
         threads=threads,
         log=request.settings.log or (),
     )
     facts = {"name": workload.name, "chance_loss": workload.chance_loss, "clip_norm": workload.clip_norm}
-    environment = describe_machine(device=str(device), threads=threads)
+    environment = describe_machine(device=str(device), threads=threads) | launch.facts
     if device.type == "cuda":
         environment["device_name"] = torch.cuda.get_device_name(device)
     return RunRecord(

@@ -15,6 +15,7 @@ from hpt.config import HybridConfig
 from hpt.errors import CheckpointError
 from hpt.jsonfiles import read_lines
 from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
+from hpt.run.launch import resume_line
 from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint
 from hpt.trainer.hybrid import HybridTrainer
 
@@ -48,11 +49,15 @@ def restore(
         return Restored(build(), None if logged == 0 else f"no checkpoint was written; all {logged} calls are redone")
     for path in newest if wanted is None else [wanted]:
         trainer = build()
-        _load(trainer, path, folder)
+        _load(trainer, path, folder, before)
         if trainer.num_calls <= logged:
             behind = wanted is None and path != newest[0]
             return Restored(trainer, f"the log ends at call {logged}, so {path} is taken" if behind else None)
-    remedy = "restore that file" if wanted is None else f"use an earlier checkpoint: hpt train --resume {folder.path}"
+    remedy = (
+        "restore that file"
+        if wanted is None
+        else f"use an earlier checkpoint: {resume_line(before.environment, folder.path)}"
+    )
     raise CheckpointError(
         f"{folder.steps_file} has {logged} whole lines, which is fewer than the calls before {wanted or newest[-1]}; "
         f"{remedy}, or begin a new run with another --out"
@@ -116,7 +121,7 @@ def newest_first(folder: RunFolder) -> list[Path]:
     return [checkpoints.path_for(step) for step in reversed(checkpoints.steps())]
 
 
-def _load(trainer: HybridTrainer, path: Path, folder: RunFolder) -> None:
+def _load(trainer: HybridTrainer, path: Path, folder: RunFolder, before: RunRecord) -> None:
     try:
         _refuse_others(trainer.config, read_checkpoint(path), path)
         trainer.load(path)
@@ -124,9 +129,11 @@ def _load(trainer: HybridTrainer, path: Path, folder: RunFolder) -> None:
         if _is_readable(path):  # the file is good, but of another model or setting
             raise
         good = next((one for one in newest_first(folder) if _is_readable(one)), None)
-        go_on = f"to go on from a good one: hpt train --resume {good}"
-        start_over = f"no other one is good; to start the run over, delete {folder.path}"
-        raise CheckpointError(f"{error}; {go_on if good else start_over}") from error
+        if good is None:
+            raise CheckpointError(
+                f"{error}; no other one is good; to start the run over, delete {folder.path}"
+            ) from error
+        raise CheckpointError(f"{error}; to go on from a good one: {resume_line(before.environment, good)}") from error
 
 
 def _refuse_others(config: HybridConfig, state: Mapping[str, Any], path: Path) -> None:

@@ -13,20 +13,19 @@ from typing import Any
 import torch
 
 from hpt.errors import CheckpointError
-from hpt.jump.batch import KeptBatch
 from hpt.jump.delta import WeightDelta
 from hpt.jump.snapshot import Snapshot
 from hpt.jump.stats import CycleStats
-from hpt.numerics.containers import found_in, mapped
+from hpt.numerics.containers import mapped
 from hpt.numerics.rng import set_stream_states, stream_states
 from hpt.numerics.shards import is_dtensor
 from hpt.predictors.protocol import ForkRequest, Proposal
 from hpt.records import Phase
-from hpt.trainer import forks
 from hpt.trainer.checkpoint_file import read_checkpoint, write_checkpoint
-from hpt.trainer.codec import Unknown, can_hold, check
+from hpt.trainer.codec import check
 from hpt.trainer.components import Components
 from hpt.trainer.fork import Fork, ForkPlan, PathCopy, Place
+from hpt.trainer.own_state import load_batches, load_update, own_of_all, own_state, with_own
 from hpt.trainer.pending import read
 from hpt.trainer.training_state import load_training, misfits, training_state
 
@@ -133,30 +132,18 @@ def _report_time(c: Components) -> None:
 
 def state_of(c: Components) -> dict[str, Any]:
     """Everything needed to continue: training state, random streams, every collaborator, what is in flight."""
-    lasting, state, snapshot, recent = lasting_state(c), c.state, None, []
-    update = [one.value for one in c.full.pending if one is not None]
-    if c.together.are_several:
-        update = []  # of each process others; nothing is tried again there, and a fork begins anew
+    lasting, state, snapshot, own = lasting_state(c), c.state, None, own_state(c)
     if not c.is_baseline:
         snapshot = c.outer.snapshot if c.correct.in_doubt else None
-        recent = _storable(c)
-    return {
+    whole = {
         **lasting,
         "snapshot": None if snapshot is None else _training_at(c, snapshot),
         "fork": None if state.fork is None else _fork_state(c, state.fork),
-        "probe_batches": [] if c.together.are_several else [_stored(one) for one in recent],
-        "update_batches": _stored(update) if can_hold(update) else None,
-        "updates": _updates(c),
+        "has_update": True,
     }
-
-
-def _updates(c: Components) -> list[Any]:
-    """What each process has of an update in progress, by rank, where the file is written; none between updates."""
-    if not c.full.accumulating:
-        return []
-    mine = c.full.progress()
-    # What is sent goes by the host: a tensor of another GPU would take memory of it.
-    return c.together.all_in_first(mapped(torch.Tensor.cpu, mine) if c.together.are_several else mine)
+    if c.together.are_several:
+        return {**whole, "by_process": own_of_all(c, own)}
+    return with_own(whole, own)
 
 
 def lasting_state(c: Components) -> dict[str, Any]:
@@ -179,7 +166,9 @@ def lasting_state(c: Components) -> dict[str, Any]:
         "fork": None,
         "probe_batches": [],
         "update_batches": None,
-        "updates": [],
+        "update": None,
+        "has_update": False,
+        "by_process": [],
     }
 
 
@@ -237,6 +226,9 @@ def _as_now(c: Components) -> Callable[[], None]:
 
 
 def _restore(c: Components, state: Mapping[str, Any]) -> None:
+    by_process: list[dict[str, Any]] = state.get("by_process", [])
+    if len(by_process) == c.together.num_processes:
+        state = with_own(state, by_process[c.together.rank])
     for name in _SCALARS:
         setattr(c.state, name, state["state"][name])
     c.state.fork = None
@@ -250,77 +242,16 @@ def _restore(c: Components, state: Mapping[str, Any]) -> None:
     load_training(c, state["training"])
     for name, part in c.stateful():
         part.load_state_dict(state["components"][name])
-    _load_update(c, state)
+    load_update(c, state)
     c.state.proposal = None if state["proposal"] is None else _proposal_from(state["proposal"])
     c.state.stats = None if state["stats"] is None else CycleStats(**state["stats"])
     if not c.is_baseline:
         c.outer.snapshot = snapshot
-    _load_batches(c, state)
+    load_batches(c, state)
     if not c.is_baseline and snapshot is None:
         c.outer.take_snapshot()
     if c.together.rank < len(state["rng"]):  # of further processes than there were, each goes on with its own
         set_stream_states(state["rng"][c.together.rank])
-
-
-def _load_update(c: Components, state: Mapping[str, Any]) -> None:
-    """An update in progress, where as many processes go on; else it begins anew with the next batch."""
-    if not c.full.accumulating:
-        return
-    count, num_stored, part = c.together.num_processes, len(state["rng"]), state["components"]["full"]
-    updates = state.get("updates", [part] if num_stored == 1 else [])  # older files: of the first alone
-    if len(updates) == count:
-        c.full.load_progress(updates[c.together.rank])
-        return
-    c.full.begin_anew()
-    c.event(
-        "update_begun_anew",
-        f"an update of which {part['pending']} micro-batches were seen begins anew with the next batch; the state has "
-        f"gradients of {len(updates)} processes for it, and {count} go on",
-    )
-
-
-def _load_batches(c: Components, state: Mapping[str, Any]) -> None:
-    """Batches, where they can be had; without them a fork is given up, and the first probes see fewer."""
-    update = _from_stored(c, state, state["update_batches"])
-    if update and len(update[0]) == len(c.full.pending) and not c.is_baseline:
-        c.full.pending = [KeptBatch(one) for one in update[0]]
-    if c.is_baseline:
-        return
-    c.probe.recent.clear()
-    for stored in state["probe_batches"]:
-        for one in _from_stored(c, state, stored):
-            c.probe.keep(KeptBatch(one))
-    if c.state.fork is None:
-        return
-    batches = _from_stored(c, state, state["fork"]["batches"])
-    if batches and update:
-        c.state.fork.batches = [KeptBatch(one) for one in batches[0]]
-    else:
-        forks.drop(c, "its batches could not be read again; import the modules of their classes before loading")
-
-
-def _storable(c: Components) -> list[Any]:
-    """The probe's batches that a file can hold."""
-    recent = [one.value for one in c.probe.recent]
-    kept = [one for one in recent if can_hold(one)]
-    if len(kept) < len(recent):
-        c.event_once(
-            "batches_not_stored", "checkpoints leave the probe's batches out, being of a type that no file holds"
-        )
-    return kept
-
-
-def _stored(batch: Any) -> dict[str, Any]:
-    return {"batch": batch, "devices": [str(one.device) for one in found_in(batch, torch.Tensor)]}
-
-
-def _from_stored(c: Components, state: Mapping[str, Any], stored: Mapping[str, Any] | None) -> list[Any]:
-    """The batch, its tensors where they were; none if it was not stored or its class is not imported."""
-    if stored is None or any(found_in(stored["batch"], Unknown)):
-        return []
-    devices = iter(stored["devices"])
-    moves = state["device"] != c.device.type  # to another kind of machine everything goes along
-    return [mapped(lambda one: one.to(c.device if moves else next(devices)), stored["batch"])]
 
 
 def _training_at(c: Components, snapshot: Snapshot) -> dict[str, Any]:
@@ -334,10 +265,11 @@ def _training_at(c: Components, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _fork_state(c: Components, fork: Fork) -> dict[str, Any]:
+    """Of it what is the same in all processes."""
     return {
         "plan": asdict(fork.plan),
         "rng": fork.rng,
-        "batches": None if c.together.are_several else _stored([batch.value for batch in fork.batches]),
+        "batches": None,
         "num_steps": fork.num_steps,
         "training": _training_at(c, fork.start.training),
         "path": fork.start.path.state,

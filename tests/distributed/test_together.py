@@ -17,8 +17,7 @@ def test_one_process_has_its_own_numbers() -> None:
     assert together.any([True, False]) == [True, False]
     assert together.are_alike("mine")
     assert together.agree(lambda: [3.0, 4.0]) == [3.0, 4.0]
-    assert together.all_of("mine") == ["mine"]
-    assert together.all_in_first("mine") == ["mine"]
+    assert together.all_of("mine") == together.to_first("mine") == ["mine"]
     assert together.once(lambda: 5) == 5
 
 
@@ -33,7 +32,7 @@ def test_several_have_the_same(tmp_path: Path) -> None:
         assert one["alike"] == [True, False]
         assert one["any"] == [False, True, True]
         assert one["all_of"] == ["of 0", "of 1"]
-        assert one["in_first"] == (["of 0", "of 1"] if rank == 0 else [])
+        assert one["to_first"] == ([] if rank else ["of 0", "of 1"])
         assert one["agree"] == [2.25]
         assert one["failed"] == ("ZeroDivisionError" if rank == 1 else "FailedElsewhere")
         assert one["once"] == "from 0"

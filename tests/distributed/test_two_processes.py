@@ -70,6 +70,16 @@ def test_where_processes_disagree_the_first_has_its_way() -> None:
     assert [name for _, name in first["events"]] == [name for _, name in second["events"]] == ["ranks_disagreed"]
 
 
+def test_a_fork_goes_on_from_a_checkpoint() -> None:
+    """Bit for bit, each process with the fork's batches and random streams that it had."""
+    first, second = in_two(ranks.saved_in_a_fork)
+    for found in (first, second):
+        assert_same_weights(found["whole"], found["again"])
+        assert found["again"]["counters"] == found["whole"]["counters"]
+        assert found["whole"]["counters"]["updates_in_losing_branches"] > 0
+    assert_same_weights(first["again"], second["again"])
+
+
 def test_the_first_process_writes_and_all_go_on_from_it() -> None:
     """Bit for bit, each with random streams of its own; the names in the file have no prefix of the wrapper."""
     first, second = in_two(ranks.saved_and_resumed)

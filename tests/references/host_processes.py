@@ -141,7 +141,7 @@ def together(rank: int) -> dict[str, Any]:
         "add": all_of_them.add(torch.tensor([rank, 0.5])).tolist(),
         "alike": [all_of_them.are_alike((1.5, "a")), all_of_them.are_alike(rank)],
         "all_of": all_of_them.all_of(f"of {rank}"),
-        "in_first": all_of_them.all_in_first(f"of {rank}"),
+        "to_first": all_of_them.to_first(f"of {rank}"),
         "agree": all_of_them.agree(lambda: [float(rank), 4.0]),
         "failed": failed(lambda: all_of_them.agree(lambda: [1.0 / (1 - rank)])),
         "once": all_of_them.once(lambda: f"from {rank}"),

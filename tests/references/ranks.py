@@ -222,6 +222,24 @@ def predictor_differs_in_one(rank: int, world: int, folder: Path) -> Any:
     return Rank(rank, world, predict={"policy": "half" if rank else "full"}).train().found()
 
 
+def saved_in_a_fork(rank: int, world: int, folder: Path) -> Any:
+    """Saved while the branch without jumps of a fork is run, with dropout and paired probes; loaded by new trainers."""
+    place = folder / "run.ckpt"
+
+    def fresh() -> Rank:
+        model = torch.nn.Sequential(torch.nn.Linear(20, 48), torch.nn.Dropout(0.2), torch.nn.Linear(48, 10))
+        fork = Forking((60,), ("half", "full-kept", "full"), 1, 22, plays="half")
+        return Rank(rank, world, fork, model=model, probe={"batches": 4})
+
+    whole = fresh().train(75)
+    whole.trainer.save(place)
+    whole.train()
+    again = fresh()
+    again.trainer.load(place)
+    again.train()
+    return {"whole": whole.found(), "again": again.found()}
+
+
 def saved_and_resumed(rank: int, world: int, folder: Path) -> Any:
     """Saved in the middle of a cycle, with dropout; loaded by new trainers."""
     place = folder / "run.ckpt"
