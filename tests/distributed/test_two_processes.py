@@ -62,6 +62,15 @@ def test_a_predictor_that_fails_in_one_process_is_retired_in_all() -> None:
     assert [name for _, name in first["events"]] == [name for _, name in second["events"]] == ["predictor_failed"]
 
 
+def test_memory_that_runs_short_in_one_process_degrades_all() -> None:
+    """At the same updates, so that they go on to jump alike."""
+    first, second = in_two(ranks.short_of_memory_in_one)
+    assert_same_weights(first, second)
+    assert first["jumps"] == second["jumps"] != []
+    degraded = [[step for step, name in one["events"] if name == "memory_degraded"] for one in (first, second)]
+    assert degraded[0] == degraded[1] != []
+
+
 def test_where_processes_disagree_the_first_has_its_way() -> None:
     """It is told, and both make the first one's jumps."""
     first, second = in_two(ranks.predictor_differs_in_one)

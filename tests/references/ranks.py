@@ -222,6 +222,12 @@ def predictor_differs_in_one(rank: int, world: int, folder: Path) -> Any:
     return Rank(rank, world, predict={"policy": "half" if rank else "full"}).train().found()
 
 
+def short_of_memory_in_one(rank: int, world: int, folder: Path) -> Any:
+    """The last process alone uses more than its threshold, which halves the horizon step by step."""
+    degrade_at = 2.0 if rank == world - 1 else None
+    return Rank(rank, world, memory={"degrade_at": degrade_at, "check_interval": 15}).train().found()
+
+
 def saved_in_a_fork(rank: int, world: int, folder: Path) -> Any:
     """Saved while the branch without jumps of a fork is run, with dropout and paired probes; loaded by new trainers."""
     place = folder / "run.ckpt"
