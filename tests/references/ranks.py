@@ -269,3 +269,32 @@ def saved_and_resumed(rank: int, world: int, folder: Path) -> Any:
         "rng": before,
         "place": place.read_bytes(),
     }
+
+
+SCENARIOS: dict[str, Scenario] = {
+    one.__name__: one
+    for one in (
+        with_nesterov,
+        with_rssm,
+        with_ramp,
+        with_a_fork,
+        with_accumulation,
+        probe_fails_in_one,
+        not_finite_in_one,
+        predictor_fails_in_one,
+        predictor_differs_in_one,
+        short_of_memory_in_one,
+        saved_in_a_fork,
+        saved_and_resumed,
+    )
+}
+
+
+def every_scenario(rank: int, world: int, folder: Path) -> dict[str, Any]:
+    """All of them one after the other, by name: a new process takes longer to begin than most of them to run."""
+    found: dict[str, Any] = {}
+    for name, scenario in SCENARIOS.items():
+        place = folder / name
+        place.mkdir(exist_ok=True)
+        found[name] = scenario(rank, world, place)
+    return found
