@@ -8,7 +8,6 @@ With `predictor="none"` it is the plain loop, bit for bit.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,23 +19,14 @@ from hpt.errors import UsageError
 from hpt.jump.outer import OuterStep
 from hpt.memory.manager import MemoryManager
 from hpt.predictors.protocol import Predictor
-from hpt.records import Phase, PhaseRecord, Sink, StepRecord, StepResult, discard
+from hpt.records import Phase, Sink, StepResult, discard
 from hpt.trainer import checkpoint, cycle, memory_layers, named_state, recovery
 from hpt.trainer.components import Components
 from hpt.trainer.full_step import FullOutcome, LossFunction
+from hpt.trainer.step_records import StepRecords
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
-
-
-@dataclass(slots=True)
-class _Stretch:
-    """Calls in a row in one phase, so far."""
-
-    phase: Phase
-    first_call: int
-    num_calls: int = 0
-    wall_s: float = 0.0
 
 
 class HybridTrainer:
@@ -77,9 +67,7 @@ class HybridTrainer:
             model, optimizer, loss_fn, settings, scheduler, sink, predictor, process_group=process_group
         )
         checkpoint.check_storable(self._c)
-        self._is_silent = sink is discard
-        self._unsent: list[tuple[StepResult, int, int, float]] = []  # result, step, call, lr
-        self._stretch = _Stretch(self.phase, 1)
+        self._records = StepRecords(self._c, self.phase)
         self._forecasts: list[float] = []  # of each step of the cycle under way, made at its start
 
     @property
@@ -158,7 +146,7 @@ class HybridTrainer:
             read_loss=read_loss,
             read_grad_norm=read_grad_norm,
         )
-        self._emit(result, lr)
+        self._records.add(result, lr)
         memory_layers.save_when_asked(c, phase)
         self._save_when_due(phase)
         return result
@@ -226,8 +214,8 @@ class HybridTrainer:
 
     def finish(self) -> None:
         """End of the data: an open fork is given up (the branch under way is an ordinary run), nothing is written."""
-        self._send()
-        self._end_stretch(self.phase)
+        self._records.send()
+        self._records.end_stretch(self.phase)
         self._c.state.fork = None
         self._c.full.forget()
 
@@ -239,7 +227,7 @@ class HybridTrainer:
         """
         with self._c.own_call():
             cycle.settle_parameters(self._c)
-            self._send()
+            self._records.send()
             checkpoint.save(self._c, Path(path))
 
     def load(self, path: str | Path) -> None:
@@ -254,9 +242,8 @@ class HybridTrainer:
 
     def _begin_anew(self) -> None:
         """Records from here on are of the run that was loaded."""
-        self._unsent = []
+        self._records.begin_anew(self.phase)
         self._forecasts = []
-        self._stretch = _Stretch(self.phase, self.num_calls + 1)
 
     def state_dict(self) -> dict[str, Any]:
         """The state for torch.distributed.checkpoint, which divides it anew among other processes: a `Stateful`.
@@ -269,7 +256,7 @@ class HybridTrainer:
         """
         with self._c.own_call():
             cycle.settle_parameters(self._c)
-            self._send()
+            self._records.send()
             return named_state.state_dict(self._c)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -300,46 +287,5 @@ class HybridTrainer:
         """The automatic checkpoint comes after the records: a kill leaves no checkpoint ahead of the log."""
         if checkpoint.is_due(self._c):
             cycle.settle_parameters(self._c)
-            self._send()
+            self._records.send()
             checkpoint.save_due(self._c, phase)
-
-    def _emit(self, result: StepResult, lr: float) -> None:
-        """Records of one call; where numbers are read once a cycle, the step's record waits for them."""
-        if result.phase is not self._stretch.phase:
-            self._end_stretch(result.phase)
-            if not self._is_silent:
-                memory_layers.record(self._c, result.phase)
-        self._stretch.num_calls += 1
-        self._stretch.wall_s += result.wall_s
-        if self._is_silent:
-            return
-        self._unsent.append((result, self.num_updates, self.num_calls, lr))
-        if self._c.reads_at_once or self._c.is_baseline or self._c.history.num_unread == 0:
-            self._send()
-
-    def _end_stretch(self, phase: Phase) -> None:
-        """Calls go on in another phase, or end."""
-        stretch = self._stretch
-        if stretch.num_calls:
-            self._c.sink(PhaseRecord(stretch.phase, stretch.first_call, stretch.num_calls, stretch.wall_s))
-        self._stretch = _Stretch(phase, max(1, self.num_calls))
-
-    def _send(self) -> None:
-        """Hand the sink the records of steps that wait."""
-        unsent, self._unsent = self._unsent, []
-        for result, step, call, lr in unsent:
-            self._c.sink(
-                StepRecord(
-                    step=step,
-                    call=call,
-                    phase=result.phase,
-                    loss=result.loss,
-                    was_predicted=result.was_predicted,
-                    predicted_loss=result.predicted_loss,
-                    confidence=result.confidence,
-                    grad_norm=result.grad_norm,
-                    lr=lr,
-                    num_backward=result.num_backward,
-                    wall_s=result.wall_s,
-                )
-            )
