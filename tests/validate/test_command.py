@@ -17,10 +17,10 @@ SMALL = ("--model", "gpt2-nano", "--device", "cpu", "--threads", "1", "--seq-len
 
 
 @pytest.fixture(scope="module")
-def two_arms(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
-    """Exit code and folder of a validation with two arms and no drills."""
+def all_arms(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """Exit code and folder of a validation as it is by default, but for the drills."""
     folder = tmp_path_factory.mktemp("vram") / "out"
-    flags = ("--arms", "plain,hybrid", "--drills", "none", "--out", str(folder))
+    flags = ("--drills", "none", "--out", str(folder))
     return run(["validate-vram", *SMALL, *flags]), folder
 
 
@@ -39,9 +39,9 @@ def _stored(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "run.json").read_text())
 
 
-def test_two_arms_pass(two_arms: tuple[int, Path]) -> None:
+def test_all_arms_pass(all_arms: tuple[int, Path]) -> None:
     """Exit 0; every check that was judged passed, with its evidence."""
-    code, folder = two_arms
+    code, folder = all_arms
     document = _stored(folder)
     judged = {check["name"]: check["verdict"] for check in document["checks"] if check["verdict"] != "reported"}
     assert set(judged.values()) == {"passed"}, document["checks"]
@@ -49,18 +49,18 @@ def test_two_arms_pass(two_arms: tuple[int, Path]) -> None:
     assert (code, document["status"], document["verdict"]) == (0, "done", "passed")
 
 
-def test_the_record_says_that_it_is_host_memory(two_arms: tuple[int, Path]) -> None:
+def test_the_record_says_that_it_is_host_memory(all_arms: tuple[int, Path]) -> None:
     """In the first sentence, in the sources and in what each reading is: no GPU number anywhere."""
-    document = _stored(two_arms[1])
+    document = _stored(all_arms[1])
     assert document["measures"].startswith("hpt validate-vram gpt2-nano: measuring host memory, not VRAM")
     assert any("GPU memory is not measured" in one for one in document["sources"])
     assert document["peak_method"] in {"VmHWM, reset", "resident set, sampled"}
     assert document["schema_version"] == 1
 
 
-def test_a_row_a_call_with_empty_cells_for_what_was_not_read(two_arms: tuple[int, Path]) -> None:
-    """All calls of both arms are in the table; GPU columns are empty, never 0."""
-    folder = two_arms[1]
+def test_a_row_a_call_with_empty_cells_for_what_was_not_read(all_arms: tuple[int, Path]) -> None:
+    """All calls of all arms are in the table; GPU columns are empty, never 0."""
+    folder = all_arms[1]
     rows = list(csv.DictReader((folder / "steps.csv").read_text().splitlines()))
     calls = {name: arm["num_calls"] for name, arm in _stored(folder)["arms"].items()}
     assert len(rows) == sum(calls.values())
@@ -69,14 +69,14 @@ def test_a_row_a_call_with_empty_cells_for_what_was_not_read(two_arms: tuple[int
     assert {row["phase"] for row in rows} == {"WARMUP", "FULL", "PREDICT", "CORRECT"}
 
 
-def test_the_picture_is_a_png(two_arms: tuple[int, Path]) -> None:
+def test_the_picture_is_a_png(all_arms: tuple[int, Path]) -> None:
     """With the signature of the format."""
-    assert (two_arms[1] / "memory.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert (all_arms[1] / "memory.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_a_finished_folder_is_not_written_again(two_arms: tuple[int, Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_folder_is_not_written_again(all_arms: tuple[int, Path], capfd: pytest.CaptureFixture[str]) -> None:
     """The second run into it is a usage error that names the ways out."""
-    assert run(["validate-vram", *SMALL, "--out", str(two_arms[1])]) == 2
+    assert run(["validate-vram", *SMALL, "--out", str(all_arms[1])]) == 2
     assert "already holds a validation (done)" in capfd.readouterr().err
 
 
