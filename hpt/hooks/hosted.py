@@ -95,5 +95,5 @@ class HostedRun(Engine):
             with torch.no_grad():
                 return [float(self.host_probe())]
         finally:
-            reshard(self.model)
+            reshard(self.sharded)
             set_stream_states(streams)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from hpt.distributed.wrappers import reshard
+from hpt.distributed.wrappers import fully_sharded, reshard
 from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.reach import Reach
 from hpt.jump.snapshot import BufferGuard
@@ -71,6 +71,7 @@ class Probe:
         reach: Reach,
     ) -> None:
         self._model = model
+        self._sharded = fully_sharded(model)
         self._loss_of = loss_of
         self._buffers = buffers
         self._reach = reach
@@ -146,7 +147,7 @@ class Probe:
         try:
             yield
         finally:
-            reshard(self._model)
+            reshard(self._sharded)
             self._buffers.restore()
             for parameter, grad in grads:
                 parameter.grad = grad

@@ -138,8 +138,7 @@ class Components(Engine):
         """Around everything that this trainer does, so that it can tell what others did."""
         if self.is_baseline:
             return nullcontext()
-        if self.is_in_pieces:
-            reshard(self.model)  # of the caller's evaluation in between
+        reshard(self.sharded)  # of the caller's evaluation in between
         return super().own_call()
 
     def _take(self, reuse: Snapshot | None) -> Snapshot:

@@ -15,7 +15,7 @@ from hpt.control.divergence import DivergenceMonitor
 from hpt.control.gate import JumpGate
 from hpt.control.phases import PhaseController
 from hpt.distributed.together import Together
-from hpt.distributed.wrappers import reshard, unwrapped
+from hpt.distributed.wrappers import fully_sharded, reshard, unwrapped
 from hpt.history import RunHistory
 from hpt.jump.batch import KeptBatch
 from hpt.jump.others import OthersChanges
@@ -91,7 +91,7 @@ class Engine:
         has_losses: losses of the steps are known.
         buffered: the module whose buffers go back with the weights.
         bare: the user's own model, without what wraps it for several processes or the compiler.
-        is_in_pieces: some of its weights are DTensors.
+        sharded: its modules whose weights `fully_shard` keeps in pieces.
     """
 
     has_losses = True
@@ -108,8 +108,8 @@ class Engine:
         self.state = TrainerState()
         self.ledger = Ledger()
         self.device = next(p.device for p in optimizer.parameters if p.requires_grad)
-        self.is_in_pieces = any(map(is_dtensor, optimizer.parameters))
-        reshard(model)  # a forward pass before now may have left gathered weights
+        self.sharded = fully_sharded(model)
+        reshard(self.sharded)  # a forward pass before now may have left gathered weights
         self.parameters = ParameterSet(self.bare, optimizer, config.roles, shards_of(optimizer.parameters, together))
         self.controller = PhaseController(config.first_jump_step, config.cycle_steps, config.correct_steps)
 

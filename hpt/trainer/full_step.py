@@ -16,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpt.config import UpdateConfig
-from hpt.distributed.wrappers import drop_unsent, gradients_stay
+from hpt.distributed.wrappers import drop_unsent, fully_sharded, gradients_stay
 from hpt.errors import HptError, ModelError
 from hpt.jump.batch import BatchSpent, KeptBatch
 from hpt.jump.parameters import ParameterSet
@@ -114,6 +114,7 @@ class FullStep:
         self._num_parts = config.accumulation_steps
         self._ledger = ledger
         self._parameters = parameters
+        self._sharded = fully_sharded(model)
         self._on_change = on_change
         self._guarded = guarded
         self._reads_at_once = reads_at_once
@@ -142,7 +143,7 @@ class FullStep:
             self._rng = torch_rng_state() if self._guarded else {}
         self.pending.append(KeptBatch(batch) if self._guarded else None)
         is_last = len(self.pending) == self._num_parts
-        with nullcontext() if is_last else gradients_stay(self.model):
+        with nullcontext() if is_last else gradients_stay(self.model, self._sharded):
             self._backward(batch)
         if len(self.pending) < self._num_parts:
             return FullOutcome(_mean_of(self._losses), None, updated=False)
@@ -156,7 +157,7 @@ class FullStep:
         """An update begins: nothing is left of one that was given up."""
         self.optimizer.zero_grad()
         if self._num_parts > 1:
-            drop_unsent(self.model)
+            drop_unsent(self._sharded)
         self._losses = []
 
     def rerun(self) -> FullOutcome:
