@@ -18,6 +18,8 @@ ADAMW = "adamw"
 ONLY = "no other was compared"
 BY_TRIALS = "tuning trials"
 BY_SEEDS = "final losses of the seeds compared"
+LEAST_IN_COMMON = 2
+"""Trials at the same recipe: a single one may end alike by chance, where losses are rounded."""
 
 
 def optimizers_of(names: str | None) -> tuple[str, ...]:
@@ -73,3 +75,34 @@ def best_by_losses(losses: Mapping[str, Sequence[float]]) -> Best | None:
         return None
     means = {name: fmean(each) for name, each in losses.items()}
     return Best(min(means, key=means.__getitem__), BY_SEEDS)
+
+
+def trained_alike(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """Optimizers that trained exactly as an earlier one did, by the earlier one: `muon` where no matrix is hidden.
+
+    Every trial that both made at the same recipe ended in the same loss, to the last bit, and there were two at least
+    that did not diverge.
+
+    Args:
+        trials: by optimizer, as `tuning.Tuned` keeps them.
+    """
+    found: dict[str, str] = {}
+    for later, name in enumerate(trials):
+        for earlier in list(trials)[:later]:
+            both = _losses_of_both(trials[earlier], trials[name])
+            if len(both) >= LEAST_IN_COMMON and all(one == other for one, other in both):
+                found.setdefault(name, earlier)
+    return found
+
+
+def _losses_of_both(
+    some: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]
+) -> list[tuple[float | None, float | None]]:
+    """Losses at the recipes that are in both."""
+
+    def by_recipe(each: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], float | None]:
+        return {tuple(sorted((key, value) for key, value in one.items() if key != "loss")): one["loss"] for one in each}
+
+    first, second = by_recipe(some), by_recipe(others)
+    both = [(first[recipe], second[recipe]) for recipe in first.keys() & second.keys()]
+    return [losses for losses in both if losses != (None, None)]

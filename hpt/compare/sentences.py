@@ -73,6 +73,15 @@ def peer_words(optimizer: str | None, ratio: Ratio | None) -> str:
     return f"; {optimizer}, the best other optimizer by itself, {ratio.words}"
 
 
+def alike_words(optimizer: str, other: str | None) -> str:
+    """That an optimizer is another one here, as a sentence that follows another; "" if it is itself."""
+    if other is None:
+        return ""
+    return (
+        f" By itself {optimizer} trained exactly as {other} does here: at the same settings their losses are the same."
+    )
+
+
 def of_headline(
     where: str, optimizer: str, reference: str, over_own: Headline, over_reference: Headline, peer: str
 ) -> str:

@@ -17,6 +17,7 @@ Values that are not known are null, never 0. Losses are in the workload's own un
         num_weights      trainable weights of the model
         problem          why the baseline is not measured, null if it is
         best             {optimizer, chosen_by}: the best optimizer by itself, null while it is not known
+        trained_alike    {optimizer: the earlier one as which it trained, every trial ending in the same loss}
         optimizers       by name: each by itself, the fields of baseline, and work_per_update: full-step equivalents of
                          one of its updates, 1 and the share that its own operations take; null if not measured
         headline         null if not measured, else the hybrid on the best optimizer, {optimizer, arm, over_own,

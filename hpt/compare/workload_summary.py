@@ -17,12 +17,13 @@ from hpt.compare.judging import (
     over_own,
     over_reference,
 )
+from hpt.compare.peers import trained_alike
 from hpt.compare.placement import Baseline
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.ratios import Ratio, excess
 from hpt.compare.readings import TaskReading, decisions, forecast_scores, fork_values, reliability, training_curve
 from hpt.compare.search import Tuned
-from hpt.compare.sentences import named, of_headline, of_workload, peer_words
+from hpt.compare.sentences import alike_words, named, of_headline, of_workload, peer_words
 from hpt.compare.tuning import TunedSettings, tuned_for
 
 
@@ -50,6 +51,8 @@ class WorkloadSummary:
         self._chance = None if first is None else first.chance_loss
         self._num_weights = None if first is None else first.num_weights
         self._tuned = settings[reading.task.workload, reading.arms[0].name]
+        places = {one: (reading.task.workload, plan.alone(one).name) for one in plan.optimizers}
+        self._alike = trained_alike({one: settings[place].trials for one, place in places.items() if place in settings})
 
     def document(self) -> dict[str, Any]:
         """The entry of this workload in summary.json."""
@@ -60,6 +63,7 @@ class WorkloadSummary:
             "num_weights": self._num_weights,
             "problem": self._problem(),
             "best": None if reading.best is None else asdict(reading.best),
+            "trained_alike": self._alike,
             "optimizers": {one: self._alone(one) for one in plan.optimizers},
             "headline": self._headline(),
             "baseline": self._alone(plan.reference),
@@ -123,7 +127,8 @@ class WorkloadSummary:
                 peer="" if arm.role == "peer" else self._peer(),
                 bracket_closed=self._tuned.bracket_closed,
                 has_equal_trials=_has_equal_trials(self._settings_of(arm), self._tuned),
-            ),
+            )
+            + alike_words(arm.optimizer, self._alike.get(arm.optimizer)),
         }
 
     def _own(self, arm: Arm) -> dict[str, Any] | None:

@@ -154,6 +154,7 @@ class _Workload(TypedDict):
     steps: Size
     num_weights: NotRequired[Size | None]
     best: NotRequired[_Best | None]
+    trained_alike: NotRequired[dict[str, str]]
     optimizers: NotRequired[dict[str, _Baseline | None]]
     headline: NotRequired[_Headline | None]
     chance_loss: Number | None

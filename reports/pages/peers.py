@@ -13,9 +13,9 @@ SIDES = {"over_own": "hybrid over it", "over_reference": "hybrid over {reference
 
 ALONE = (
     *("learning rate", "schedule", "memory", "learning-rate bracket", "trials"),
-    *("work of its step", "loss at T", "standard deviation over seeds"),
+    *("work of its step", "loss at T", "standard deviation over seeds", "trained as"),
 )
-"""What is said of an optimizer by itself: its settings, full-step equivalents of an update, and where it ends."""
+"""Of an optimizer by itself: settings, full-step equivalents of an update, its end, and as which it trained."""
 
 
 def section(source: Source, links: Links) -> dict[str, Any]:
@@ -126,5 +126,6 @@ def _alone(values: Mapping[str, Any], name: str) -> dict[str, str]:
         plain(alone.get("work_per_update"), 4),
         plain(losses.get(values["steps"]), 5),
         plain(alone["seed_sd"]),
+        harmless(values.get("trained_alike", {}).get(name, "-")),
     )
     return dict(zip(ALONE, cells, strict=True))

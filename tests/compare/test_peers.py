@@ -9,6 +9,7 @@ from references.known_results import SEEDS, T, loss_of, make_result
 
 from hpt.compare.arms import BASELINE
 from hpt.compare.cells import CellFolder, Recipe
+from hpt.compare.peers import trained_alike
 from hpt.compare.plan import ComparisonPlan
 from hpt.compare.readings import find_bests, read
 from hpt.compare.roster import ARMS
@@ -157,3 +158,44 @@ def test_without_trials_the_best_is_chosen_by_the_seeds_once_all_are_there(tmp_p
     assert {best.chosen_by for best in find_bests(PLAN, untuned, folder).values()} == {
         "final losses of the seeds compared"
     }
+
+
+def trials_of(*losses: float | None) -> list[dict[str, Any]]:
+    """One a learning rate, 1, 2, 3 and so on."""
+    return [{"lr_factor": 1.0 + n, "shape": "linear", "memory": None, "loss": one} for n, one in enumerate(losses)]
+
+
+@pytest.mark.parametrize(
+    ("muon", "alike"),
+    [
+        (trials_of(2.0, 1.9, 1.8), {"muon": "adamw"}),
+        (trials_of(2.0, 1.9), {"muon": "adamw"}),
+        (trials_of(2.0), {}),
+        (trials_of(2.0, 1.9000001), {}),
+        (trials_of(None, None, None), {}),
+        ([], {}),
+    ],
+)
+def test_an_optimizer_trained_alike_if_every_trial_at_the_same_recipe_ended_in_the_same_loss(
+    muon: list[dict[str, Any]], alike: dict[str, str]
+) -> None:
+    """On a model without a hidden matrix Muon is the AdamW that it leaves the rest to; one trial may be chance."""
+    assert trained_alike({"adamw": trials_of(2.0, 1.9, 1.8), "muon": muon}) == alike
+
+
+def test_two_that_diverged_at_the_same_rates_did_not_train_alike() -> None:
+    """What ended in nothing tells nothing."""
+    assert trained_alike({"adamw": trials_of(2.0, None, None), "muon": trials_of(2.0, None, None)}) == {}
+
+
+def test_what_trained_alike_is_said_in_the_summary_and_in_the_sentence(tmp_path: Path) -> None:
+    """Of the optimizer and of the hybrid on it, and of no other."""
+    folder, twin = CellFolder(tmp_path), replace(tuned(2.0), trials=trials_of(2.0, 1.9))
+    found = settings(baseline=twin, muon=twin)
+    fill(folder)
+    values = summary_of(folder, found)["workloads"]["mlp"]
+    told = {name for name, arm in values["arms"].items() if "trained exactly as adamw" in arm["sentence"]}
+    assert values["trained_alike"] == {"muon": "adamw"}
+    assert (
+        told == {name for name, arm in values["arms"].items() if arm["optimizer"] == "muon"} >= {"muon", "hybrid-muon"}
+    )
