@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 
 from hpt.validate import plan
 from hpt.validate.results import ValidationResult, growth, peak_bytes
-from hpt.validate.verdicts import INCONCLUSIVE, NOT_PASSED, PASSED, REPORTED, Check, worst_of
+from hpt.validate.verdicts import (
+    INCONCLUSIVE,
+    LARGE,
+    NEAR_ZERO,
+    NOT_PASSED,
+    PASSED,
+    REPORTED,
+    SMALL,
+    Check,
+    worst_of,
+)
 
 MB = 1e6
 MAX_PEAK_RATIO = 1.10
@@ -56,8 +66,8 @@ def _of_arms(done: Results, estimates: Results, device_type: str) -> Iterator[Ch
         yield _estimate(plain, here)
 
 
-def _judged(name: str, threshold: str, value: float | None, evidence: str, *, passed: bool) -> Check:
-    return Check(name, PASSED if passed else NOT_PASSED, threshold, value, evidence)
+def _judged(name: str, threshold: str, value: float | None, evidence: str, *, passed: bool, good: str = SMALL) -> Check:
+    return Check(name, PASSED if passed else NOT_PASSED, threshold, value, evidence, good)
 
 
 def _ran(outcomes: Results) -> Iterator[Check]:
@@ -85,6 +95,7 @@ def _forced_cycle(arm: ValidationResult) -> Check:
         float(kept),
         f"{num_phases} phases, {kept} jumps kept, {rolled} rolled back",
         passed=num_phases == 4 and kept >= least_kept and rolled >= least_rolled,
+        good=LARGE,
     )
 
 
@@ -121,7 +132,7 @@ def _itemised(plain: ValidationResult, hybrid: ValidationResult) -> Check:
     gap = above / sum(parts) - 1.0
     itemised = " + ".join(f"{part / MB:.1f}" for part in parts)
     evidence = f"{_mb(above)} against {itemised} = {_mb(sum(parts))}, {gap:+.1%}"
-    return _judged(name, threshold, gap, evidence, passed=abs(gap) <= MAX_ITEMISED_GAP)
+    return _judged(name, threshold, gap, evidence, passed=abs(gap) <= MAX_ITEMISED_GAP, good=NEAR_ZERO)
 
 
 def _host_copies(hybrid: ValidationResult) -> Check:
@@ -160,6 +171,7 @@ def _layer_1(hybrid: ValidationResult, double: ValidationResult) -> Check:
         f"a jump takes {_mb(extra)} in place, {_mb(extra_double)} out of place ({seen} copies counted); "
         f"all jumps {seconds[0]:.3f} s against {seconds[1]:.3f} s",
         passed=seen > 0 and saved is not None and saved > 0,
+        good=LARGE,
     )
 
 
@@ -172,6 +184,7 @@ def _layer_2(hybrid: ValidationResult, without: ValidationResult) -> Check:
         None if below is None or above is None else (above - below) / MB,
         f"{hybrid.end['num_cleanups']} clean-ups gave back {_mb(hybrid.end['freed_bytes'])}; peak {_mb(below)} "
         f"with, {_mb(above)} without",
+        LARGE,
     )
 
 
@@ -198,7 +211,7 @@ def _estimate(plain: ValidationResult, estimate: ValidationResult) -> Check:
         return Check(name, NOT_PASSED, threshold, None, "the peak of the plain arm could not be read")
     gap = expected / measured - 1.0
     evidence = f"plain: {_mb(expected)} estimated, {_mb(measured)} measured, {gap:+.1%}"
-    return _judged(name, threshold, gap, evidence, passed=abs(gap) <= MAX_ESTIMATE_GAP)
+    return _judged(name, threshold, gap, evidence, passed=abs(gap) <= MAX_ESTIMATE_GAP, good=NEAR_ZERO)
 
 
 def _estimated_ratio(estimate: ValidationResult) -> Check:

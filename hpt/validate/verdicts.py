@@ -6,24 +6,26 @@ from typing import Any
 
 PASSED, NOT_PASSED, INCONCLUSIVE, REPORTED = "passed", "failed", "inconclusive", "reported"
 SEVERITY = {REPORTED: 0, PASSED: 0, INCONCLUSIVE: 1, NOT_PASSED: 2}
-MORE_IS_BETTER = ("forced cycle", "layer 1 saves", "layer 2 saves")
-BOTH_WAYS = ("peak is plain", "estimate against")
-"""Beginnings of names of checks whose value should be large, or near 0; that of all others should be small."""
+SMALL, LARGE, NEAR_ZERO = "small", "large", "near 0"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One verdict: `value` is the number held against `threshold`, None where there was none to read."""
+    """One verdict: `value` is the number held against `threshold`, None where there was none to read.
+
+    `good` says what the number should be: `SMALL`, `LARGE` or `NEAR_ZERO`.
+    """
 
     name: str
     verdict: str
     threshold: str
     value: float | None
     evidence: str
+    good: str = SMALL
 
     def to_document(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values of what was found."""
+        return {name: value for name, value in asdict(self).items() if name != "good"}
 
 
 def verdict_of(checks: list[Check]) -> str:
@@ -54,5 +56,5 @@ def _badness(check: Check) -> tuple[int, float]:
     """By the verdict, then by the number; one that could not be read is the worst."""
     if check.value is None:
         return SEVERITY[check.verdict], float("inf")
-    value = abs(check.value) if check.name.startswith(BOTH_WAYS) else check.value
-    return SEVERITY[check.verdict], -value if check.name.startswith(MORE_IS_BETTER) else value
+    value = {SMALL: check.value, LARGE: -check.value, NEAR_ZERO: abs(check.value)}[check.good]
+    return SEVERITY[check.verdict], value
