@@ -35,12 +35,12 @@ NUM_JUMPS, SETTLE_STEPS = 3, 60
 def main() -> None:
     """Fit and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
     parser.add_argument("--out", type=Path, default=PATH)
     arguments = parser.parse_args()
     settings = load(arguments.runs, LONGER)
     if not settings:
-        sys.exit(f"{arguments.runs} holds no setting with every policy and a longer run; run measure_policies.py")
+        sys.exit("--runs holds no setting with every policy and a longer run; run measure_policies.py")
     document: dict[str, Any] = {
         "schema_version": 1,
         "made_by": "scripts/fit_prior.py",

@@ -1,19 +1,12 @@
 """Learned models of the policies' worth against the simpler rules, on stored runs; writes their weights and scores.
 
-    constant  one normal for all runs             prior   one for each kind
-    ridge     prior corrected by the features     rssm    prior corrected by the latent of an RSSM
-    two-fork  the prior, revised by the run's own first two forks of `full`: no model, measurement alone
-    linucb    LinUCB over the policies in the context of the kind, taught by the stored runs
-
-Each is scored on runs that it has not seen, one workload or one optimizer left out at a time: mean negative log
-density of the worth (nats a run; lower is better) and the share of the gap between the best fixed policy and the best
-policy of each run that its choice recovers. The two-fork rule is charged for its forks.
+The models are in `MODELS`, the scores in `value_scores.py`. Each is scored on runs that it has not seen, one workload
+or one optimizer left out at a time.
 
     python scripts/fit_values.py --runs runs/policies --result reports/evidence/value_models.json
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +19,7 @@ from fit_prior import entries, fork_reading, traits
 from measure_policies import LONGER
 from policy_rssm import latents, train_world_model
 from policy_study import NAMES, FloatArray, Setting, load, per_loss, value_of
+from value_scores import LEAST_VARIANCE, Scores, documents
 
 from hpt.control.bandit import LinUCB
 from hpt.jsonfiles import write_json
@@ -36,7 +30,16 @@ from hpt.machine import describe_machine, utc_now
 
 MIN_RUNS = 8  # to fit anything on
 PENALTY = 100.0  # prior precision of a weight, in runs: sixty-four features of a hundred runs explain little for sure
-LEAST_VARIANCE = 1e-4
+MODELS = {
+    "constant": "one normal distribution for all runs",
+    "prior": "one for each kind of run: optimizer's family and model's structure",
+    "ridge": "the prior, corrected by the run's 64 features",
+    "rssm": "the prior, corrected by the latent of an RSSM that was trained on the other runs",
+    "two-fork": "the prior, revised by the run's own first two forks of full, which are charged",
+    "linucb": "LinUCB over the policies in the context of the kind",
+}
+SPLITS = ("workload", "optimizer")
+"""By what runs are left out."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ Model = Callable[[Row], tuple[Belief, float]]
 def main() -> None:
     """Fit, score, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=PATH)
     arguments = parser.parse_args()
@@ -83,27 +86,28 @@ def main() -> None:
     settings = load(arguments.runs, LONGER)
     rows = rows_of(settings)
     if len(rows) < len(NAMES):
-        sys.exit(f"{arguments.runs} holds {len(rows)} runs with forks beside full runs, too few; run measure_policies")
-    scores = {
-        f"leave one {what} out": held_out(rows, lambda row, what=what: getattr(row.setting, what))
-        for what in ("workload", "optimizer")
-    }
+        sys.exit(f"--runs holds {len(rows)} runs with forks beside full runs, too few; run measure_policies.py")
+    scores = {what: held_out(rows, lambda row, what=what: getattr(row.setting, what)) for what in SPLITS}
     world = train_world_model([row.ticks for row in rows])
     rows = [replace(row, latent=latents(world, row.ticks, row.forks[0]["tick"])) for row in rows]
     save(rows, world, arguments.weights)
     document = {
         "schema_version": 1,
         "what": "models of the worth of policies",
+        "policies": list(NAMES),
         "num_runs": len(rows),
-        "scores": scores,
+        "num_workloads": len({row.setting.workload for row in rows}),
+        "num_optimizers": len({row.setting.optimizer for row in rows}),
+        "models": MODELS,
+        "left_out": scores,
         "measured": utc_now(),
         "environment": describe_machine(device="cpu", threads=1),
     }
     write_json(arguments.result, document)
     for what, table in scores.items():
-        for name, score in table.items():
+        for name, score in (table or {"models": {}})["models"].items():
             nll = "-" if score["nll"] is None else f"{score['nll']:+.3f} nats"
-            print(f"{what}: {name:9s} {nll}, gap recovered {score['gap_recovered']:.0%}", file=sys.stderr)
+            print(f"without {what}: {name:9s} {nll}, gap recovered {score['gap_recovered']:.0%}", file=sys.stderr)
 
 
 def rows_of(settings: Sequence[Setting]) -> list[Row]:
@@ -119,31 +123,20 @@ def rows_of(settings: Sequence[Setting]) -> list[Row]:
     return rows
 
 
-def held_out(rows: Sequence[Row], group_of: Callable[[Row], str]) -> dict[str, dict[str, Any]]:
-    """Scores of every model, each group left out in turn."""
-    nlls: dict[str, list[float]] = {}
-    earned: dict[str, list[float]] = {}
+def held_out(rows: Sequence[Row], group_of: Callable[[Row], str]) -> dict[str, Any] | None:
+    """Scores of every model, each group left out in turn; None where too few runs are left to fit anything on."""
+    scores: dict[str, Scores] = {name: Scores() for name in MODELS}
+    scored: list[FloatArray] = []
     for group in sorted({group_of(row) for row in rows}):
         kept = [row for row in rows if group_of(row) != group]
         left = [row for row in rows if group_of(row) == group]
         if len(kept) < MIN_RUNS:
             continue
+        scored += [row.worth for row in left]
         for name, model in models(kept, left).items():
-            for row, (belief, cost) in ((one, model(one)) for one in left):
-                if belief.covariance.any():
-                    nlls.setdefault(name, []).append(nll(belief, row.worth))
-                earned.setdefault(name, []).append(gain_of(belief, row.worth) - cost)
-    fixed = max(0.0, float(np.mean([row.worth for row in rows], axis=0).max()))
-    best = float(np.mean([max(0.0, float(row.worth.max())) for row in rows]))
-    return {
-        name: {
-            "nll": float(np.mean(nlls[name])) if name in nlls else None,
-            "worth": float(np.mean(values)),
-            "gap_recovered": (float(np.mean(values)) - fixed) / (best - fixed) if best > fixed else 0.0,
-            "num_runs": len(values),
-        }
-        for name, values in earned.items()
-    }
+            for row in left:
+                scores[name].add(*model(row), row.worth)
+    return documents(scores, scored, NAMES) if scored else None
 
 
 def models(kept: Sequence[Row], left: Sequence[Row]) -> dict[str, Model]:
@@ -200,21 +193,6 @@ def taught(rows: Sequence[Row]) -> LinUCB:
         for place, value in enumerate(row.worth.tolist()):
             bandit.observe(context(row), place, value)
     return bandit
-
-
-def nll(belief: Belief, worth: FloatArray) -> float:
-    """Negative log density of the worth (A,), nats, over A."""
-    covariance = belief.covariance + LEAST_VARIANCE * np.eye(len(worth))
-    error = worth - belief.mean
-    _, log_determinant = np.linalg.slogdet(covariance)
-    squares = float(error @ np.linalg.solve(covariance, error))
-    return 0.5 * (squares + float(log_determinant) + len(worth) * math.log(2 * math.pi)) / len(worth)
-
-
-def gain_of(belief: Belief, worth: FloatArray) -> float:
-    """Worth of the policy that the belief plays."""
-    place = int(np.argmax(belief.mean))
-    return float(worth[place]) if belief.mean[place] > 0.0 else 0.0
 
 
 def save(rows: Sequence[Row], world: dict[str, torch.Tensor], path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -63,13 +63,17 @@ def per_loss(setting: Setting, fork: dict[str, Any]) -> float:
     return WINDOW * setting.steps / fork["cycle_steps"] / fork["fall"]
 
 
-def load(folder: Path, longer: float) -> list[Setting]:
+def load(folders: Sequence[Path], longer: float) -> list[Setting]:
     """Settings for which there are a longer run and a seed with every policy.
 
     Args:
-        folder: where `measure_policies.py` stores.
+        folders: where `measure_policies.py` stores; a setting lies in one of them.
         longer: length of the longer runs over the others'.
     """
+    return [setting for folder in folders for setting in _load(folder, longer)]
+
+
+def _load(folder: Path, longer: float) -> list[Setting]:
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     finals: dict[tuple[Key, int], dict[str, float | None]] = defaultdict(dict)
     forks: dict[tuple[Key, int], dict[str, Any]] = {}

@@ -29,12 +29,12 @@ Row = tuple[str, float, float, float]  # pair, worth, measured, variance of its 
 def main() -> None:
     """Score every candidate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
     settings = load(arguments.runs, LONGER)
     if not any(setting.forks for setting in settings):
-        sys.exit(f"{arguments.runs} holds no forks beside full runs; run measure_policies.py")
+        sys.exit("--runs holds no forks beside full runs; run measure_policies.py")
     rows = [candidate for key, found in sorted(_candidates(settings).items()) for candidate in [_scored(key, found)]]
     write_json(
         arguments.result,
