@@ -12,7 +12,17 @@ import pyperf
 
 from hpt.bench.measurement import measurements_in, parse_suite
 from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
-from hpt_reports.contents import attached, comparison, estimates, large, memory, policies, single, stopping
+from hpt_reports.contents import (
+    attached,
+    comparison,
+    estimates,
+    large,
+    memory,
+    policies,
+    single,
+    stopping,
+    value_models,
+)
 from hpt_reports.contents.origin import Session
 from hpt_reports.provenance import Provenance
 
@@ -279,6 +289,15 @@ POLICIES = Kind(
     fields=frozenset({"what", "policies", "worth", "candidates"}),
     schema=policies.Policies,
 )
+VALUE_MODELS = Kind(
+    name="value_models",
+    title="beliefs about what jumps are worth",
+    command="python scripts/fit_values.py --runs runs/policies --result reports/evidence/value_models.json",
+    fields=frozenset({"what", "models", "left_out", "num_optimizers"}),
+    calls_itself="value-models",
+    schema=value_models.ValueModels,
+    parts=("control", "learned"),
+)
 LARGE = Kind(
     name="large",
     title="models for a GPU, with and without jumps",
@@ -308,7 +327,7 @@ RELEASE = Kind(
 )
 KINDS: Sequence[Kind] = (
     *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, STOPPING, POLICIES),
-    *(ESTIMATES, LARGE, ATTACHED, RELEASE),
+    *(VALUE_MODELS, ESTIMATES, LARGE, ATTACHED, RELEASE),
 )
 
 

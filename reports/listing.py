@@ -28,6 +28,7 @@ REPORTS: Mapping[Kind, str] = {
     kinds.PREDICTION: "evaluation",
     kinds.STOPPING: "evaluation",
     kinds.POLICIES: "evaluation",
+    kinds.VALUE_MODELS: "evaluation",
     kinds.LARGE: "evaluation",
     kinds.ATTACHED: "evaluation",
     kinds.PROFILE: "phase2",
@@ -217,6 +218,7 @@ VERDICTS: Mapping[Kind, Callable[[Document], str]] = {
     ),
     kinds.STOPPING: lambda one: f"{len(one['simulated'])} rules simulated",
     kinds.POLICIES: lambda one: f"{len(one['worth'])} settings",
+    kinds.VALUE_MODELS: lambda one: f"{len(one['models'])} models, {one['num_runs']} runs",
     kinds.LARGE: lambda one: f"{len(one['rows'])} settings",
     kinds.ATTACHED: lambda one: f"{len(one['losses'])} runs",
 }

@@ -93,6 +93,7 @@ def main() -> None:
     save(rows, world, arguments.weights)
     document = {
         "schema_version": 1,
+        "kind": "value-models",
         "what": "models of the worth of policies",
         "policies": list(NAMES),
         "num_runs": len(rows),
@@ -100,7 +101,7 @@ def main() -> None:
         "num_optimizers": len({row.setting.optimizer for row in rows}),
         "models": MODELS,
         "left_out": scores,
-        "measured": utc_now(),
+        "written_at": utc_now(),
         "environment": describe_machine(device="cpu", threads=1),
     }
     write_json(arguments.result, document)

@@ -44,7 +44,7 @@ def main() -> None:
             "policies": list(NAMES),
             "worth": [_described(setting) for setting in settings],
             "candidates": rows,
-            "measured": utc_now(),
+            "written_at": utc_now(),
             "environment": describe_machine(device="cpu", threads=1),
         },
     )

@@ -1,14 +1,17 @@
-"""What every figure of policies shares, one look for each, and the figure of the prior by kind of run."""
+"""Figures of policies: one look for each, what is believed by kind of run, and how good such beliefs are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 
 from hpt.jump.policy import POLICIES
 from hpt_reports.decided import NONE
-from hpt_reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw
+from hpt_reports.evidence import Source
+from hpt_reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, draw_panels
+from hpt_reports.figures.style import look as numbered
 from hpt_reports.formatting import count, plain
 from hpt_reports.page import Figure
 from hpt_reports.prior import Entry
@@ -59,6 +62,48 @@ def draw_prior(entries: Sequence[Entry]) -> Figure:
     )
     title = "What is believed of jumps before a run begins"
     return draw("prior", title, alt, data, paint, (), height_inches=0.62 * len(entries) + 1.2)
+
+
+def draw_beliefs(left_out: str, found: Mapping[str, Any], source: Source) -> Figure:
+    """Of beliefs on runs that they have not seen: the share of the gap that choosing by them recovers, and honesty."""
+    models = found["models"]
+    honest = {name: one["reliability"]["table"] for name, one in models.items() if one["reliability"] is not None}
+    rows = [(name, "gap recovered", None, one["gap_recovered"], one["num_runs"]) for name, one in models.items()]
+    rows += [
+        (name, "reliability", row["mean_probability"], row["frequency"], row["count"])
+        for name, table in honest.items()
+        for row in table
+        if row["count"]
+    ]
+    data = pd.DataFrame(rows, columns=["model", "what", "x", "value", "count"])
+
+    def paint(_: Canvas, panels: Sequence[Axes]) -> None:
+        bars, curves = panels
+        places = range(len(models))
+        bars.barh(places, [one["gap_recovered"] for one in models.values()], color=COLOURS[1])
+        bars.set_yticks(places, list(models))
+        bars.invert_yaxis()
+        bars.axvline(0.0, color=GREY, linewidth=1)
+        bars.set_xlabel("share of the gap recovered")
+        bars.set_title(f"Another {left_out}: what it chose", loc="left")
+        curves.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="honest")
+        for place, name in enumerate(models):
+            known = [row for row in honest.get(name, ()) if row["count"]]
+            if known:
+                x, y = [row["mean_probability"] for row in known], [row["frequency"] for row in known]
+                curves.plot(x, y, label=name, **numbered(place))
+        curves.set(
+            xlabel="probability of worth above 0", ylabel="share that was", xlim=(-0.02, 1.02), ylim=(-0.02, 1.05)
+        )
+        curves.legend()
+
+    said = "; ".join(f"{name} {one['gap_recovered']:.0%}" for name, one in models.items())
+    alt = (
+        f"With one {left_out} left out at a time: share of the gap between the best policy for all runs and the best "
+        f"of each that is recovered ({said}), and how often a policy was worth something by the probability before."
+    )
+    title = f"Which belief tells what jumps are worth on another {left_out}?"
+    return draw_panels(f"beliefs_{left_out}", title, alt, data, paint, (source,), num_panels=2)
 
 
 def _behind(one: Entry) -> str:

@@ -21,16 +21,22 @@ from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
 from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
 from hpt_reports.headlines import COMMAND, pairs, quoted
 from hpt_reports.inner_optimizers import NO_OTHER, beside, has_several, optimizers_of, over_own
-from hpt_reports.kinds import ATTACHED, COMPARISON, LARGE, POLICIES, PREDICTION, STOPPING, TRAINING
+from hpt_reports.kinds import ATTACHED, COMPARISON, LARGE, POLICIES, PREDICTION, STOPPING, TRAINING, VALUE_MODELS
 from hpt_reports.ladder import ladder
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import attached, comparison, decided, large, paired_runs, peers, policies, stopping
+from hpt_reports.pages import attached, comparison, decided, large, paired_runs, peers, policies, stopping, value_models
 from hpt_reports.pages import ladder as ladder_page
 from hpt_reports.targets import verdicts
 from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
 
 NAME = "EVALUATION_REPORT"
-SECTIONS = {STOPPING: stopping.section, POLICIES: policies.section, LARGE: large.section, ATTACHED: attached.section}
+SECTIONS = {
+    STOPPING: stopping.section,
+    POLICIES: policies.section,
+    VALUE_MODELS: value_models.section,
+    LARGE: large.section,
+    ATTACHED: attached.section,
+}
 """Of measurements that one file holds."""
 RATIOS = "ratios_"
 """How names of figures of all ratios of a comparison begin."""
@@ -49,6 +55,8 @@ def build(evidence: Evidence, links: Links) -> Page:
     figures += [] if paired is None else [draw_pairs(paired, paired_runs.losses(paired))]
     figures += [] if rungs is None else [draw_ladder(rungs)]
     figures += decided.figures(found, runs)
+    scored = single[VALUE_MODELS]
+    figures += [] if scored is None else value_models.figures(scored)
     return Page(
         name=NAME,
         title="Evaluation: does it pay?",
