@@ -3,7 +3,6 @@
 All scenarios of a group of processes run in one start of it, which takes most of the time.
 """
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -22,9 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hpt import HptError, HybridConfig, Phase, attach
 from hpt.numerics.shards import local
 from hpt.records import EventRecord, JumpRecord
-
-OF_ONE = "HPT_TEST_CHECKPOINT"
-"""Environment variable: where one process stored its half of a run."""
 
 
 def evaluated(rank: int, world: int, folder: Path) -> Any:
@@ -276,13 +272,13 @@ SCENARIOS: list[Callable[[int, int, Path], Any]] = [
 ]
 
 
-def all_of_two(rank: int, world: int, folder: Path) -> Any:
-    """Everything for two processes."""
+def all_of_two(rank: int, world: int, folder: Path, of_one: Path) -> Any:
+    """Everything for two processes; `of_one` is where one process stored its half of a run."""
     found: dict[str, Any] = {name: run(name, rank, world) for name in RUNS}
     for scenario in SCENARIOS:
         found[scenario.__name__] = scenario(rank, world, folder)
     found["loaded"] = loaded(rank, world, folder / "run")
-    found["loaded of one"] = loaded(rank, world, Path(os.environ[OF_ONE]))
+    found["loaded of one"] = loaded(rank, world, of_one)
     return found
 
 
