@@ -1,5 +1,6 @@
 """Shared test set-up: `references` can be imported, torch uses one thread, measurements and children start at once."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -17,10 +18,16 @@ START_CHILDREN = {"cli", "compare", "distributed", "docs", "e2e", "hooks", "run"
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
+gc.disable()  # what is imported and collected stays, about a million objects, which need not be searched for garbage
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Where children will be wanted, let their server import what they need while the first tests run."""
+    """From here on garbage is collected, among what tests make; where children will be wanted, their server starts.
+
+    It imports what they need while the first tests run.
+    """
+    gc.freeze()
+    gc.enable()
     if any(item.path.parent.name in START_CHILDREN for item in session.items):
         from references.process_server import start_process_server
 
