@@ -19,7 +19,7 @@ from hpt import HybridConfig, HybridTrainer
 from hpt.records import EventRecord, JumpRecord, Record
 
 Scenario = Callable[[int, int, Path], Any]
-STEPS = 240
+STEPS = 144
 SETTINGS: dict[str, Any] = {"full_steps": 12, "warmup_steps": 36, "gate": "always", "total_steps": STEPS}
 
 
