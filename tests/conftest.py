@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
+from shutil import disk_usage
 
 import pytest
 
@@ -15,6 +16,13 @@ import torch
 
 START_CHILDREN = {"cli", "compare", "distributed", "docs", "e2e", "hooks", "run", "trainer", "validate"}
 """Folders of tests whose children are forked from a server."""
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2 * 1024**3
+PLACE = "PYTEST_DEBUG_TEMPROOT"
+"""Environment variable: pytest's, where it makes the folders of tests."""
+
+if PLACE not in os.environ and os.access(IN_MEMORY, os.W_OK) and disk_usage(IN_MEMORY).free > ROOM_BYTES:
+    os.environ[PLACE] = str(IN_MEMORY)  # tests write ten thousand small files, each of which a disk lets wait
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
@@ -46,9 +54,10 @@ def _no_wait_for_the_disk() -> Iterator[None]:
 def _own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One measurement waits for another on a machine, by a lock among temporary files; those of a test need not."""
     tmp_path_factory.getbasetemp()  # stays where it can be looked at afterwards
+    place = os.environ.get(PLACE)
     get_temp_dir()  # multiprocessing's own, which it removes itself when the process ends
     with (
-        tempfile.TemporaryDirectory(prefix="hpt-tests-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(prefix="hpt-tests-", dir=place, ignore_cleanup_errors=True) as folder,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(tempfile, "tempdir", folder)
