@@ -1,6 +1,7 @@
 """Arms that keep the loop: the plain loop where nothing jumps, the hybrid's jumps where it does, its work charged."""
 
 import dataclasses
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hpt.workloads.plain_loop import PlainLoop
 STEPS = 320
 
 
+@cache
 def run(arm: str, steps: int = STEPS, dtype: str = "none", **config: Any) -> CellResult:
     recipe = ARMS[arm].recipe(Recipe())
     recipe = dataclasses.replace(recipe, config=recipe.config | {"full_steps": 15, "gate": "always"} | config)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from hpt.errors import UsageError
 
 SMALL = ["--workloads", "regression=60", "--arms", "nesterov,frozen", "--budget", "quick", "--seeds", "1"]
 LOCAL = ["--executor", "submitit:local", "--shards", "2", "--executor-option", "timeout_min=20"]
+
+
+@pytest.fixture(autouse=True)
+def _no_slow_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submitit waits fifteen seconds for the result of a dead job, which another machine may have written."""
+    monkeypatch.setattr("hpt.compare.cluster.POLL_S", 0.1)
+    if find_spec("submitit") is not None:
+        monkeypatch.setattr("submitit.Job._results_timeout_s", 1)
 
 
 def compare(out: Path, *words: str) -> int:

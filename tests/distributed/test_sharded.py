@@ -1,7 +1,7 @@
 """HybridTrainer over weights in pieces (fully_shard): the run of one process on the whole batch, whatever the mesh."""
 
-import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def two(one: Any) -> list[Any]:
     """What two processes found, each with a half of every weight."""
-    os.environ[scenarios.OF_ONE] = str(one["folder"])
-    try:
-        return in_group(scenarios.all_of_two, 2)
-    finally:
-        del os.environ[scenarios.OF_ONE]
+    return in_group(partial(scenarios.all_of_two, of_one=one["folder"]), 2)
 
 
 @pytest.fixture(scope="module")

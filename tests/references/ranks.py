@@ -12,13 +12,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from references.forking import Forking
-from torch.multiprocessing.spawn import spawn
+from references.process_server import start_process_server
+from torch.multiprocessing.spawn import start_processes
 
 from hpt import HybridConfig, HybridTrainer
 from hpt.records import EventRecord, JumpRecord, Record
 
 Scenario = Callable[[int, int, Path], Any]
-STEPS = 240
+STEPS = 144
 SETTINGS: dict[str, Any] = {"full_steps": 12, "warmup_steps": 36, "gate": "always", "total_steps": STEPS}
 
 
@@ -28,9 +29,10 @@ def in_two(scenario: Scenario) -> list[Any]:
 
 
 def in_group(scenario: Scenario, world: int) -> list[Any]:
-    """What it returns in each of so many."""
+    """What it returns in each of so many, forked from the server, which has imported torch."""
+    start_process_server()
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_in_group, (scenario, world, folder), nprocs=world)
+        start_processes(_in_group, (scenario, world, folder), nprocs=world, start_method="forkserver")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world)]
 
 

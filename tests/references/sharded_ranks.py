@@ -7,7 +7,7 @@ import torch.distributed as dist
 from references.forking import Forking
 from references.ranks import Rank
 
-STEPS = 120
+STEPS = 96
 
 
 def shard(model: torch.nn.Module, replicas: int = 1) -> torch.nn.Module:

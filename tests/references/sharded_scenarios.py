@@ -3,7 +3,6 @@
 All scenarios of a group of processes run in one start of it, which takes most of the time.
 """
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -22,9 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hpt import HptError, HybridConfig, Phase, attach
 from hpt.numerics.shards import local
 from hpt.records import EventRecord, JumpRecord
-
-OF_ONE = "HPT_TEST_CHECKPOINT"
-"""Environment variable: where one process stored its half of a run."""
 
 
 def evaluated(rank: int, world: int, folder: Path) -> Any:
@@ -130,21 +126,24 @@ class Sent(TorchDispatchMode):
 
 
 def sent(rank: int, world: int, folder: Path) -> Any:
-    """In each call of a run, and in each update of the plain loop; 37 is an ordinary one, 48 the end of a cycle."""
+    """In each call as far as it is asked for, and in each update of the plain loop.
+
+    37 is an ordinary update, 48 the end of a cycle, 60 a jump, after which three come until its verdict.
+    """
     found: dict[str, Any] = {}
     settings: dict[str, Any] = {"wrap": shard, "total_steps": STEPS}
-    runs: dict[str, dict[str, Any]] = {
-        "plain": {"predictor": "none"},
-        "jumps": {},
-        "kept": {"predict": {"policy": "full-kept"}},
-        "clipped": {"update": {"clip_norm": 0.3}},
-        "plain clipped": {"predictor": "none", "update": {"clip_norm": 0.3}},
-        "parts": {"predictor": "none", "update": {"accumulation_steps": 2}},
+    runs: dict[str, tuple[int, dict[str, Any]]] = {
+        "plain": (49, {"predictor": "none"}),
+        "jumps": (64, {}),
+        "kept": (64, {"predict": {"policy": "full-kept"}}),
+        "clipped": (54, {"update": {"clip_norm": 0.3}}),
+        "plain clipped": (49, {"predictor": "none", "update": {"clip_norm": 0.3}}),
+        "parts": (8, {"predictor": "none", "update": {"accumulation_steps": 2}}),
     }
-    for name, more in runs.items():
+    for name, (num_updates, more) in runs.items():
         mine = Rank(rank, world, **{**settings, **more})
         calls: list[Any] = []
-        while mine.trainer.num_updates < 64:
+        while mine.trainer.num_updates < num_updates:
             phase = mine.trainer.phase
             with Sent() as mode:
                 mine.trainer.step(mine.batch(mine.trainer.num_calls))
@@ -276,13 +275,13 @@ SCENARIOS: list[Callable[[int, int, Path], Any]] = [
 ]
 
 
-def all_of_two(rank: int, world: int, folder: Path) -> Any:
-    """Everything for two processes."""
+def all_of_two(rank: int, world: int, folder: Path, of_one: Path) -> Any:
+    """Everything for two processes; `of_one` is where one process stored its half of a run."""
     found: dict[str, Any] = {name: run(name, rank, world) for name in RUNS}
     for scenario in SCENARIOS:
         found[scenario.__name__] = scenario(rank, world, folder)
     found["loaded"] = loaded(rank, world, folder / "run")
-    found["loaded of one"] = loaded(rank, world, Path(os.environ[OF_ONE]))
+    found["loaded of one"] = loaded(rank, world, of_one)
     return found
 
 

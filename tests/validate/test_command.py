@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from hpt.cli.main import run
 from hpt.validate.plan import ARMS, DRILLS
 
 SMALL = ("--model", "gpt2-nano", "--device", "cpu", "--threads", "1", "--seq-len", "8")
+ONE_ARM = ("--arms", "plain", "--drills", "none", "--steps", "3")
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,8 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, str]:
     """Exit code, folder and stdout of a validation with one arm and three steps, in the folder of its estimate."""
     folder = tmp_path_factory.mktemp("vram")
     assert run(["validate-vram", "--model", "gpt2-nano", "--seq-len", "8", "--estimate", "--out", str(folder)]) == 0
-    flags = ("--arms", "plain", "--drills", "none", "--steps", "3", "--json", "--out", str(folder))
     with redirect_stdout(StringIO()) as out:
-        code = run(["validate-vram", *SMALL, *flags])
+        code = run(["validate-vram", *SMALL, *ONE_ARM, "--json", "--out", str(folder)])
     return code, folder, out.getvalue()
 
 
@@ -87,10 +88,14 @@ def test_a_plain_arm_may_be_short(short: tuple[int, Path, str]) -> None:
     assert json.loads(out)["arms"]["plain"]["num_calls"] == 3
 
 
-def test_quiet_is_the_last_three_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Of a validation, and of an estimate; nothing on stderr."""
-    flags = ("--arms", "plain", "--drills", "none", "--steps", "3", "--quiet", "--out", str(tmp_path / "run"))
-    assert run(["validate-vram", *SMALL, *flags]) == 0
+def test_quiet_is_the_last_three_lines(
+    short: tuple[int, Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of a validation, here one that was stopped when all its jobs were done, and of an estimate; no stderr."""
+    stopped = Path(shutil.copytree(short[1], tmp_path / "run"))
+    (stopped / "run.json").write_text(json.dumps(_stored(stopped) | {"status": "running"}))
+    assert run(["validate-vram", *SMALL, *ONE_ARM, "--quiet", "--out", str(stopped)]) == 0
+    assert _stored(stopped)["status"] == "done"
     estimate = ("--estimate", "--seq-len", "8", "--quiet", "--out", str(tmp_path / "estimate"))
     assert run(["validate-vram", "--model", "gpt2-nano", *estimate]) == 0
     out, err = capfd.readouterr()

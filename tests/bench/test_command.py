@@ -7,35 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyperf
 import pytest
-from references.brief_run import BRIEF, LIGHT, NAME, NAMES, measured_in
+from references.brief_run import LIGHT, NAMES
 
 from hpt.bench.comparison import SpeedVerdict
-from hpt.bench.plan import MODES
 from hpt.cli.main import run
 
 TESTS = Path(__file__).parents[1]
 SORT = f"{LIGHT}:SORT"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _brief() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODES, NAME, BRIEF)
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(_brief: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three scenarios; do not change it."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    measured_in(path)
-    return path
 
 
 @pytest.fixture
