@@ -31,16 +31,21 @@ def document(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def altered(finished: Path, path: Path, factor: float, control_factor: float = 1.0, **facts: str) -> Path:
-    """The same run with all times multiplied, the control by a factor of its own, and facts replaced."""
+def altered(finished: Path, path: Path, factor: float = 1.0, control_factor: float = 1.0, **facts: str) -> Path:
+    """The same run on a steady machine, all times multiplied, the control's by a factor of its own, facts replaced.
+
+    Every value lies within a thousandth of its median: what is tested does not depend on how busy the machine was.
+    """
+    measured = pyperf.BenchmarkSuite.load(str(finished / "bench.json"))
+    control_s = measured.get_benchmark("control").median()
     changed: list[pyperf.Benchmark] = []
-    for benchmark in pyperf.BenchmarkSuite.load(str(finished / "bench.json")):
+    for benchmark in measured:
         times = control_factor if benchmark.get_name() == "control" else factor
         runs: list[pyperf.Run] = []
         for one in benchmark.get_runs():
             metadata: dict[str, Any] = {**one.get_metadata(), **facts}
-            metadata["hpt_control_s"] *= control_factor
-            values = [times * value for value in one.values]
+            metadata["hpt_control_s"] = control_s * control_factor
+            values = [times * benchmark.median() * (1.0 + 0.001 * place) for place in range(len(one.values))]
             runs.append(pyperf.Run(values, warmups=one.warmups, metadata=metadata, collect_metadata=False))
         changed.append(pyperf.Benchmark(runs))
     pyperf.BenchmarkSuite(changed).dump(str(path))
@@ -172,7 +177,7 @@ def test_wrong_calls_are_refused_before_anything_runs(
 
 def test_compare_says_what_changed(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same run: nothing, exit code 0. Six times slower: past the gate, 3; as a note without a gate, 0."""
-    old, slow = str(finished), str(altered(finished, tmp_path / "slow.json", 600.0))
+    old, slow = str(altered(finished, tmp_path / "old.json")), str(altered(finished, tmp_path / "slow.json", 6.0))
     assert run(["bench", "compare", old, old, "--gate", "5%", "--json"]) == 0
     assert {row["verdict"] for row in document(capsys)["rows"]} <= {"same", "within noise"}
     assert run(["bench", "compare", old, slow]) == 0
@@ -196,9 +201,10 @@ def test_compare_refuses_other_machines(finished: Path, tmp_path: Path, capsys: 
 
 def test_strict_does_not_accept_the_inconclusive(finished: Path, tmp_path: Path) -> None:
     """A difference that only the machine explains: exit code 0, with --strict 4."""
-    path = altered(finished, tmp_path / "drift.json", 600.0, control_factor=600.0)
-    assert run(["bench", "compare", str(finished), str(path), "--gate", "5%"]) == 0
-    assert run(["bench", "compare", str(finished), str(path), "--strict"]) == 4
+    old = str(altered(finished, tmp_path / "old.json"))
+    drift = str(altered(finished, tmp_path / "drift.json", 6.0, control_factor=6.0))
+    assert run(["bench", "compare", old, drift, "--gate", "5%"]) == 0
+    assert run(["bench", "compare", old, drift, "--strict"]) == 4
 
 
 @pytest.mark.parametrize("gone", ["light/sort_2", "control"])
@@ -220,8 +226,8 @@ def test_at_80_columns_every_verdict_is_whole(
 ) -> None:
     """Name, median with its spread, ratio and verdict of every scenario, on one line each."""
     monkeypatch.setenv("COLUMNS", "80")
-    slow = altered(finished, tmp_path / "slow.json", 600.0)
-    run(["bench", "compare", str(finished), str(slow), "--gate", "5%"])
+    old, slow = altered(finished, tmp_path / "old.json"), altered(finished, tmp_path / "slow.json", 600.0)
+    run(["bench", "compare", str(old), str(slow), "--gate", "5%"])
     lines = capsys.readouterr().out.splitlines()
     for name in NAMES:
         (line,) = [one for one in lines if one.startswith(name)]
