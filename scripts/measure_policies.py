@@ -172,7 +172,7 @@ def main() -> None:
                 if is_wanted and arguments.only in cell.key and not (arguments.out / f"{cell.key}.json").exists():
                     work = {"folder": str(arguments.out), "cell": asdict(cell)}
                     jobs.append(ChildJob(key=cell.key, target="measure_policies:run_cell", arguments=work))
-    run_jobs(jobs, at_once=arguments.jobs, on_end=told, preload=("measure_policies",))
+    run_jobs(jobs, at_once=arguments.jobs, on_end=told, preload=("measure_policies", "torch._dynamo"))
 
 
 if __name__ == "__main__":

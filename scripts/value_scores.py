@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from policy_study import FloatArray
 
+from hpt.history import FloatArray
 from hpt.learned.belief import Belief
 from hpt.learned.confidence import Reliability
 
