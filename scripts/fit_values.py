@@ -7,9 +7,11 @@ or one optimizer left out at a time.
 """
 
 import argparse
+import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +83,15 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=PATH)
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     settings = load(arguments.runs, LONGER)
     rows = rows_of(settings)
     if len(rows) < len(NAMES):
         sys.exit(f"--runs holds {len(rows)} runs with forks beside full runs, too few; run measure_policies.py")
-    scores = {what: held_out(rows, lambda row, what=what: getattr(row.setting, what)) for what in SPLITS}
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
+        scores = {what: held_out(rows, what, pool) for what in SPLITS}
     world = train_world_model([row.ticks for row in rows])
     rows = [replace(row, latent=latents(world, row.ticks, row.forks[0]["tick"])) for row in rows]
     save(rows, world, arguments.weights)
@@ -124,20 +128,30 @@ def rows_of(settings: Sequence[Setting]) -> list[Row]:
     return rows
 
 
-def held_out(rows: Sequence[Row], group_of: Callable[[Row], str]) -> dict[str, Any] | None:
-    """Scores of every model, each group left out in turn; None where too few runs are left to fit anything on."""
+def held_out(rows: Sequence[Row], left_out: str, pool: Pool) -> dict[str, Any] | None:
+    """Scores of every model, each workload or optimizer left out in turn; None where too few runs are left to fit."""
+    groups = {getattr(row.setting, left_out) for row in rows}
+    halves = [
+        (
+            [row for row in rows if getattr(row.setting, left_out) != group],
+            [row for row in rows if getattr(row.setting, left_out) == group],
+        )
+        for group in sorted(groups)
+    ]
+    halves = [(kept, left) for kept, left in halves if len(kept) >= MIN_RUNS]
     scores: dict[str, Scores] = {name: Scores() for name in MODELS}
-    scored: list[FloatArray] = []
-    for group in sorted({group_of(row) for row in rows}):
-        kept = [row for row in rows if group_of(row) != group]
-        left = [row for row in rows if group_of(row) == group]
-        if len(kept) < MIN_RUNS:
-            continue
-        scored += [row.worth for row in left]
-        for name, model in models(kept, left).items():
-            for row in left:
-                scores[name].add(*model(row), row.worth)
-    return documents(scores, scored, NAMES) if scored else None
+    for (_, left), beliefs in zip(halves, pool.starmap(believed, halves), strict=True):
+        for row, by_model in zip(left, beliefs, strict=True):
+            for name, (belief, cost) in by_model.items():
+                scores[name].add(belief, cost, row.worth)
+    return documents(scores, [row.worth for _, left in halves for row in left], NAMES) if halves else None
+
+
+def believed(kept: Sequence[Row], left: Sequence[Row]) -> list[dict[str, tuple[Belief, float]]]:
+    """Of every run that was left out what each model believes, and what it cost to know."""
+    torch.set_num_threads(1)
+    fitted = models(kept, left)
+    return [{name: model(row) for name, model in fitted.items()} for row in left]
 
 
 def models(kept: Sequence[Row], left: Sequence[Row]) -> dict[str, Model]:

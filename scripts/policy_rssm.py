@@ -13,9 +13,8 @@ from hpt.learned.run_encoder import RunEncoder
 from hpt.predictors.loss_forecasts import TICKS_PER_CYCLE
 
 HORIZON_TICKS = 24
-NUM_PASSES = 3
 UPDATE_TICKS = TICKS_PER_CYCLE
-"""An update a cycle: each run is seen three times only."""
+"""An update a cycle, as in a run; every run is seen once."""
 
 
 def cycles_of(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -35,14 +34,12 @@ def cycles_of(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 def train_world_model(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
     """Weights of the world model after all runs."""
-    learner = _learner(0)
-    weights = learner.weights()
-    for turn in range(NUM_PASSES):
-        for number, path in enumerate(paths):
-            learner = _learner(turn * len(paths) + number)
-            learner.begin_from(weights)
-            _show(learner, path)
-            weights = learner.weights()
+    weights = _learner(0).weights()
+    for number, path in enumerate(paths):
+        learner = _learner(number)
+        learner.begin_from(weights)
+        _show(learner, path)
+        weights = learner.weights()
     return weights
 
 
