@@ -175,10 +175,10 @@ class DivergenceMonitor:
             return False
         return loss > self._explained or not self.explains
 
-    def watch(self, loss: float) -> bool:
-        """One more step was made; True when the question is due."""
-        self._watched.append(self.is_unusual(loss))
-        return self._watched[-1] and sum(self._watched) >= _ESCALATE_COUNT
+    def watch(self, *, is_unusual: bool) -> bool:
+        """One more step was made, of a loss that is unusual or is not; True when the question is due."""
+        self._watched.append(is_unusual)
+        return is_unusual and sum(self._watched) >= _ESCALATE_COUNT
 
     def explain(self, loss: float, num_unjudged: int) -> None:
         """Losses up to this one were the data's fault; the last `num_unjudged` steps were not judged yet."""

@@ -24,7 +24,7 @@ def derive_seed(seed: int, name: str) -> int:
 
 def torch_rng_state() -> dict[str, torch.Tensor]:
     """State of torch's global generators: "cpu", and "cuda:0" and so on for every device in use."""
-    states = {"cpu": torch.get_rng_state()}
+    states = {"cpu": torch.default_generator.get_state()}
     for index in range(_num_cuda()):
         states[f"cuda:{index}"] = torch.cuda.get_rng_state(index)
     return states

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpt.numerics.tensors import scale_
+
 FloatArray = NDArray[np.float64]
 _PLACEMENTS = {"Shard", "Replicate"}
 _WHOLE = {torch.Tensor, torch.nn.Parameter}
@@ -151,16 +153,18 @@ def by_whole(function: Callable[[torch.Tensor], torch.Tensor], piece: torch.Tens
     return own_piece(function(_as_dtensor(placed(piece, like)).full_tensor()), like)
 
 
-def clip_(parameters: Sequence[torch.Tensor], max_norm: float, total: torch.Tensor) -> None:
-    """Scale gradients, of norm `total` together, to at most `max_norm`; pieces where they lie."""
-    if not any(map(is_dtensor, parameters)):
-        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, total)
+@torch.no_grad()
+def clip_(gradients: Sequence[torch.Tensor], max_norm: float, total: torch.Tensor) -> None:
+    """Scale gradients, of norm `total` together, to at most `max_norm`, where they lie; of pieces `local` is given.
+
+    The numbers are those of `torch.nn.utils.clip_grads_with_norm_`, which sorts gradients by device and format first.
+    """
+    factor = torch.clamp(max_norm / (total + 1e-6), max=1.0)
+    if all(one.device == factor.device for one in gradients):
+        scale_(gradients, factor)
         return
-    factor = torch.clamp(max_norm / (total + 1e-6), max=1.0)  # as torch does
-    for one in parameters:
-        if one.grad is not None:
-            grad = local(one.grad)
-            grad.mul_(factor.to(grad.device))
+    for one in gradients:
+        one.mul_(factor.to(one.device))
 
 
 def _kinds() -> Any:

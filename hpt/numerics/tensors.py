@@ -32,8 +32,8 @@ def norms_of(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return list(torch._foreach_norm(list(tensors)))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
-def scale_(tensors: Sequence[torch.Tensor], factor: float) -> None:
-    """Multiply every tensor by `factor`, in place."""
+def scale_(tensors: Sequence[torch.Tensor], factor: float | torch.Tensor) -> None:
+    """Multiply every tensor by `factor`, a number or a 0-d tensor on their device, in place."""
     torch._foreach_mul_(list(tensors), factor)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 

@@ -101,9 +101,10 @@ def _watch(c: Components, batches: Sequence[KeptBatch]) -> bool:
     if not c.config.divergence.enabled:
         return False
     loss = c.readings.newest_loss
+    is_unusual = None if loss is None else c.monitor.is_unusual(loss)
     if batches:
-        keep(c, batches[-1], is_unusual=None if loss is None else c.monitor.is_unusual(loss))
-    return loss is not None and not c.correct.in_doubt and c.monitor.watch(loss)
+        keep(c, batches[-1], is_unusual=is_unusual)
+    return is_unusual is not None and not c.correct.in_doubt and c.monitor.watch(is_unusual=is_unusual)
 
 
 def _end_cycle(c: Components, batches: Sequence[KeptBatch], *, is_followed: bool) -> None:

@@ -266,7 +266,7 @@ class FullStep:
         total: torch.Tensor | None = None
         if self._clip_norm is not None:
             total = self._parameters.shards.total_norm(gradients.norms, gradients.touched)
-            clip_(gradients.touched, self._clip_norm, total)
+            clip_(gradients.values, self._clip_norm, total)
         losses = self._losses[0].reshape(1) if self._num_parts == 1 else torch.stack(self._losses)
         return device_row(losses, gradients), total
 

@@ -54,8 +54,10 @@ def examine(c: Components, batches: Sequence[KeptBatch], is_worse: IsWorse) -> V
 
 def keep(c: Components, batch: KeptBatch, *, is_unusual: bool | None) -> None:
     """Keep a step's batch as a reference: the last ordinary ones; where losses are not known yet, a few of a cycle."""
-    stride = max(1, c.config.cycle_steps // NUM_REFERENCES)
-    if is_unusual is False or (is_unusual is None and c.controller.cycle_position % stride == 0):
+    is_wanted = not is_unusual
+    if is_unusual is None:
+        is_wanted = c.controller.cycle_position % max(1, c.config.cycle_steps // NUM_REFERENCES) == 0
+    if is_wanted:
         c.state.references = [*c.state.references[1 - NUM_REFERENCES :], batch]
 
 

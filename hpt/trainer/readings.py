@@ -26,11 +26,13 @@ class GradientNorms:
 
     Attributes:
         touched: the parameters that have a gradient.
+        values: of these gradients, where they lie; of pieces what lies here.
         norms: of these, (m,); of pieces those that lie here.
         each: (n,) norms, 0 for one that has none.
     """
 
     touched: list[torch.nn.Parameter]
+    values: list[torch.Tensor]
     norms: torch.Tensor
     each: torch.Tensor
 
@@ -135,12 +137,13 @@ def gradient_norms(parameters: Sequence[torch.nn.Parameter], like: torch.Tensor)
         like: see above.
     """
     touched = [p for p in parameters if p.grad is not None]
-    norms = each = _side_by_side(norms_of([_dense(p) for p in touched])) if touched else like.new_zeros(0)
+    values = [_dense(p) for p in touched]
+    norms = each = _side_by_side(norms_of(values)) if touched else like.new_zeros(0)
     if len(touched) < len(parameters):
         places = [place for place, p in enumerate(parameters) if p.grad is not None]
         index = torch.tensor(places, dtype=torch.long, device=norms.device)
         each = norms.new_zeros(len(parameters)).index_copy_(0, index, norms)
-    return GradientNorms(touched, norms, each)
+    return GradientNorms(touched, values, norms, each)
 
 
 def device_row(losses: torch.Tensor, gradients: GradientNorms) -> torch.Tensor:

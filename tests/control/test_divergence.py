@@ -200,7 +200,7 @@ def test_what_the_data_explained_is_asked_about_only_beyond_half_as_much_again(h
     rise = 50 * usual.scale
     monitor.inner.explain(usual.level + rise, 0)
     losses = [usual.level + height * rise] * 4
-    asked = [monitor.inner.watch(loss) for loss in losses]
+    asked = [monitor.inner.watch(is_unusual=monitor.inner.is_unusual(loss)) for loss in losses]
     assert any(asked) is is_asked
     levels = [monitor.check(loss, None, None, 1.0).level for loss in losses]
     assert (Level.CRITICAL in levels) is is_asked
@@ -212,7 +212,11 @@ def test_an_explanation_is_forgotten_after_200_steps() -> None:
     monitor.inner.explain(expected + 1e6, 0)
     for _ in range(EXPLAINED_STEPS):
         monitor.check(expected, None, None, 1.0)
-    assert [monitor.inner.watch(expected + 1e3) for _ in range(3)] == [False, False, True]
+    assert [monitor.inner.watch(is_unusual=monitor.inner.is_unusual(expected + 1e3)) for _ in range(3)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_new_level_becomes_usual() -> None:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from hpt.numerics.shards import NO_SHARDS, Shards, by_whole, clip_, local, own_piece, placed, whole_shape
@@ -39,10 +40,15 @@ def test_what_every_process_has_counts_in_the_first() -> None:
     assert float(second.total_norm(torch.tensor([5.0]), PIECES[:1])) == 0.0
 
 
-def test_clipping_is_torchs() -> None:
-    """To the bit."""
-    mine, theirs = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
-    mine.grad, theirs.grad = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.0])
-    torch.nn.utils.clip_grad_norm_([theirs], 1.0)
-    clip_([mine], 1.0, torch.tensor(5.0))
-    assert torch.equal(mine.grad, theirs.grad)
+@pytest.mark.parametrize("max_norm", [0.1, 1.0, 1e6])
+def test_clipping_is_torchs(max_norm: float) -> None:
+    """To the bit, of several formats at once, where the norm is above the limit and where it is below."""
+    draw = torch.Generator().manual_seed(0)
+    formats = (torch.float32, torch.float64, torch.bfloat16, torch.complex64)
+    theirs = [torch.nn.Parameter(torch.zeros(5, dtype=one)) for one in formats]
+    for one in theirs:
+        one.grad = torch.randn(5, generator=draw).to(one.dtype)
+    mine = [one.grad.clone() for one in theirs if one.grad is not None]
+    total = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+    clip_(mine, max_norm, total)
+    assert all(torch.equal(one, other.grad) for one, other in zip(mine, theirs, strict=True) if other.grad is not None)

@@ -54,6 +54,33 @@ def test_gradients_of_all_are_forgotten() -> None:
     assert all(one.grad is None for one in model.parameters())
 
 
+class Keeping(SGD):
+    """Sets gradients to zero, and counts how often."""
+
+    num_calls = 0
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.num_calls += 1
+        super().zero_grad(set_to_none=False)
+
+
+def test_gradients_are_forgotten_as_an_optimizer_of_its_own_kind_does_it() -> None:
+    """One whose class, or which itself, has another zero_grad is asked; the gradients are zeros then, not gone."""
+    model = small_model()
+    by_class, by_hand = Keeping(model[0].parameters(), lr=0.1), SGD(model[1].parameters(), lr=0.1)
+    called: list[bool] = []
+
+    def keep(set_to_none: bool = True) -> None:
+        called.append(set_to_none)
+
+    by_hand.zero_grad = keep
+    model(torch.ones(1, 4)).sum().backward()
+    InnerOptimizer([by_class, by_hand]).zero_grad()
+    assert (by_class.num_calls, called) == (1, [True])
+    assert all(one.grad is not None and not one.grad.any() for one in model[0].parameters())
+    assert all(one.grad is not None for one in model[1].parameters())
+
+
 def test_a_single_one_stores_what_it_stores_itself() -> None:
     """Its own dictionary, whether it was given alone or in a list; two give a list of theirs."""
     model = small_model()
