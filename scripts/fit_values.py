@@ -105,6 +105,7 @@ def main() -> None:
         "num_optimizers": len({row.setting.optimizer for row in rows}),
         "models": MODELS,
         "left_out": scores,
+        "runs": [described(row) for row in rows],
         "written_at": utc_now(),
         "environment": describe_machine(device="cpu", threads=1),
     }
@@ -126,6 +127,13 @@ def rows_of(settings: Sequence[Setting]) -> list[Row]:
                 raw = np.array(forks[0]["raw"])
                 rows.append(Row(setting, seed, found.kind, found.family, raw, np.zeros(0), worth, forks))
     return rows
+
+
+def described(row: Row) -> dict[str, Any]:
+    """What was measured of a run, as it is stored."""
+    names = ("workload", "optimizer", "steps", "lr_factor")
+    told = {name: getattr(row.setting, name) for name in names} | {"seed": row.seed, "kind": row.kind}
+    return told | {"worth": np.round(row.worth, 5).tolist()}
 
 
 def held_out(rows: Sequence[Row], left_out: str, pool: Pool) -> dict[str, Any] | None:
