@@ -35,7 +35,7 @@ PENALTY = 100.0  # prior precision of a weight, in runs: sixty-four features of 
 MODELS = {
     "constant": "one normal distribution for all runs",
     "prior": "one for each kind of run: optimizer's family and model's structure",
-    "ridge": "the prior, corrected by the run's 64 features",
+    "ridge": "the prior, corrected by the features of the run",
     "rssm": "the prior, corrected by the latent of an RSSM that was trained on the other runs",
     "two-fork": "the prior, revised by the run's own first two forks of full, which are charged",
     "linucb": "LinUCB over the policies in the context of the kind",

@@ -31,10 +31,11 @@ def figures(source: Source) -> list[Figure]:
 def _split(name: str, found: Mapping[str, Any], link: str) -> dict[str, str]:
     """Scores of all models with one workload, or one optimizer, left out at a time."""
     rows = [{"model": harmless(model), **_score(one)} for model, one in found["models"].items()]
+    fixed, best = (ratio(math.exp(found[name])) for name in ("fixed_worth", "best_worth"))
     return {
         "name": harmless(name),
-        "held_against": f"The best policy for all runs ({harmless(found['best_fixed'])}) is worth "
-        f"{ratio(math.exp(found['fixed_worth']))} on average, the best of each {ratio(math.exp(found['best_worth']))}.",
+        "held_against": f"The best policy for all runs ({harmless(found['best_fixed'])}) is worth {fixed} on average, "
+        f"the best of each {best} ({link}).",
         "scores": table(rows, link),
     }
 
