@@ -155,10 +155,12 @@ def by_whole(function: Callable[[torch.Tensor], torch.Tensor], piece: torch.Tens
 
 @torch.no_grad()
 def clip_(gradients: Sequence[torch.Tensor], max_norm: float, total: torch.Tensor) -> None:
-    """Scale gradients, of norm `total` together, to at most `max_norm`, where they lie; of pieces `local` is given.
+    """Scale gradients, if any, of norm `total` together, to at most `max_norm`, where they lie; of pieces `local`.
 
     The numbers are those of `torch.nn.utils.clip_grads_with_norm_`, which sorts gradients by device and format first.
     """
+    if not gradients:
+        return
     factor = torch.clamp(max_norm / (total + 1e-6), max=1.0)
     if all(one.device == factor.device for one in gradients):
         scale_(gradients, factor)
