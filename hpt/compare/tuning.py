@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -129,13 +130,17 @@ def tuned_places(plan: ComparisonPlan, bests: Bests) -> list[Place]:
     return [(task, arm) for task, arm in places if arm.is_tuned]
 
 
+def trials_alone(plan: ComparisonPlan, settings: TunedSettings, workload: str) -> dict[str, list[dict[str, Any]]]:
+    """The tuning trials of each inner optimizer by itself on a workload; none where it was not tuned."""
+    places = {one: (workload, plan.alone(one).name) for one in plan.optimizers}
+    return {one: settings[place].trials if place in settings else [] for one, place in places.items()}
+
+
 def bests_by_trials(plan: ComparisonPlan, settings: TunedSettings) -> dict[str, Best]:
     """The best optimizer by itself of every workload on which all were tuned."""
     found: dict[str, Best] = {}
     for task in plan.tasks:
-        places = {one: (task.workload, plan.alone(one).name) for one in plan.optimizers}
-        trials = {one: settings[place].trials if place in settings else () for one, place in places.items()}
-        best = best_by_trials(trials)
+        best = best_by_trials(trials_alone(plan, settings, task.workload))
         if best is not None:
             found[task.workload] = best
     return found

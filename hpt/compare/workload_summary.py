@@ -24,7 +24,7 @@ from hpt.compare.ratios import Ratio, excess
 from hpt.compare.readings import TaskReading, decisions, forecast_scores, fork_values, reliability, training_curve
 from hpt.compare.search import Tuned
 from hpt.compare.sentences import alike_words, named, of_headline, of_workload, peer_words
-from hpt.compare.tuning import TunedSettings, tuned_for
+from hpt.compare.tuning import TunedSettings, trials_alone, tuned_for
 
 
 class WorkloadSummary:
@@ -51,8 +51,7 @@ class WorkloadSummary:
         self._chance = None if first is None else first.chance_loss
         self._num_weights = None if first is None else first.num_weights
         self._tuned = settings[reading.task.workload, reading.arms[0].name]
-        places = {one: (reading.task.workload, plan.alone(one).name) for one in plan.optimizers}
-        self._alike = trained_alike({one: settings[place].trials for one, place in places.items() if place in settings})
+        self._alike = trained_alike(trials_alone(plan, settings, reading.task.workload))
 
     def document(self) -> dict[str, Any]:
         """The entry of this workload in summary.json."""
