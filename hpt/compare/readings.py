@@ -14,8 +14,10 @@ from hpt.compare.measures import Measures, measure
 from hpt.compare.peers import ONLY, Best, best_by_losses
 from hpt.compare.placement import Baseline
 from hpt.compare.plan import Bests, ComparisonPlan, Recipes
+from hpt.compare.same_data import REMEDY, SameData
 from hpt.compare.suite import Task
 from hpt.compare.tuning import TunedSettings, bests_by_trials, recipes_of
+from hpt.documents import DocumentError
 
 Results = Mapping[int, CellResult]
 """Of one arm, by the pair's seed."""
@@ -73,7 +75,11 @@ def _losses_at_full(
 
 
 def read(plan: ComparisonPlan, bests: Bests, settings: TunedSettings, folder: CellFolder) -> list[TaskReading]:
-    """Measure every arm on the seeds whose cells are stored; one reading per workload, in the order of the plan."""
+    """Measure every arm on the seeds whose cells are stored; one reading per workload, in the order of the plan.
+
+    Raises:
+        DocumentError: cells of one workload and seed were trained on different data, or a file is damaged.
+    """
     recipes = recipes_of(plan, bests, settings)
     return [_read_task(plan, task, bests.get(task.workload), recipes, folder) for task in plan.tasks]
 
@@ -81,9 +87,9 @@ def read(plan: ComparisonPlan, bests: Bests, settings: TunedSettings, folder: Ce
 def _read_task(
     plan: ComparisonPlan, task: Task, best: Best | None, recipes: Recipes, folder: CellFolder
 ) -> TaskReading:
-    arms = plan.arms_on(best)
-    bases = {one: _loaded(plan.alone_cells(task, one, recipes), folder) for one in plan.optimizers}
-    results = {arm.name: _loaded(plan.arm_cells(task, arm, recipes), folder) for arm in arms}
+    arms, data = plan.arms_on(best), SameData()
+    bases = {one: _loaded(plan.alone_cells(task, one, recipes), folder, data) for one in plan.optimizers}
+    results = {arm.name: _loaded(plan.arm_cells(task, arm, recipes), folder, data) for arm in arms}
     measures: dict[str, Measures] = {}
     own: dict[str, Measures] = {}
     for arm in arms[1:]:
@@ -110,10 +116,18 @@ def _known(name: str, measures: Measures | None) -> dict[str, Measures]:
 _Place = TypeVar("_Place")
 
 
-def _loaded(cells: Mapping[_Place, Cell], folder: CellFolder) -> dict[_Place, CellResult]:
+def _loaded(cells: Mapping[_Place, Cell], folder: CellFolder, data: SameData) -> dict[_Place, CellResult]:
     """The stored results under the keys of `cells`; cells without a result are left out."""
-    found = {place: folder.load(cell) for place, cell in cells.items()}
-    return {place: result for place, result in found.items() if result is not None}
+    found: dict[_Place, CellResult] = {}
+    for place, cell in cells.items():
+        result = folder.load(cell)
+        if result is None:
+            continue
+        objection = data.objection(cell, result)
+        if objection is not None:
+            raise DocumentError(folder.file_of(cell), objection, remedy=f"delete it, then {REMEDY}")
+        found[place] = result
+    return found
 
 
 def baseline_of(task: Task, base: Mapping[tuple[int, int], CellResult], seeds: Sequence[int]) -> Baseline | None:

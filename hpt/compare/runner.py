@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from hpt.compare.arms import DISJOINT_SEEDS
 from hpt.compare.cells import Cell, CellFolder, CellResult
 from hpt.compare.machines import machine_of
+from hpt.compare.same_data import REMEDY, SameData
 from hpt.run.processes import ChildJob, JobEnd, JobsProgress, run_jobs
 
 # What a cell imports; torch's optimizers import the last one at their first step, which takes a second.
@@ -72,7 +73,7 @@ def run_cells(
     )
     keeper = _Keeper(folder, wanted, jobs, again=again, in_company=in_company)
     keeper.num_done = len(unique) - len(wanted)
-    keeper.learn_speeds(unique)
+    keeper.learn(unique)
     run_jobs(
         [ChildJob(key=cell.key, target=TARGET, arguments=asdict(cell)) for cell in wanted],
         at_once=jobs,
@@ -103,6 +104,7 @@ class _Keeper:
         self._cells = {cell.key: cell for cell in wanted}
         self._pools: dict[str, tuple[float, int]] = {}  # seconds and updates by workload
         self._ended: dict[str, CellResult] = {}
+        self._data = SameData()
         self.num_done = 0
         self.failed: dict[str, str] = {}
 
@@ -113,6 +115,10 @@ class _Keeper:
             self.failed[cell.key] = end.error
             return
         result = replace(CellResult(**end.documents[-1]), alone=end.alone and not self._in_company)
+        objection = self._data.objection(cell, result)
+        if objection is not None:
+            self.failed[cell.key] = f"{objection}; {REMEDY}"
+            return
         before = self._folder.load(cell)
         if before is not None:
             if _should_repeat(cell, before, result) and before.loss != result.loss:
@@ -125,12 +131,13 @@ class _Keeper:
         self._add_speed(cell, result)
         self.num_done += 1
 
-    def learn_speeds(self, cells: Sequence[Cell]) -> None:
-        """Expect the running time of cells from stored results of like cells."""
+    def learn(self, cells: Sequence[Cell]) -> None:
+        """From stored results of like cells: the running time to expect, and the data that seeds were trained on."""
         for cell in cells:
             result = self._folder.load(cell)
             if result is not None:
                 self._add_speed(cell, result)
+                self._data.objection(cell, result)
 
     def _add_speed(self, cell: Cell, result: CellResult) -> None:
         seconds, steps = self._pools.get(cell.workload, (0.0, 0))

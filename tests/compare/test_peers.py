@@ -18,6 +18,7 @@ from hpt.compare.suite import Task
 from hpt.compare.summary import Circumstances, summarize
 from hpt.compare.tables import ratio_cell, sentences_of, tables_of
 from hpt.compare.tuning import TunedSettings, recipes_of
+from hpt.documents import DocumentError
 
 TASKS = (Task("mlp", T), Task("cnn", T))
 ABOUT = Circumstances(
@@ -88,6 +89,17 @@ def test_an_optimizer_by_itself_is_a_peer_with_its_own_curve_and_what_its_step_c
     assert values["arms"]["muon"]["role"] == "peer"
     assert values["arms"]["muon"]["measures"]["work_ratio"]["value"] == pytest.approx(MUON / MUON_WORK, rel=0.01)
     assert values["arms"]["muon"]["own"] is None
+
+
+def test_arms_of_one_seed_trained_on_different_text_are_not_compared(tmp_path: Path) -> None:
+    """A folder filled on two machines, by whose texts knowing nothing costs 5.0 and 4.9; the file is named."""
+    folder = CellFolder(tmp_path)
+    fill(folder)
+    bests = find_bests(PLAN, settings(), folder)
+    cell = next(one for one in PLAN.cells(recipes_of(PLAN, bests, settings()), bests) if one.arm == "hybrid-muon")
+    folder.store(cell, make_result(2.0, T, chance_loss=4.9))
+    with pytest.raises(DocumentError, match=f"{cell.key}.*other data than mlp-baseline"):
+        summary_of(folder, settings())
 
 
 def test_no_gain_over_adamw_is_told_without_the_best_peer(summary: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Cells in processes: results do not depend on company, finished ones are never run again, failures are told."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -115,11 +116,14 @@ def test_no_cell_counts_as_alone_where_other_processes_work(tmp_path: Path) -> N
     assert were_alone(folder, [cell]) == [False]
 
 
-def keep(folder: CellFolder, cell: Cell, result: CellResult, *, again: bool = False) -> _Keeper:
-    """What the runner does as a cell ends with this result."""
+def keep(
+    folder: CellFolder, cell: Cell, result: CellResult, *, again: bool = False, known: Sequence[Cell] = ()
+) -> _Keeper:
+    """What the runner does as a cell ends with this result, beside stored ones."""
     job = ChildJob(key=cell.key, target="", arguments={})
     end = JobEnd(job=job, documents=(asdict(result),), exit_code=0, error=None, words="", wall_s=1.0, alone=False)
     keeper = _Keeper(folder, [cell], 1, again=again, in_company=False)
+    keeper.learn(known)
     keeper.keep(end)
     return keeper
 
@@ -146,6 +150,22 @@ def test_losses_have_to_repeat_on_one_machine_alone(tmp_path: Path, cpu: str, fa
     assert kept is not None
     assert kept.final_loss == 1.0
     assert (kept.environment["cpu_model"], kept.train_s) == (("one", 0.2) if fails else ("another", 9.0))
+
+
+@pytest.mark.parametrize(("seed", "chance", "fails"), [(0, 5.1, True), (0, 5.0 + 1e-9, False), (1, 5.1, False)])
+def test_a_cell_trained_on_other_text_than_its_seed_is_a_failure(
+    tmp_path: Path, seed: int, chance: float, fails: bool
+) -> None:
+    """As on a machine with another Python, whose standard library is another text; other seeds are other pairs."""
+    (first, cell, *_), folder = cells(1, steps=20), CellFolder(tmp_path)
+    cell = replace(cell, seed=seed)
+    folder.store(first, make_result(1.0, 20))
+    keeper = keep(folder, cell, make_result(2.0, 20, chance_loss=chance), known=[first])
+    assert (list(keeper.failed) == [cell.key]) is fails
+    assert folder.has(cell) is not fails
+    if fails:
+        assert f"other data than {first.key}" in keeper.failed[cell.key]
+        assert "--data" in keeper.failed[cell.key]
 
 
 def test_a_cell_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
