@@ -5,13 +5,15 @@ that it had: exp((loss without - loss with) / fall), with the fall of the loss p
 one 1.4 times as long, mean over the seeds that have both.
 
     python scripts/summarize_large.py --runs runs/policies/large --result reports/evidence/large.json
+
+Runs of an earlier summary, whose files may be gone, are counted in with `--before EARLIER.json`.
 """
 
 import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -32,6 +34,28 @@ def setting_of(run: Run) -> Setting:
     """Workload, optimizer, updates and rate; a longer run belongs to that of its seeds' other runs."""
     cell = run["cell"]
     return cell["workload"], cell["optimizer"], cell["steps"], cell["lr_factor"]
+
+
+def runs_in(summary: Mapping[str, Any]) -> list[Run]:
+    """The runs that a summary was made of, with what it tells of them."""
+
+    def run(row: Mapping[str, Any], policy: str, seed: str, loss: float | None, **other: Any) -> Run:
+        cell = {name: row[name] for name in ("workload", "optimizer", "steps")}
+        cell |= {"seed": int(seed), "policy": policy, "autocast": summary["autocast"][row["workload"]]}
+        return {"cell": cell | other, "final_loss": loss, "machine": summary["machine"]}
+
+    found: list[Run] = []
+    for row in summary["rows"]:
+        rate = {"lr_factor": row["lr_factor"]}
+        for one in row["policies"]:
+            runs = [run(row, one["policy"], seed, loss, **rate) for seed, loss in one["losses"].items()]
+            found += [one_run | {"counters": {"jumps_accepted": one["jumps"]}} for one_run in runs]
+        longer = [run(row, NONE, *pair, **rate, steps=row["longer_steps"]) for pair in row["longer_losses"].items()]
+        found += [one_run | {"counters": {"jumps_accepted": 0}} for one_run in longer]
+    for trials in summary["trials"]:
+        for rate, loss in trials["losses"].items():
+            found.append(run(trials, NONE, str(TRIAL_SEED), loss, lr_factor=float(rate)))
+    return [one_run | {"measured": summary["finished_at"]} for one_run in found]
 
 
 def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -78,6 +102,10 @@ def _row(setting: Setting, by_policy: Any, losses: Any, jumps: Any) -> dict[str,
     }
 
 
+def _rate_of(trial: tuple[str, float | None]) -> float:
+    return float(trial[0])
+
+
 def trials_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Rates that were tried, with the loss of each."""
     tried: dict[tuple[str, str, int], dict[str, float | None]] = defaultdict(dict)
@@ -85,8 +113,13 @@ def trials_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
         workload, optimizer, steps, rate = setting_of(run)
         tried[workload, optimizer, steps][f"{rate:g}"] = run["final_loss"]
     return [
-        {"workload": workload, "optimizer": optimizer, "steps": steps, "losses": dict(sorted(found.items()))}
-        for (workload, optimizer, steps), found in sorted(tried.items())
+        {
+            "workload": workload,
+            "optimizer": optimizer,
+            "steps": steps,
+            "losses": dict(sorted(losses.items(), key=_rate_of)),
+        }
+        for (workload, optimizer, steps), losses in sorted(tried.items())
     ]
 
 
@@ -94,9 +127,11 @@ def main() -> None:
     """Read, summarize, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--before", type=Path, help="an earlier summary; of a run that both have, the file counts")
     parser.add_argument("--result", type=Path, required=True)
     chosen = parser.parse_args()
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(chosen.runs.glob("*.json"))]
+    runs = [] if chosen.before is None else runs_in(json.loads(chosen.before.read_text(encoding="utf-8")))
+    runs += [json.loads(file.read_text(encoding="utf-8")) for file in sorted(chosen.runs.glob("*.json"))]
     trials = [one for one in runs if one["cell"]["seed"] >= TRIAL_SEED]
     others = [one for one in runs if one["cell"]["seed"] < TRIAL_SEED]
     rows = rows_of(others)
@@ -105,7 +140,7 @@ def main() -> None:
         "kind": "large",
         "what": "runs of models for a GPU, with and without jumps",
         "finished_at": max((one["measured"] for one in runs), default=utc_now()),
-        "machine": others[0]["machine"],
+        "machine": max(others, key=lambda run: run["measured"])["machine"],
         "autocast": {one["cell"]["workload"]: one["cell"]["autocast"] for one in others},
         "rows": rows,
         "trials": trials_of(trials),
