@@ -13,7 +13,7 @@ from typing import Any
 from hpt.statistics import mean_over_groups
 from hpt_reports.comparisons import BUDGETS, WORKLOADS, Finding, budget_of, findings
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.inner_optimizers import best_peer, has_several, hybrids_of, optimizers_of, peers_of
+from hpt_reports.inner_optimizers import best_by_itself, best_peer, has_several, hybrids_of, optimizers_of, peers_of
 from hpt_reports.tuning import Standing
 
 ADAMW = "adamw"
@@ -49,22 +49,28 @@ def _counts(one: Finding) -> bool:
     return budget_of(one.source) in BUDGETS and has_several(one.source) and optimizers_of(one.source)[0] == ADAMW
 
 
-def on_best(evidence: Evidence, workload: str) -> Finding | None:
-    """The hybrid on the best optimizer of a workload, every side tuned; None if that was not measured."""
+def on_best(evidence: Evidence, workload: str, kind: str) -> Finding | None:
+    """The hybrid on the best optimizer of a workload, every side tuned; None if that was not measured.
+
+    Args:
+        evidence: all stored runs.
+        workload: name.
+        kind: "steps_ratio" or "work_ratio": best after equally many updates, or at equal work.
+    """
     found = [
         one
         for one in findings(evidence)
         if one.workload == workload
         and _counts(one)
         and one.standing is Standing.CLOSED
-        and one.arm == (one.beside.get("headline") or {}).get("arm")
+        and one.arm == hybrids_of(one.beside).get(best_by_itself(one.source, one.beside, kind) or "")
     ]
     return min(found, key=lambda one: (-len(optimizers_of(one.source)), one.rank), default=None)
 
 
-def all_on_best(evidence: Evidence, workloads: Sequence[str]) -> list[Finding] | None:
+def all_on_best(evidence: Evidence, workloads: Sequence[str], kind: str) -> list[Finding] | None:
     """The same of several workloads; None if one of them lacks it."""
-    found = [on_best(evidence, name) for name in workloads]
+    found = [on_best(evidence, name, kind) for name in workloads]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else None
 
@@ -77,13 +83,13 @@ def mean_over(found: Sequence[Finding], side: str, kind: str) -> Mean:
         side: "over_own" or "over_reference".
         kind: "steps_ratio" or "work_ratio".
     """
-    return _mean([one.beside["headline"][side][kind] for one in found])
+    return _mean([(one.over_own if side == "over_own" else one.stored["measures"])[kind] for one in found])
 
 
 def peers_mean(found: Sequence[Finding], kind: str) -> Mean | None:
     """Of the best other optimizer of each workload by itself over the reference; None where one lacks it."""
     arms = [one.beside["arms"] for one in found]
-    best = [best_peer(one) for one in arms]
+    best = [best_peer(one, kind) for one in arms]
     each = [peers_of(one)[name][kind] for one, name in zip(arms, best, strict=True) if name is not None]
     return _mean(each) if each and len(each) == len(found) and None not in each else None
 
@@ -110,8 +116,8 @@ class Pairs:
     """Workloads with an inner optimizer each, and the hybrid over that optimizer by itself.
 
     Attributes:
-        by_name: findings by workload and optimizer, how they were tuned left aside.
-        lacking: pairs that are wanted and were not measured with all sides tuned.
+        by_name: findings by workload and optimizer of the pairs that are wanted, how they were tuned left aside.
+        lacking: those that were not measured with all sides tuned.
     """
 
     by_name: Mapping[tuple[str, str], Finding]
@@ -136,12 +142,12 @@ class Pairs:
 
 def pairs(evidence: Evidence) -> Pairs:
     """Of every stored comparison of several optimizers, each pair from the one to believe first."""
+    wanted = [(workload, optimizer) for workload in NOISY for optimizer in PEERS]
     found: dict[tuple[str, str], Finding] = {}
     for one in findings(evidence):
-        on = next((on for on, arm in hybrids_of(one.beside).items() if arm == one.arm), None)
-        if on is not None and _counts(one):
+        on = next((on for on, arm in hybrids_of(one.beside).items() if arm == one.arm), "")
+        if (one.workload, on) in wanted and _counts(one):
             found.setdefault((one.workload, on), one)
-    wanted = [(workload, optimizer) for workload in NOISY for optimizer in PEERS]
     tuned = {name for name, one in found.items() if one.standing is Standing.CLOSED}
     return Pairs(found, tuple(name for name in wanted if name not in tuned))
 

@@ -53,10 +53,26 @@ def peers_of(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, An
     return {name: one for name, one in found.items() if one is not None}
 
 
-def best_peer(arms: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The one with the largest work ratio; None if none was measured."""
+def best_peer(arms: Mapping[str, Mapping[str, Any]], kind: str = "work_ratio") -> str | None:
+    """The one with the largest work ratio, or steps ratio; None if none was measured."""
     found = peers_of(arms)
-    return max(found, key=lambda name: found[name]["work_ratio"]["value"], default=None)
+    return max(found, key=lambda name: found[name][kind]["value"], default=None)
+
+
+def best_by_itself(source: Source, workload: Mapping[str, Any], kind: str) -> str | None:
+    """The best inner optimizer of a workload without jumps; None if it is not known.
+
+    After equally many updates it is the one that the comparison's own trials chose. At equal work it is the one with
+    the largest work ratio over the reference, which may be the reference.
+    """
+    if kind == "steps_ratio":
+        return (workload.get("best") or {}).get("optimizer")
+    peers = peers_of(workload["arms"])
+    if set(optimizers_of(source)[1:]) - set(peers):
+        return None
+    ratios = {name: float(one["work_ratio"]["value"]) for name, one in peers.items()}
+    found = {optimizers_of(source)[0]: 1.0} | ratios
+    return max(found, key=found.__getitem__)
 
 
 def beside(source: Source, workload: Mapping[str, Any], arm: str) -> str:

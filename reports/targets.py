@@ -100,15 +100,16 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
 
 def _on_best(workloads: tuple[str, ...], side: str, kind: str, evidence: Evidence) -> TargetValue | None:
     """The hybrid on the best inner optimizer, over the reference or over that optimizer, mean over workloads."""
-    found = headlines.all_on_best(evidence, workloads)
+    found = headlines.all_on_best(evidence, workloads, kind)
     if found is None:
         return None
+    places = ", ".join(f"{one.workload} {harmless(one.stored['optimizer'])}" for one in found)
     mean, peers = headlines.mean_over(found, side, kind), headlines.peers_mean(found, kind)
     alone = NOT_MEASURED if peers is None else ratio(peers.value)
     return TargetValue(
         mean.value,
-        f"{ratio(mean.value)} {interval(mean.low, mean.high)}; the best other optimizer of each by itself over "
-        f"{headlines.ADAMW} {alone}",
+        f"{ratio(mean.value)} {interval(mean.low, mean.high)}, best being {places}; the best other optimizer of each "
+        f"by itself over {headlines.ADAMW} {alone}",
         found[0].source,
         also=side == "over_reference" or (mean.low is not None and mean.low > 1.0),
         low=_least(mean),
@@ -183,6 +184,7 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
     "best_steps": (COMPARISON, partial(_on_best, headlines.NOISY, "over_reference", "steps_ratio")),
     "best_work": (COMPARISON, partial(_on_best, headlines.ALL, "over_reference", "work_ratio")),
     "best_alone": (COMPARISON, partial(_on_best, headlines.NOISY, "over_own", "work_ratio")),
+    "best_alone_steps": (COMPARISON, partial(_on_best, headlines.NOISY, "over_own", "steps_ratio")),
     "never_hurts": (COMPARISON, _never_hurts),
     **{f"calibration_{name}": (COMPARISON, partial(_known, name)) for name in ("self", "planted", "boost-as-method")},
 }
