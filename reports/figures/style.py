@@ -90,6 +90,20 @@ def draw_panels(
     return _figure(name, title, alt, data, lambda: _svg(name, title, paint, shape, height_inches), sources)
 
 
+def draw_pair(
+    name: str,
+    title: str,
+    alt: str,
+    data: pd.DataFrame,
+    painter: PanelPainter,
+    sources: tuple[Source, ...],
+    *,
+    height_inches: float,
+) -> Figure:
+    """The same with two pairs of axes side by side, as high as they have to be."""
+    return _figure(name, title, alt, data, lambda: _svg(name, title, painter, (1, 2), height_inches), sources)
+
+
 def _figure(
     name: str, title: str, alt: str, data: pd.DataFrame, svg: Callable[[], bytes], sources: tuple[Source, ...]
 ) -> Figure:

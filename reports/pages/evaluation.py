@@ -17,6 +17,8 @@ from hpt_reports.comparisons import (
 )
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
+from hpt_reports.figures.gains import NAME as GAINS
+from hpt_reports.figures.gains import draw_gains
 from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
 from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
 from hpt_reports.headlines import COMMAND, pairs, quoted
@@ -54,6 +56,8 @@ def build(evidence: Evidence, links: Links) -> Page:
     figures = [figure for source in found for figure in _figures(source)]
     figures += [] if paired is None else [draw_pairs(paired, paired_runs.losses(paired))]
     figures += [] if rungs is None else [draw_ladder(rungs)]
+    several = quoted(evidence)
+    figures += [] if several is None else [draw_gains(several)]
     figures += decided.figures(found, runs)
     scored = single[VALUE_MODELS]
     figures += [] if scored is None else value_models.figures(scored)
@@ -72,7 +76,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             *decided.missing(found),
         ],
         figures={one.name: one for one in figures},
-        opening=next((one.name for one in figures if one.name.startswith(RATIOS)), ""),
+        opening=GAINS if several else next((one.name for one in figures if one.name.startswith(RATIOS)), ""),
         values={
             "comparisons": [comparison.section(one, links) for one in found],
             "has_tuned": any(comparison.has_tuned(one) for one in found),
