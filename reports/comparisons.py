@@ -10,7 +10,7 @@ from typing import Any
 
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import DIVERGED, interval, ratio
-from hpt_reports.inner_optimizers import HYBRID, has_several, is_on_own, optimizers_of, over_own
+from hpt_reports.inner_optimizers import HYBRID, has_one, has_several, optimizers_of, over_own
 from hpt_reports.kinds import COMPARISON
 from hpt_reports.tuning import Standing, of_pair
 
@@ -148,10 +148,10 @@ def findings_in(source: Source, age: int = 0) -> Iterator[Finding]:
 def best_known(evidence: Evidence, workload: str) -> Finding | None:
     """The default trainer on one workload from a budget that counts, however its sides were tuned.
 
-    Only where the workload's own optimizer was the only one: on another it is measured over another baseline.
+    Only where AdamW or the workload's own optimizer was the only one: on another it is measured over another baseline.
     """
     wanted = (workload, DEFAULT_ARM)
-    found = (one for one in findings(evidence) if (one.workload, one.arm) == wanted and is_on_own(one.source))
+    found = (one for one in findings(evidence) if (one.workload, one.arm) == wanted and has_one(one.source))
     return next((one for one in found if budget_of(one.source) in BUDGETS), None)
 
 

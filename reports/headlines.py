@@ -13,10 +13,17 @@ from typing import Any
 from hpt.statistics import mean_over_groups
 from hpt_reports.comparisons import BUDGETS, WORKLOADS, Finding, budget_of, findings
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.inner_optimizers import best_by_itself, best_peer, has_several, hybrids_of, optimizers_of, peers_of
+from hpt_reports.inner_optimizers import (
+    ADAMW,
+    best_by_itself,
+    best_peer,
+    has_several,
+    hybrids_of,
+    optimizers_of,
+    peers_of,
+)
 from hpt_reports.tuning import Standing
 
-ADAMW = "adamw"
 PEERS = (ADAMW, "muon", "soap")
 """Inner optimizers that the hybrid must not hurt."""
 ALL = WORKLOADS

@@ -11,6 +11,7 @@ from hpt.optimizers.catalogue import OWN
 from hpt_reports.evidence import Source
 from hpt_reports.formatting import NOT_MEASURED, bounded, harmless
 
+ADAMW = "adamw"
 HYBRID = "hybrid"
 """The trainer as it comes, on the reference; on another optimizer that is in its name."""
 NO_OTHER = "no other optimizer was tried"
@@ -26,9 +27,9 @@ def has_several(source: Source) -> bool:
     return len(optimizers_of(source)) > 1
 
 
-def is_on_own(source: Source) -> bool:
-    """Only the workload's own optimizer ran: what the targets of the default trainer are about."""
-    return optimizers_of(source) == [OWN]
+def has_one(source: Source) -> bool:
+    """Only AdamW ran, or the workload's own optimizer: what the targets of the default trainer are about."""
+    return optimizers_of(source) in ([OWN], [ADAMW])
 
 
 def over_own(arm: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -95,7 +95,10 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
         return None
     value, low, high = (found.work_ratio[name] for name in ("value", "low", "high"))
     is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
-    return TargetValue(value, f"{ratio(value)} {interval(low, high)}, {NO_OTHER}", found.source, is_enough)
+    best = headlines.on_best(evidence, workload, "work_ratio")
+    peer, others = (NO_OTHER, ()) if best is None else (beside(best.source, best.beside, best.arm), (best.source,))
+    text = f"{ratio(value)} {interval(low, high)}, {peer}"
+    return TargetValue(value, text, found.source, is_enough, others=others)
 
 
 def _on_best(workloads: tuple[str, ...], side: str, kind: str, evidence: Evidence) -> TargetValue | None:

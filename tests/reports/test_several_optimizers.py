@@ -21,6 +21,7 @@ from hpt_reports.figures.optimizers import draw_lengths
 from hpt_reports.kinds import COMPARISON
 from hpt_reports.page import Links, Page
 from hpt_reports.pages import ablations, evaluation, peers
+from hpt_reports.targets import targets, verdict_of
 
 LINKS = Links("runs/")
 ABLATED = ("hybrid", "lr-boost", "without-ramp", "without-gate", "without-probe")
@@ -137,6 +138,18 @@ def test_the_default_trainer_is_judged_where_no_other_optimizer_ran(tmp_path: Pa
     assert found.source.file.parent.name == "two"
     assert len(comparisons(both)) == 2
     assert default_arm(stored_as(tmp_path / "one", one=several()), "mlp") is None
+    alone = default_arm(stored_as(tmp_path / "adamw", one=several(optimizers=("adamw",))), "mlp")
+    assert alone is not None
+    assert default_arm(stored_as(tmp_path / "muon", one=several(optimizers=("muon",))), "mlp") is None
+
+
+def test_the_default_trainers_gain_stands_beside_the_best_peer_of_another_comparison(tmp_path: Path) -> None:
+    """Muon by itself is worth 1.7 for a quarter more work; the cell links both comparisons."""
+    (target,) = [one for one in targets() if one["id"] == "work_mlp"]
+    row = verdict_of(target, stored_as(tmp_path / "a", one=several(), two=comparison()))
+    assert "muon by itself 1.36x" in row.measured
+    assert {one.file.parent.name for one in row.sources} == {"one", "two"}
+    assert "no other optimizer was tried" in verdict_of(target, stored_as(tmp_path / "b", two=comparison())).measured
 
 
 def test_controls_on_another_optimizer_are_told_over_that_one(tmp_path: Path) -> None:
