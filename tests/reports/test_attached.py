@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from references.markdown_tables import cells_of
+
 from hpt_reports.evidence import gather
 from hpt_reports.page import Links, Page
 from hpt_reports.pages import evaluation
@@ -14,10 +16,6 @@ STORED = Path(__file__).parent / "data" / "attached.json"
 def page_of(folder: Path, document: dict[str, Any]) -> Page:
     (folder / "attached.json").write_text(json.dumps(document))
     return evaluation.build(gather(folder), Links("runs/"))
-
-
-def cells(row: str) -> list[str]:
-    return [cell.strip() for cell in row.split("|")][1:-1]
 
 
 def test_nothing_stored_is_not_measured(tmp_path: Path) -> None:
@@ -37,7 +35,7 @@ def test_the_share_is_that_of_the_gains_summed_over_the_seeds_of_both(tmp_path: 
 def test_a_row_holds_the_differences_to_the_loop_without_jumps(tmp_path: Path) -> None:
     """By seed, and their mean."""
     rows = page_of(tmp_path, json.loads(STORED.read_text())).values["attached"]["rows"].splitlines()[2:]
-    assert cells(rows[1])[1:5] == ["2", "1.5050", "+0.0400, +0.0500", "+0.0450"]
+    assert cells_of(rows[1])[1:5] == ["2", "1.5050", "+0.0400, +0.0500", "+0.0450"]
 
 
 def test_without_the_other_trainer_nothing_is_compared(tmp_path: Path) -> None:

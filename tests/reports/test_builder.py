@@ -12,6 +12,7 @@ from typing import Any
 
 import pyperf
 import pytest
+from references.markdown_tables import cells_of
 from references.stored_runs import write_timings
 
 from hpt.bench.comparison import compare
@@ -47,8 +48,8 @@ def text_of(built: Reports, name: str) -> str:
 def rows_of(text: str, first: str) -> Iterator[list[str]]:
     """Cells of the table rows that begin with a cell."""
     for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-        if line.startswith("|") and cells[0].strip("` ") == first:
+        cells = cells_of(line)
+        if cells and cells[0].strip("` ") == first:
             yield cells
 
 

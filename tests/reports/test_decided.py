@@ -4,12 +4,12 @@ import copy
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from references.damage import damages, is_named
+from references.markdown_tables import rows_of
 from references.stored_comparisons import comparison, stored_as
 from references.stored_decisions import BASES, BEFORE, T, comparison_that_decided, told
 from references.stored_optimizers import several
@@ -31,20 +31,13 @@ LINKS = Links("runs/")
 COMMAND = "hpt compare --budget standard --tune --out runs/compare"
 
 
-def rows_of(text: str) -> Iterator[dict[str, str]]:
-    """Of a Markdown table, by column."""
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()]
-    for row in rows:
-        yield dict(zip(head, row, strict=True))
-
-
 def page_of(folder: Path, **documents: Any) -> Page:
     return evaluation.build(stored_as(folder, **documents), LINKS)
 
 
 def test_the_policy_of_each_method_and_the_number_of_its_runs(tmp_path: Path) -> None:
     """Two of four runs ended with half-kept, one with full-kept, one without jumps, each arm on its own prior."""
-    rows = list(rows_of(page_of(tmp_path, one=comparison_that_decided()).values["decided"]["played"]))
+    rows = rows_of(page_of(tmp_path, one=comparison_that_decided()).values["decided"]["played"])
     found = [(row["workload"], row["arm"], row["played at the end"], row["in runs"]) for row in rows]
     ends = [("half-kept", "2 of 4"), ("none", "1 of 4"), ("full-kept", "1 of 4")]
     assert found[:6] == [("mlp", arm, *end) for arm in BASES for end in ends]
@@ -67,7 +60,7 @@ def test_a_method_without_cells_or_of_an_earlier_day_is_not_measured(tmp_path: P
     del document["workloads"]["cnn"]["arms"]["hybrid"]["decisions"]
     hybrid = document["workloads"]["mlp"]["arms"]["hybrid"]
     hybrid["decisions"] = [one for one in hybrid["decisions"] if one["seed"] != 2]
-    rows = list(rows_of(page_of(tmp_path, one=document).values["decided"]["played"]))
+    rows = rows_of(page_of(tmp_path, one=document).values["decided"]["played"])
     found = {(row["workload"], row["arm"], row["played at the end"]): row["in runs"] for row in rows}
     assert found["cnn", "hybrid", "not measured"] == "not measured"
     assert found["mlp", "hybrid", "nothing was decided"] == "1 of 4"
@@ -76,7 +69,7 @@ def test_a_method_without_cells_or_of_an_earlier_day_is_not_measured(tmp_path: P
 
 def test_every_fork_is_a_row_with_its_value_and_error(tmp_path: Path) -> None:
     """One a seed, though two seeds measured the same; a branch that broke down has no number."""
-    rows = list(rows_of(page_of(tmp_path, one=comparison_that_decided()).values["decided"]["forks"]))
+    rows = rows_of(page_of(tmp_path, one=comparison_that_decided()).values["decided"]["forks"])
     hybrid = [tuple(row.values())[2:8] for row in rows if row["arm"] == "hybrid"]
     assert hybrid == [
         ("0", "300", "full", "-0.00280", "0.000500", "no"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from references.markdown_tables import cells_of
 from references.stored_comparisons import stored_as
 from references.stored_optimizers import several
 
@@ -45,7 +46,7 @@ def test_the_figure_and_the_table_hold_the_same_rungs(tmp_path: Path) -> None:
     assert len(rows) == 6
     assert all(float(row["low"]) <= float(row["steps_ratio"]) <= float(row["high"]) for row in rows)
     assert figure.draw().startswith(b"<?xml")
-    assert [line.split("|")[2].strip() for line in ladder_table(found, LINKS).splitlines()[2:]] == [
+    assert [cells_of(line)[1] for line in ladder_table(found, LINKS).splitlines()[2:]] == [
         str(SMALL),
         str(LARGE),
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from references.markdown_tables import cells_of
 
 from hpt_reports.evidence import gather
 from hpt_reports.page import Links, Page
@@ -17,10 +18,6 @@ STORED = Path(__file__).parent / "data" / "policies.json"
 def page_of(folder: Path, document: dict[str, Any]) -> Page:
     (folder / "policies.json").write_text(json.dumps(document))
     return evaluation.build(gather(folder), Links("runs/"))
-
-
-def cells(row: str) -> list[str]:
-    return [cell.strip() for cell in row.split("|")][1:-1]
 
 
 def test_nothing_stored_is_not_measured(tmp_path: Path) -> None:
@@ -39,7 +36,7 @@ def test_a_ratio_is_that_of_the_mean_logarithm_over_seeds(tmp_path: Path) -> Non
     rows[0][place], rows[1][place] = math.log(1.1), math.log(1.21)
     first["worth_by_seed"] = {"0": rows[0], "1": rows[1]}
     table = page_of(tmp_path, document).values["policies"]["worth"].splitlines()
-    shown = dict(zip(cells(table[0]), cells(table[2]), strict=True))
+    shown = dict(zip(cells_of(table[0]), cells_of(table[2]), strict=True))
     assert (shown["full"], shown["half"], shown["seeds"]) == ("1.15x", "1.00x", "2")
 
 
@@ -50,7 +47,7 @@ def test_agreement_is_told_before_and_after_the_correction(tmp_path: Path) -> No
     first |= {"pairs": 11, "num_jumps": 3}
     first["right"]["half"], first["right_corrected"]["half"], first["correlation"]["half"] = 7, 10, 0.931
     table = page_of(tmp_path, document).values["policies"]["forks"].splitlines()
-    shown = dict(zip(cells(table[0]), cells(table[2]), strict=True))
+    shown = dict(zip(cells_of(table[0]), cells_of(table[2]), strict=True))
     assert shown["half"] == "7, 10 of 11, correlation 0.93"
 
 

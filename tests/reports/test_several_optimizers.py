@@ -4,13 +4,13 @@ import copy
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from references.damage import damages, is_named
 from references.known_results import SEEDS, T, loss_of
+from references.markdown_tables import rows_of
 from references.stored_comparisons import comparison, stored_as
 from references.stored_optimizers import several
 
@@ -27,13 +27,6 @@ LINKS = Links("runs/")
 ABLATED = ("hybrid", "lr-boost", "without-ramp", "without-gate", "without-probe")
 
 
-def rows_of(text: str) -> Iterator[dict[str, str]]:
-    """Of a Markdown table, by column."""
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()]
-    for row in rows:
-        yield dict(zip(head, row, strict=True))
-
-
 def value(cell: str) -> float:
     return float(cell.split("x", maxsplit=1)[0])
 
@@ -45,7 +38,7 @@ def page_of(folder: Path, **documents: Any) -> Page:
 def test_the_hybrid_on_the_best_optimizer_has_a_row_a_workload_and_one_over_all(tmp_path: Path) -> None:
     """1.1 over Muon, 1.87 over AdamW in steps and a quarter less in work, Muon by itself 1.7 and 1.36."""
     (source,) = stored_as(tmp_path, one=several()).sources
-    rows = list(rows_of(peers.section(source, LINKS)["headline"]))
+    rows = rows_of(peers.section(source, LINKS)["headline"])
     assert [row["workload"] for row in rows] == ["mlp", "cnn", "all workloads"]
     assert [(row["best by itself"], row["chosen by"]) for row in rows[:2]] == [("muon", "tuning trials")] * 2
     assert [row["work of its step"] for row in rows[:2]] == ["1.250"] * 2
@@ -164,7 +157,7 @@ def test_what_is_worth_its_place_is_what_the_comparison_itself_prints(tmp_path: 
     gains = {"hybrid": 1.3, "without-ramp": 1.1, "without-gate": 1.4, "without-probe": 1.3}
     document = several(optimizers=("workload",), arms=ABLATED, gains=gains)
     (source,) = stored_as(tmp_path, one=document).sources
-    rows = list(rows_of(ablations.ablation_table(source, LINKS)))
+    rows = rows_of(ablations.ablation_table(source, LINKS))
     (table,) = [one for one in tables_of(document) if one.title == "what is worth its place"]
     assert [(row["part"], row["worth"]) for row in rows] == [(row[2], row[4]) for row in table.rows]
     found = {row["part"]: value(row["work ratio, with it over without"]) for row in rows if row["workload"] == "mlp"}

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from references.markdown_tables import cells_of
+
 from hpt_reports.evidence import gather
 from hpt_reports.kinds import STOPPING
 from hpt_reports.page import Links, Page
@@ -32,7 +34,7 @@ def test_rows_are_the_stored_shares_with_their_errors(tmp_path: Path) -> None:
     first["stops"][1] |= {"coverage": {"value": 0.912, "error": 0.002}, "mean_seeds": 6.5}
     first["stops"][0]["coverage"] = first["stops"][2]["coverage"] = {"value": 0.95, "error": 0.0}
     row = page_of(tmp_path, document).values["stopping"]["simulated"].splitlines()[2]
-    assert [cell.strip() for cell in row.split("|")][1:6] == [
+    assert cells_of(row)[:5] == [
         "normal",
         "plain",
         "4.45 % ± 0.15 %",
@@ -46,7 +48,7 @@ def test_a_width_that_no_look_gives_is_more_than_the_last_one(tmp_path: Path) ->
     document = json.loads(STORED.read_text())
     document["rules"]["spending"]["seeds_for_width"] = {"4": 8, "10": None}
     rows = page_of(tmp_path, document).values["stopping"]["rules"].splitlines()[2:]
-    assert [[cell.strip() for cell in row.split("|")][1:3] for row in rows] == [["4", "8"], ["10", "more than 20"]]
+    assert [cells_of(row)[:2] for row in rows] == [["4", "8"], ["10", "more than 20"]]
 
 
 def test_without_real_differences_there_is_no_table_of_them(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from references.markdown_tables import cells_of
 from references.stored_comparisons import DATA, comparison, stored_as
 
 from hpt_reports import step_time
@@ -89,7 +90,7 @@ def test_a_figure_of_mixed_baselines_marks_the_rows(tmp_path: Path) -> None:
 def test_both_sides_settings_are_listed(tmp_path: Path) -> None:
     """Workload, arm, learning rate, schedule, memory, bracket, trials, and where they are from."""
     (section,) = page_of(tmp_path, one=comparison(hybrid="untuned")).values["comparisons"]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")][:8] for line in section["tuning"].splitlines()[2:]]
+    rows = [cells_of(line)[:8] for line in section["tuning"].splitlines()[2:]]
     memory = "the workload's"
     assert rows == [
         ["mlp", "baseline", "x 1.41", "cosine", memory, "closed on both sides", "9", "cached"],

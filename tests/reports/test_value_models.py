@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from references.markdown_tables import rows_of
 
 from hpt_reports.evidence import gather
 from hpt_reports.page import Links, Page
@@ -24,12 +25,6 @@ def page_of(folder: Path, document: dict[str, Any]) -> Page:
     return evaluation.build(gather(folder), Links("runs/"))
 
 
-def rows_of(table: str) -> dict[str, dict[str, str]]:
-    """Rows of a Markdown table by their first cell."""
-    lines = [[cell.strip() for cell in line.split("|")][1:-1] for line in table.splitlines() if line.startswith("|")]
-    return {row[0]: dict(zip(lines[0], row, strict=True)) for row in lines[2:]}
-
-
 def test_nothing_stored_is_not_measured(tmp_path: Path) -> None:
     """The page says so, and names the script."""
     page = evaluation.build(gather(tmp_path), Links("runs/"))
@@ -42,7 +37,7 @@ def test_every_model_is_shown_with_what_it_chose_and_how_honest_it_was(
 ) -> None:
     """A log work ratio of 0.06 is 1.06 times; a model that tells no spread has neither density nor Brier score."""
     (split,) = page_of(tmp_path, document).values["value_models"]["splits"]
-    rows = rows_of(split["scores"])
+    rows = {next(iter(row.values())): row for row in rows_of(split["scores"])}
     assert rows["prior"]["work ratio of what it chose"] == f"{math.exp(0.06):.2f}x"
     assert (rows["prior"]["Brier score"], rows["prior"]["of the base rate"]) == ("0.180", "0.250")
     assert (rows["linucb"]["nats"], rows["linucb"]["Brier score"]) == ("not measured", "not measured")
