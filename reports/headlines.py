@@ -16,7 +16,6 @@ from hpt_reports.evidence import Evidence, Source
 from hpt_reports.inner_optimizers import (
     ADAMW,
     best_by_itself,
-    best_peer,
     has_several,
     hybrids_of,
     optimizers_of,
@@ -30,6 +29,8 @@ ALL = WORKLOADS
 NOISY = tuple(name for name in ALL if name != "regression")
 """Without the one that has no noise, where jumps find nothing to average."""
 LEAST_OWN_RATIO = 0.99
+REFERENCE: Mapping[str, Any] = {"value": 1.0}
+"""The reference over itself."""
 LARGEST_LOG = 700.0
 """Its exponential is still a number."""
 COMMAND = f"hpt compare --budget standard --optimizers {','.join(PEERS)} --tune --out runs/optimizers"
@@ -56,12 +57,14 @@ def _counts(one: Finding) -> bool:
     return budget_of(one.source) in BUDGETS and has_several(one.source) and optimizers_of(one.source)[0] == ADAMW
 
 
-def on_best(evidence: Evidence, workload: str, kind: str) -> Finding | None:
+def on_best(evidence: Evidence, workload: str, side: str, kind: str) -> Finding | None:
     """The hybrid on the best optimizer of a workload, every side tuned; None if that was not measured.
 
     Args:
         evidence: all stored runs.
         workload: name.
+        side: "over_own": on the optimizer that is best by itself; "over_reference": on the one with which the hybrid is
+            best, chosen by the seeds that are compared.
         kind: "steps_ratio" or "work_ratio": best after equally many updates, or at equal work.
     """
     found = [
@@ -70,14 +73,23 @@ def on_best(evidence: Evidence, workload: str, kind: str) -> Finding | None:
         if one.workload == workload
         and _counts(one)
         and one.standing is Standing.CLOSED
-        and one.arm == hybrids_of(one.beside).get(best_by_itself(one.source, one.beside, kind) or "")
+        and one.arm == _best_arm(one.source, one.beside, side, kind)
     ]
     return min(found, key=lambda one: (-len(optimizers_of(one.source)), one.rank), default=None)
 
 
-def all_on_best(evidence: Evidence, workloads: Sequence[str], kind: str) -> list[Finding] | None:
+def _best_arm(source: Source, workload: Mapping[str, Any], side: str, kind: str) -> str | None:
+    hybrids = hybrids_of(workload)
+    if set(optimizers_of(source)) - set(hybrids):
+        return None
+    if side == "over_own":
+        return hybrids.get(best_by_itself(source, workload, kind) or "")
+    return max(hybrids.values(), key=lambda arm: workload["arms"][arm]["measures"][kind]["value"])
+
+
+def all_on_best(evidence: Evidence, workloads: Sequence[str], side: str, kind: str) -> list[Finding] | None:
     """The same of several workloads; None if one of them lacks it."""
-    found = [on_best(evidence, name, kind) for name in workloads]
+    found = [on_best(evidence, name, side, kind) for name in workloads]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else None
 
@@ -93,12 +105,16 @@ def mean_over(found: Sequence[Finding], side: str, kind: str) -> Mean:
     return _mean([(one.over_own if side == "over_own" else one.stored["measures"])[kind] for one in found])
 
 
-def peers_mean(found: Sequence[Finding], kind: str) -> Mean | None:
-    """Of the best other optimizer of each workload by itself over the reference; None where one lacks it."""
-    arms = [one.beside["arms"] for one in found]
-    best = [best_peer(one, kind) for one in arms]
-    each = [peers_of(one)[name][kind] for one, name in zip(arms, best, strict=True) if name is not None]
-    return _mean(each) if each and len(each) == len(found) and None not in each else None
+def alone_mean(found: Sequence[Finding], kind: str) -> Mean | None:
+    """Of the best optimizer of each workload by itself over the reference, 1 where that is the reference."""
+    each = [peers_of(one.beside["arms"]) for one in found]
+    if not all(each):
+        return None
+    return _mean([max((REFERENCE, *(one[kind] for one in peers.values())), key=_value) for peers in each])
+
+
+def _value(ratio: Mapping[str, Any]) -> float:
+    return float(ratio["value"])
 
 
 def _mean(ratios: Sequence[Mapping[str, Any]]) -> Mean:

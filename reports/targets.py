@@ -95,7 +95,7 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
         return None
     value, low, high = (found.work_ratio[name] for name in ("value", "low", "high"))
     is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
-    best = headlines.on_best(evidence, workload, "work_ratio")
+    best = headlines.on_best(evidence, workload, "over_own", "work_ratio")
     peer, others = (NO_OTHER, ()) if best is None else (beside(best.source, best.beside, best.arm), (best.source,))
     text = f"{ratio(value)} {interval(low, high)}, {peer}"
     return TargetValue(value, text, found.source, is_enough, others=others)
@@ -103,15 +103,15 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
 
 def _on_best(workloads: tuple[str, ...], side: str, kind: str, evidence: Evidence) -> TargetValue | None:
     """The hybrid on the best inner optimizer, over the reference or over that optimizer, mean over workloads."""
-    found = headlines.all_on_best(evidence, workloads, kind)
+    found = headlines.all_on_best(evidence, workloads, side, kind)
     if found is None:
         return None
     places = ", ".join(f"{one.workload} {harmless(one.stored['optimizer'])}" for one in found)
-    mean, peers = headlines.mean_over(found, side, kind), headlines.peers_mean(found, kind)
+    mean, peers = headlines.mean_over(found, side, kind), headlines.alone_mean(found, kind)
     alone = NOT_MEASURED if peers is None else ratio(peers.value)
     return TargetValue(
         mean.value,
-        f"{ratio(mean.value)} {interval(mean.low, mean.high)}, best being {places}; the best other optimizer of each "
+        f"{ratio(mean.value)} {interval(mean.low, mean.high)}, best being {places}; the best optimizer of each "
         f"by itself over {headlines.ADAMW} {alone}",
         found[0].source,
         also=side == "over_reference" or (mean.low is not None and mean.low > 1.0),

@@ -9,7 +9,7 @@ METHOD = re.compile(
 )
 THRESHOLD = "accelerates: interval above 1"
 BY_ITSELF = re.compile(
-    r"(?:muon|soap)(?:, the best (?:other )?optimizer,?)? by itself|best other (?:one|optimizer of each) by itself"
+    r"(?:muon|soap)(?:, the best (?:other )?optimizer,?)? by itself|best (?:other one|optimizer of each) by itself"
 )
 AMONG_ALL = re.compile(r"(?:muon|soap), the best (?:other )?optimizer by itself")
 NO_OTHER = re.compile("no other optimizer was tried", re.IGNORECASE)
