@@ -129,3 +129,8 @@ def fenced(command: str) -> str:
 def file_name(text: str) -> str:
     """Text as part of a file's name."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)
+
+
+def in_brackets(text: str) -> str:
+    """The text in brackets behind a space; nothing where there is none."""
+    return f" ({text})" if text else ""

@@ -15,6 +15,8 @@ from hpt_reports.comparisons import BUDGETS, WORKLOADS, Finding, budget_of, find
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.inner_optimizers import (
     ADAMW,
+    NO_OTHER,
+    beside,
     best_by_itself,
     has_several,
     hybrids_of,
@@ -76,6 +78,14 @@ def on_best(evidence: Evidence, workload: str, side: str, kind: str) -> Finding 
         and one.arm == _best_arm(one.source, one.beside, side, kind)
     ]
     return min(found, key=lambda one: (-len(optimizers_of(one.source)), one.rank), default=None)
+
+
+def peer_of(evidence: Evidence, workload: str) -> tuple[str, tuple[Source, ...]]:
+    """The best other optimizers by themselves at equal work and where they are from, or that none was tried."""
+    found = on_best(evidence, workload, "over_own", "work_ratio")
+    if found is None:
+        return NO_OTHER, ()
+    return beside(found.source, found.beside, found.arm), (found.source,)
 
 
 def _best_arm(source: Source, workload: Mapping[str, Any], side: str, kind: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 from hpt_reports import comparisons, headlines, memory_runs, step_time
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import NOT_MEASURED, count, harmless, interval, percent, plain, ratio, ratio_cell, seconds
-from hpt_reports.inner_optimizers import NO_OTHER, beside
+from hpt_reports.inner_optimizers import beside
 from hpt_reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
 from hpt_reports.page import INCONCLUSIVE, MISSED, REACHED, VerdictRow
 from hpt_reports.timings import by_preset, horizon_line
@@ -95,8 +95,7 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
         return None
     value, low, high = (found.work_ratio[name] for name in ("value", "low", "high"))
     is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
-    best = headlines.on_best(evidence, workload, "over_own", "work_ratio")
-    peer, others = (NO_OTHER, ()) if best is None else (beside(best.source, best.beside, best.arm), (best.source,))
+    peer, others = headlines.peer_of(evidence, workload)
     text = f"{ratio(value)} {interval(low, high)}, {peer}"
     return TargetValue(value, text, found.source, is_enough, others=others)
 

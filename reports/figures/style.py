@@ -27,7 +27,7 @@ GREY = "#6E6E6E"
 WIDTH_INCHES = 7.2
 PANEL_INCHES, LEGEND_INCHES = 2.6, 0.6
 """Height of a row of panels, and of the legend that they share."""
-_MANY_DECADES, _FEW_DECADES = 3.0, 0.7
+_MANY_DECADES, _FEW_DECADES = 3.0, 0.75
 SETTINGS: dict[str, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,

@@ -1,35 +1,33 @@
 """EVALUATION_REPORT: does it pay? Comparisons with a baseline and controls, and paired runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hpt_reports.claims import claims
 from hpt_reports.comparisons import (
-    DEFAULT_ARM,
     WORKLOADS,
     Finding,
     best_known,
     budget_of,
     comparisons,
     default_arm,
-    findings,
     findings_in,
-    measured_arms,
 )
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
 from hpt_reports.figures.gains import NAME as GAINS
 from hpt_reports.figures.gains import draw_gains
 from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
-from hpt_reports.formatting import DIVERGED, NOT_MEASURED, code, file_name, harmless, interval, plain, ratio, table
+from hpt_reports.formatting import NOT_MEASURED, code, file_name, harmless, in_brackets, interval, plain, ratio, table
 from hpt_reports.headlines import COMMAND, pairs, quoted
-from hpt_reports.inner_optimizers import NO_OTHER, beside, has_several, optimizers_of, over_own
+from hpt_reports.inner_optimizers import beside, has_several, optimizers_of
 from hpt_reports.kinds import ATTACHED, COMPARISON, LARGE, POLICIES, PREDICTION, STOPPING, TRAINING, VALUE_MODELS
 from hpt_reports.ladder import ladder
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import attached, comparison, decided, large, paired_runs, peers, policies, stopping, value_models
+from hpt_reports.pages import attached, comparison, decided, large, paired_runs, policies, stopping, value_models
 from hpt_reports.pages import ladder as ladder_page
+from hpt_reports.pages.evaluation_summary import summary, why_not
 from hpt_reports.targets import verdicts
-from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
+from hpt_reports.tuning import Standing, lack
 
 NAME = "EVALUATION_REPORT"
 SECTIONS = {
@@ -65,7 +63,7 @@ def build(evidence: Evidence, links: Links) -> Page:
         name=NAME,
         title="Evaluation: does it pay?",
         question="Does it pay against a tuned baseline?",
-        summary=_summary(evidence, found, paired, links, counted(judged)),
+        summary=summary(evidence, found, paired, links, counted(judged)),
         verdicts=judged,
         reads=(COMPARISON, PREDICTION, TRAINING, *SECTIONS),
         sources=[*found, *(one for one in (paired, *single.values()) if one is not None), *runs],
@@ -119,7 +117,7 @@ def _measured(one: Finding) -> str:
     over = f"; over {harmless(reference)} {ratio(one.work_ratio['value'])}" if is_on_other else ""
     return (
         f"{ratio(own['value'])} {interval(own['low'], own['high'])}, {harmless(verdict)}"
-        f"{_in_brackets(lack(one.beside, one.arm))}{over}; {beside(one.source, one.beside, one.arm)}"
+        f"{in_brackets(lack(one.beside, one.arm))}{over}; {beside(one.source, one.beside, one.arm)}"
     )
 
 
@@ -129,111 +127,12 @@ def _word(one: Finding) -> str:
     return REPORTED if word == REACHED and one.standing is not Standing.CLOSED else word
 
 
-def _in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
-
-
 def _figures(source: Source) -> list[Figure]:
     tag = file_name(source.label)
     drawn = [draw_losses(source, name, tag) for name in source.document["workloads"]]
     drawn += [draw_ratios(source, tag), draw_reliability(source, tag)]
     drawn += [draw_lengths(source, tag)] if has_several(source) else []
     return [one for one in drawn if one is not None]
-
-
-def _summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
-    hurt = [
-        f"{one.workload}: {one.arm}{_in_brackets(lack(one.beside, one.arm))}"
-        for one in (one for source in found for one in findings_in(source))
-        if one.stored["role"] == "method" and one.over_own["judgement"]["verdict"] == "hurts"
-    ]
-    return [
-        _overall_line(evidence, links),
-        _default_line(evidence, links),
-        _control_line(evidence, links),
-        f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
-        if found
-        else f"Whether it ever hurts: {NOT_MEASURED}.",
-        f"Verdicts: {tally} ({links.target}). " + paired_runs.line(paired, links),
-    ]
-
-
-def _overall_line(evidence: Evidence, links: Links) -> str:
-    """The hybrid on the best of several optimizers where that was measured, else the default trainer."""
-    several, single = quoted(evidence), _overall(evidence)
-    if several is not None:
-        return peers.headline_sentences(several, links)[0]
-    return f"Over all workloads: {NOT_MEASURED}." if single is None else comparison.overall_line(single, links)
-
-
-def _overall(evidence: Evidence) -> Source | None:
-    """The comparison to quote over all workloads: ranked as its worst workload, and the more workloads the better."""
-    ranks: dict[Source, tuple[bool, Standing, int, int, int]] = {}
-    for one in findings(evidence):
-        if one.arm == DEFAULT_ARM and DEFAULT_ARM in one.source.document["overall"]:
-            ranks[one.source] = max(ranks.get(one.source, one.rank), one.rank)
-    shares = {source: (rank[:3], -len(source.document["workloads"]), rank[3:]) for source, rank in ranks.items()}
-    return min(shares, key=lambda source: shares[source], default=None)
-
-
-def _default_line(evidence: Evidence, links: Links) -> str:
-    """Work ratios of the default trainer: first those that count, then those whose settings fall short."""
-    tuned = {name: one for name in WORKLOADS if (one := default_arm(evidence, name)) is not None}
-    others = [name for name in _workloads(evidence) if name not in tuned]
-    rest = {name: one for name in others if (one := best_known(evidence, name)) is not None}
-    first = (
-        f"The default trainer against the tuned baseline ({NO_OTHER}), work ratio: {_ratios(tuned, links)}"
-        if tuned
-        else f"The default trainer against the tuned baseline on its workloads: {NOT_MEASURED}"
-    )
-    if not rest:
-        return f"{first}."
-    words = "" if tuned else f" ({NO_OTHER})"
-    return f"{first}; held against no target{words}: {_ratios(rest, links, is_named=True)}."
-
-
-def _workloads(evidence: Evidence) -> list[str]:
-    """All that were compared, those with a target first."""
-    return [*WORKLOADS, *sorted({one.workload for one in findings(evidence)} - set(WORKLOADS))]
-
-
-def _ratios(found: Mapping[str, Finding], links: Links, *, is_named: bool = False) -> str:
-    """Ratios by workload and where they are from; `is_named`: each with how its settings were found."""
-    each = [
-        f"{harmless(name)} {ratio(one.work_ratio['value']) if one.work_ratio['value'] else DIVERGED}"
-        f"{_in_brackets(_why_not(one)) if is_named else ''}"
-        for name, one in found.items()
-    ]
-    return f"{', '.join(each)} ({links.every([one.source for one in found.values()])})"
-
-
-def _why_not(found: Finding) -> str:
-    """Why a ratio is no target's value."""
-    return lack(found.beside, DEFAULT_ARM) or "tuned, no target"
-
-
-def _has_method(one: Finding) -> bool:
-    """A control is one to something: those beside calibrations only have all of a comparison's controls elsewhere."""
-    return any(arm["role"] == "method" for arm in measured_arms(one.beside).values())
-
-
-def _control_line(evidence: Evidence, links: Links) -> str:
-    """The best control of each workload over its own optimizer, from the comparison that is believed first."""
-    used: dict[str, Finding] = {}
-    for one in findings(evidence):
-        if one.stored["role"] == "control" and _has_method(one):
-            used.setdefault(one.workload, one)
-    against: list[str] = []
-    for workload, one in used.items():
-        controls = [arm for arm in measured_arms(one.beside).values() if arm["role"] == "control"]
-        best = max(over_own(arm)["work_ratio"]["value"] for arm in controls)
-        base = of_baseline(one.beside)
-        words = _in_brackets("" if base is Standing.CLOSED else f"baseline {LACKS[base]}")
-        against.append(f"{harmless(workload)} {ratio(best) if best else DIVERGED}{words}")
-    if not against:
-        return f"Controls: {NOT_MEASURED}."
-    sources = links.every([one.source for one in used.values()])
-    return f"Best control of each workload: {', '.join(against)} ({sources})."
 
 
 def _run_table(runs: Sequence[Source], links: Links) -> str:
@@ -285,4 +184,4 @@ def _missing_pairs(evidence: Evidence) -> list[Missing]:
 
 def _stored_instead(evidence: Evidence, workload: str) -> str:
     found = best_known(evidence, workload)
-    return "" if found is None else f"; stored: {_why_not(found)}"
+    return "" if found is None else f"; stored: {why_not(found)}"

@@ -18,6 +18,7 @@ from hpt.compare.tables import tables_of
 from hpt_reports.comparisons import comparisons, default_arm
 from hpt_reports.evidence import Evidence, gather
 from hpt_reports.figures.optimizers import draw_lengths
+from hpt_reports.headlines import NOISY
 from hpt_reports.kinds import COMPARISON
 from hpt_reports.page import Links, Page
 from hpt_reports.pages import ablations, evaluation, peers
@@ -119,6 +120,10 @@ def test_the_summary_begins_with_the_hybrid_on_the_best_optimizer(tmp_path: Path
     """Where a budget that counts measured it; a quick one leaves the line to the default trainer."""
     line = page_of(tmp_path / "a", one=several(), two=comparison()).summary[0]
     assert "the best optimizer by itself needs 1.09" in line
+    line = page_of(tmp_path / "all", one=several(names=NOISY)).summary[0]
+    assert "at equal work jumps are worth 1.10x" in line
+    assert "is best is worth 1.50x" in line
+    assert "the best optimizer of each by itself 1.36x; after equally many updates jumps are worth 1.10x" in line
     line = page_of(tmp_path / "b", one=several(budget="quick"), two=comparison()).summary[0]
     assert "full-step equivalents of hybrid" in line
 

@@ -19,7 +19,7 @@ from hpt_reports.builder import page_text
 from hpt_reports.evidence import Evidence, gather
 from hpt_reports.figures import comparison as figures
 from hpt_reports.page import Links, VerdictRow
-from hpt_reports.pages import blocks, comparison, evaluation, paired_runs, peers
+from hpt_reports.pages import blocks, comparison, evaluation, evaluation_summary, paired_runs, peers
 
 EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence"
 SINGLE = ("profile_byte_gpt.json", "prediction_byte_gpt.json", "wall_byte_gpt.json")
@@ -85,7 +85,7 @@ def first_part(target: Mapping[str, Any], evidence: Evidence) -> VerdictRow:
 
 OMISSIONS: dict[str, tuple[ModuleType, str, Any]] = {
     "verdict rows": (evaluation, "beside", nothing),
-    "the default trainer's line": (evaluation, "NO_OTHER", ""),
+    "the default trainer's line": (evaluation_summary, "peer_of", lambda *_: ("", ())),
     "targets": (blocks, "verdict_of", first_part),
     "the worst pair": (targets, "beside", nothing),
     "tables of methods": (comparison, "beside", nothing),
