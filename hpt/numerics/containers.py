@@ -14,7 +14,8 @@ import torch
 
 T = TypeVar("T")
 MAX_DEPTH = 32  # deeper is a cycle, or nothing that a loss function takes
-_HEAP_TYPE = 1 << 9  # set in types that a class statement made
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # flags of a type: made at run time; may not be changed, hence of C
+_POINTER_BYTES = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,8 +83,22 @@ def found_in(value: Any, kind: type[T], depth: int = 0) -> Iterator[T]:
 
 def _origin(kind: type[Any]) -> Any:  # of what type it is shows at run time only
     """The type of C whose memory the type's objects have; `type(None)` where that cannot be taken apart."""
-    origin = next(one for one in kind.__mro__ if not one.__flags__ & _HEAP_TYPE)
+    origin = next(one for one in kind.__mro__ if not _is_of_a_class_statement(one))
     return origin if origin in {list, tuple, dict, OrderedDict, object} else type(None)
+
+
+def _is_of_a_class_statement(kind: type[Any]) -> bool:
+    """Whether objects of the type hold nothing more than its base's, a dictionary, weak references and named slots.
+
+    A type of C may be made at run time, too, as `defaultdict` is since Python 3.12, and holds what nobody can ask for.
+    """
+    base = kind.__base__
+    if base is None or not kind.__flags__ & _HEAP_TYPE or kind.__flags__ & _IMMUTABLE_TYPE:
+        return False
+    known = len(_slots(kind)) + sum(
+        bool(getattr(kind, name)) and not getattr(base, name) for name in ("__dictoffset__", "__weakrefoffset__")
+    )
+    return kind.__basicsize__ - base.__basicsize__ <= _POINTER_BYTES * known
 
 
 def _fields(value: Any) -> dict[str, Any]:

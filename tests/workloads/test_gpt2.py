@@ -61,11 +61,12 @@ def test_module_names_are_those_of_the_released_checkpoints() -> None:
 
 
 def test_initial_loss_is_that_of_a_uniform_guess() -> None:
-    """Untrained GPT-2 on its own text is within 0.1 nats of ln 50257."""
+    """Untrained GPT-2 on its own text: ln 50257 and half the variance of its logits, less what repetitions spare it."""
     workload = GPT2Text("gpt2", seed=0, data=None, device=CPU, batch_size=2, seq_len=64)
     with torch.no_grad():
         loss = workload.loss(workload.build_model(), workload.batch(0))
-    assert float(loss) == pytest.approx(LN_VOCABULARY, abs=0.1)
+    spread = 768 * 0.02**2 / 2  # of unit activations over rows of weights with a standard deviation of 0.02
+    assert LN_VOCABULARY - 0.05 <= float(loss) <= LN_VOCABULARY + spread + 0.05
 
 
 def test_initial_loss_of_the_tiny_member_on_all_of_the_vocabulary() -> None:
