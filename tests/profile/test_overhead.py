@@ -29,13 +29,14 @@ def test_a_run_that_is_too_short_is_planned_longer_at_its_own_cycle_length() -> 
 
 
 def test_components_sum_to_the_trainers_time() -> None:
-    """Nothing of a block escapes the trainer's clocks but the loop around it."""
+    """Nothing of a block escapes the trainer's clocks but the loop around it, and what other programs take there."""
     both = SideBySide(TeacherMLP(seed=0, device=CPU), {"predictor": "nesterov", "total_steps": 300})
     both.warm_up()
     before = both.trainer.summary()["seconds"]["part"]
     times = both.blocks(5)
     components = per_update(before, both.trainer.summary()["seconds"]["part"], 5 * both.cycle_steps)
-    assert sum(components.values()) == pytest.approx(times[:, 1].sum() / (5 * both.cycle_steps), rel=0.1)
+    whole_s = times[:, 1].sum() / (5 * both.cycle_steps)
+    assert 0.8 * whole_s <= sum(components.values()) <= whole_s
 
 
 def test_ratio_and_difference_by_hand() -> None:
