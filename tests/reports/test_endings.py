@@ -32,7 +32,7 @@ def test_nothing_is_said_of_runs_that_did_not_end(tmp_path: Path) -> None:
 
 def test_of_several_comparisons_the_widest_is_shown(tmp_path: Path) -> None:
     """That on five workloads rather than that on one, whose path comes first."""
-    for name in ("comparison_calibration", "comparison_standard"):
+    for name in ("comparison_calibration", "comparison_default"):
         shutil.copytree(EVIDENCE / name, tmp_path / name)
     text = "\n".join(endings(gather(tmp_path), LINKS))
     assert "hybrid on byte-gpt-b16, byte-gpt, cnn, mlp, regression" in text

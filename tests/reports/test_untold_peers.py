@@ -43,7 +43,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     for name, document in made.items():
         (runs / name).mkdir()
         (runs / name / "summary.json").write_text(json.dumps(document))
-    for name in ("comparison_standard", "comparison_calibration"):
+    for name in ("comparison_default", "comparison_calibration"):
         shutil.copytree(EVIDENCE / name, runs / name)
     for name in SINGLE:
         shutil.copy(EVIDENCE / name, runs)
