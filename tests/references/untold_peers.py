@@ -13,8 +13,8 @@ BY_ITSELF = re.compile(
 )
 AMONG_ALL = re.compile(r"(?:muon|soap), the best (?:other )?optimizer by itself")
 NO_OTHER = re.compile("no other optimizer was tried", re.IGNORECASE)
-OTHER_MATTERS = re.compile(r"with it over without|peak device memory|\*\*not measured\*\*")
-"""Parts of the trainer against each other, bytes, and targets without a number."""
+OTHER_MATTERS = re.compile(r"with it over without|peak device memory|\*\*not measured\*\*|prior of \d+ runs")
+"""Parts of the trainer against each other, bytes, targets without a number, and what was believed beforehand."""
 RATIO = re.compile(r"(?<!by itself )(?<!\w)(\d+\.\d+)x")
 
 
