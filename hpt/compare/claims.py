@@ -2,7 +2,8 @@
 
 Accelerates: the work ratio's wider interval lies above 1, the p-value corrected for the number of workloads (Holm) is
 below 5 %, and the ratio over the best control, seed by seed, has its interval above 1 as well. Hurts: the interval
-lies below 1, or a run diverged. Everything else is no difference: not proof of none, but none shown.
+lies below 1, or a run diverged. Everything else is no difference: not proof of none, but none shown. A bound shows
+nothing on the side on which the truth lies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,13 +81,16 @@ def _against_baseline(ratio: Ratio, p_holm: float | None) -> tuple[Effect, str]:
         return Effect.HURTS, "a run diverged"
     if ratio.low is None or ratio.high is None:
         return Effect.NO_DIFFERENCE, "one seed allows no interval"
-    if ratio.high < 1.0 - ROUNDING:
+    is_below = ratio.high < 1.0 - ROUNDING
+    if ratio.side == ("above" if is_below else "below"):
+        return Effect.NO_DIFFERENCE, f"the ratio is a bound, and the truth lies {ratio.side} it"
+    if is_below:
         return Effect.HURTS, "the interval lies below 1"
-    if ratio.low <= 1.0 + ROUNDING:
-        return Effect.NO_DIFFERENCE, "the interval contains 1"
-    if p_holm is None or p_holm >= SIGNIFICANCE:
-        return Effect.NO_DIFFERENCE, "not significant after correction for the number of workloads"
-    return Effect.ACCELERATES, "the interval lies above 1"
+    is_above = ratio.low > 1.0 + ROUNDING
+    if is_above and p_holm is not None and p_holm < SIGNIFICANCE:
+        return Effect.ACCELERATES, "the interval lies above 1"
+    words = "not significant after correction for the number of workloads" if is_above else "the interval contains 1"
+    return Effect.NO_DIFFERENCE, words
 
 
 def _against_control(over: Ratio | None, *, has_control: bool) -> tuple[Effect, str]:

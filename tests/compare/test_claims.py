@@ -1,6 +1,7 @@
 """What may be said, case by case."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,20 @@ def test_everything_less_is_no_difference(one: Ratio, controls: dict[str, Ratio]
 def test_an_interval_below_one_hurts() -> None:
     """Whatever the controls did."""
     assert verdict(LOSS, {"frozen": NONE}) is Effect.HURTS
+
+
+@pytest.mark.parametrize(
+    ("one", "side", "expected"),
+    [
+        (GAIN, "above", Effect.ACCELERATES),
+        (GAIN, "below", Effect.NO_DIFFERENCE),
+        (LOSS, "below", Effect.HURTS),
+        (LOSS, "above", Effect.NO_DIFFERENCE),
+    ],
+)
+def test_a_bound_says_nothing_of_the_side_on_which_the_truth_lies(one: Ratio, side: str, expected: Effect) -> None:
+    """Fewer steps end above what the shortest baseline reaches: at most its length for less work, which is no gain."""
+    assert verdict(replace(one, side=side), {"frozen": NONE}) is expected
 
 
 def test_a_diverged_run_hurts() -> None:
