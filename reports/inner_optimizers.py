@@ -54,10 +54,10 @@ def peers_of(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, An
     return {name: one for name, one in found.items() if one is not None}
 
 
-def best_peer(arms: Mapping[str, Mapping[str, Any]], kind: str = "work_ratio") -> str | None:
-    """The one with the largest work ratio, or steps ratio; None if none was measured."""
+def best_peer(arms: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The one with the largest work ratio; None if none was measured."""
     found = peers_of(arms)
-    return max(found, key=lambda name: found[name][kind]["value"], default=None)
+    return max(found, key=lambda name: found[name]["work_ratio"]["value"], default=None)
 
 
 def best_by_itself(source: Source, workload: Mapping[str, Any], kind: str) -> str | None:
