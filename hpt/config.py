@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from hpt.errors import ConfigError
-from hpt.settings import Settings, setting
+from hpt.settings import Settings, setting, unknown
 
 # Measured on byte-gpt, 650 updates, seeds 100 and 101, orthogonal jumps, change of the validation loss against AdamW:
 # K = 10 -0.067 -0.060, K = 15 -0.055 -0.050. A shorter displacement is mostly the momentum of beta1 = 0.9.
@@ -29,6 +29,7 @@ PREDICTORS = (
     *("ema_nesterov", "lookahead"),
     *("none", "frozen", "random"),
 )
+PHASES = ("warmup", "full", "predict", "correct")  # those of `hpt.records.Phase`
 ROLES = ("hidden", "filter", "table", "head", "vector")  # those of `hpt.optimizers.roles`
 
 
@@ -165,12 +166,18 @@ class PrecisionConfig(Settings):
     _path = "precision."
 
     autocast: str = setting("none", "autocast dtype of forward passes", choices=("none", "bf16", "fp16"))
-    warmup: str = setting("same", "the same in WARMUP, if it is to differ", choices=("same", "none", "bf16", "fp16"))
-    full: str = setting("same", "the same in FULL", choices=("same", "none", "bf16", "fp16"))
-    predict: str = setting("same", "the same for the probes of PREDICT", choices=("same", "none", "bf16", "fp16"))
-    correct: str = setting("same", "the same in CORRECT", choices=("same", "none", "bf16", "fp16"))
+    phases: dict[str, str] = setting(
+        {}, "another one for forward passes of a phase, by its name", choices=("none", "bf16", "fp16")
+    )
     grad_scaler: bool | None = setting(None, "scale the loss; None: with fp16 only")
     initial_scale: float = setting(65536.0, "first loss scale", low=1.0, source="torch.amp.GradScaler")
+
+    def __post_init__(self) -> None:
+        """Check every field, and that the phases are some."""
+        super().__post_init__()
+        for name in self.phases:
+            if name not in PHASES:
+                raise ConfigError(unknown(f"precision.phases.{name}", name, PHASES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +246,6 @@ class HybridConfig(Settings):
     def __post_init__(self) -> None:
         """Check every field and the rules between fields."""
         super().__post_init__()
-        object.__setattr__(self, "roles", dict(self.roles))  # the caller's own may change
         if self.full_steps is not None and self.correct_steps >= self.full_steps:
             raise ConfigError(
                 f"correct_steps is {self.correct_steps}, not below full_steps {self.full_steps}; "

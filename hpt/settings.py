@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -51,7 +51,10 @@ class Settings:
         hints = get_type_hints(type(self))
         for item in dataclasses.fields(cast("Any", self)):
             name = f"{self._path}{item.name}"
-            _check(name, getattr(self, item.name), hints[item.name], item.metadata)
+            value = getattr(self, item.name)
+            _check(name, value, hints[item.name], item.metadata)
+            if isinstance(value, dict):  # the caller's own may change
+                object.__setattr__(self, item.name, dict(cast("dict[str, object]", value)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionary; None where a setting is left to the trainer."""
@@ -65,7 +68,7 @@ class Settings:
         arguments: dict[str, Any] = {}
         for key, value in values.items():
             if key not in fields:
-                raise ConfigError(_unknown(f"{cls._path}{key}", key, list(fields)))
+                raise ConfigError(unknown(f"{cls._path}{key}", key, list(fields)))
             kind = hints[key]
             if isinstance(kind, type) and issubclass(kind, Settings):
                 if not isinstance(value, Mapping):
@@ -76,7 +79,8 @@ class Settings:
         return cls(**arguments)
 
 
-def _unknown(path: str, key: str, known: list[str]) -> str:
+def unknown(path: str, key: str, known: Sequence[str]) -> str:
+    """What is said of a key that no table of settings has, with the nearest known one."""
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
     return f"{path} is no setting; {hint}"

@@ -25,6 +25,8 @@ WRONG = {
     "predict": [0.8, [0.8], "ramp", None],
     "trajectory.scales": [0.8],
     "checkpoint.dir": [3, ["a"], True],
+    "precision.phases": [{"ful": "bf16"}, {"predict": "same"}, {"full": None}, "bf16", None],
+    "roles": [{"a": "tabel"}, {1: "table"}],
 }
 RIGHT = {
     "value.fork_budget_frac": [0, 0.0, 0.05, 0.5],
@@ -34,6 +36,8 @@ RIGHT = {
     "memory.warn_at": [None, 0.5, 2, 10**12],
     "update.clip_norm": [None, 1, 1e300],
     "checkpoint.dir": [None, "a"],
+    "precision.phases": [{}, {"warmup": "none", "predict": "bf16"}],
+    "roles": [{}, {"any.name": "table"}],
 }
 
 

@@ -238,13 +238,12 @@ class _Problem:
 
     def _settings(self) -> dict[str, Any]:
         config = self.config or HybridConfig()
-        names = config.precision.autocast, config.precision.full, config.precision.predict
-        base, full, probe = (
-            names if self.dtype is None else ("bf16" if self.dtype == "bf16" else "none", "same", "same")
-        )
+        full, probe = (config.precision.phases.get(phase, config.precision.autocast) for phase in ("full", "predict"))
+        if self.dtype is not None:
+            full = probe = "bf16" if self.dtype == "bf16" else "none"
         return {
-            "autocast": AUTOCAST[base if full == "same" else full],
-            "probe_autocast": AUTOCAST[base if probe == "same" else probe],
+            "autocast": AUTOCAST[full],
+            "probe_autocast": AUTOCAST[probe],
             "clip_norm": config.update.clip_norm,
             "accumulation_steps": config.update.accumulation_steps,
         }

@@ -33,9 +33,7 @@ class Precision:
 
     def __init__(self, config: PrecisionConfig, device: torch.device) -> None:
         self._device_type = device.type
-        asked = {Phase.WARMUP: config.warmup, Phase.FULL: config.full, Phase.PREDICT: config.predict}
-        asked[Phase.CORRECT] = config.correct
-        names = {phase: config.autocast if name == "same" else name for phase, name in asked.items()}
+        names = {phase: config.phases.get(phase.lower(), config.autocast) for phase in Phase}
         self._dtype_in = {phase: _DTYPES[name] for phase, name in names.items()}
         self.enter(Phase.FULL)
         trained = {name for phase, name in names.items() if phase is not Phase.PREDICT}

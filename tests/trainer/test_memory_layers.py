@@ -307,7 +307,7 @@ def test_each_phase_has_a_precision_of_its_own(phase: str) -> None:
     """Option: autocast to bf16 in one phase is seen by the forward passes of that phase and of no other."""
     problem = teacher()
     loss_fn, seen = problem.loss_fn, {}
-    trainer = problem.trainer([], **ALWAYS, precision={phase: "bf16"})
+    trainer = problem.trainer([], **ALWAYS, precision={"phases": {phase: "bf16"}})
 
     def loss(model: nn.Module, batch: Any) -> torch.Tensor:
         seen.setdefault(str(trainer.phase).lower(), set()).add(torch.is_autocast_enabled("cpu"))
@@ -321,7 +321,7 @@ def test_each_phase_has_a_precision_of_its_own(phase: str) -> None:
 def test_precision_of_the_probes_leaves_full_steps_alone() -> None:
     """Option: bf16 probes change the reported loss of PREDICT; the steps between the same jumps do not change."""
     expected, records, _ = _run(teacher())
-    losses, others, _ = _run(teacher(), precision={"predict": "bf16"})
+    losses, others, _ = _run(teacher(), precision={"phases": {"predict": "bf16"}})
     predicted = [one.phase is Phase.PREDICT for one in records if isinstance(one, StepRecord)]
     assert predicted == [one.phase is Phase.PREDICT for one in others if isinstance(one, StepRecord)]
     pairs = list(zip(expected, losses, predicted, strict=True))
