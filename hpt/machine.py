@@ -10,6 +10,7 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,19 @@ def source_digests(package: Path = Path(__file__).parent) -> dict[str, str]:
         if files:
             digests[member.name] = digest.hexdigest()[:DIGEST_LETTERS]
     return digests
+
+
+def has_gpu() -> bool:
+    """Whether the NVIDIA driver knows a GPU; asked of NVML, without torch."""
+    try:
+        pynvml = import_module("pynvml")
+    except ImportError:  # the trainer does without nvidia-ml-py
+        return False
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount()) > 0
+    except pynvml.NVMLError:
+        return False
 
 
 def utc_now() -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hpt.documents import CORRUPT, FOREIGN, DocumentError, parse, read_bytes
-from hpt.machine import source_digests, utc_now
+from hpt.machine import has_gpu, source_digests, utc_now
 from hpt_reports.kinds import KINDS, Kind, kind_of
 from hpt_reports.provenance import Provenance
 from hpt_reports.search import candidates
@@ -181,14 +181,22 @@ def digest_of(files: list[Path]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """A measurement of other sources: which parts, or why it cannot be told."""
+    """A measurement of other sources: which parts, or why it cannot be told.
+
+    Attributes:
+        path: of the measurement.
+        is_known: that it was made on other sources, and not only possible.
+        reason: in words.
+        needs_gpu: it was made on a GPU, and this machine has none to make it again.
+    """
 
     path: str
     is_known: bool
     reason: str
+    needs_gpu: bool
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{self.path}: {self.reason}" + ("; made on a GPU, which this machine has not" if self.needs_gpu else "")
 
 
 def aged(evidence: Evidence) -> Iterator[Aged]:
@@ -197,18 +205,19 @@ def aged(evidence: Evidence) -> Iterator[Aged]:
         parts = source.kind.parts
         if not parts:
             continue
+        needs_gpu = source.provenance.is_of_gpu and not has_gpu()
         if source.provenance.sources:
             changed = _changed_since(source, parts)
             if changed:
-                yield Aged(source.path, True, f"measured on other sources of {', '.join(changed)}")
+                yield Aged(source.path, True, f"measured on other sources of {', '.join(changed)}", needs_gpu)
             continue
         known = _changed_in_git(source, parts)
         if known is None:
-            yield Aged(source.path, False, f"cannot be told: {source.provenance.code}, and no digests are stored")
+            reason = f"cannot be told: {source.provenance.code}, and no digests are stored"
+            yield Aged(source.path, False, reason, needs_gpu)
         elif known:
-            yield Aged(
-                source.path, True, f"measured on commit {source.provenance.code}; since changed: {', '.join(known)}"
-            )
+            reason = f"measured on commit {source.provenance.code}; since changed: {', '.join(known)}"
+            yield Aged(source.path, True, reason, needs_gpu)
 
 
 def _changed_since(source: Source, parts: Sequence[str]) -> list[str]:

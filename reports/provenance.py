@@ -38,6 +38,11 @@ class Provenance:
         return (self.machine or {}).get("sources") or {}
 
     @property
+    def is_of_gpu(self) -> bool:
+        """It was made on a GPU."""
+        return str((self.machine or {}).get("device") or "cpu").partition(":")[0] != "cpu"
+
+    @property
     def day(self) -> str:
         """YYYY-MM-DD."""
         return self.moment[:10] or "day not stored"

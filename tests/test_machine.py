@@ -9,11 +9,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pynvml
 import pytest
 import torch
 
 import hpt
-from hpt.machine import code_version, cpu_model, describe_machine, package_version, source_digests, utc_now
+from hpt.machine import code_version, cpu_model, describe_machine, has_gpu, package_version, source_digests, utc_now
 
 ON_ONE_CORE = """
 import json, os, sys
@@ -93,3 +94,22 @@ def test_sources_are_told_apart_member_by_member(tmp_path: Path) -> None:
     assert set(before) == {"trainer", "cli", "errors.py"}
     assert {name for name in before if before[name] != after[name]} == {"trainer"}
     assert describe_machine(device="cpu", threads=1)["sources"]["trainer"]
+
+
+def test_a_gpu_that_torch_can_use_is_known() -> None:
+    """NVML and CUDA are of one driver."""
+    assert has_gpu() or not torch.cuda.is_available()
+
+
+@pytest.mark.parametrize(("count", "has"), [(0, False), (2, True)])
+def test_the_driver_says_how_many_gpus_there_are(monkeypatch: pytest.MonkeyPatch, count: int, has: bool) -> None:
+    """As NVML has it; none without a driver."""
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: count)
+    assert has_gpu() is has
+
+    def fail() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    assert not has_gpu()

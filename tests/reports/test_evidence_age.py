@@ -52,6 +52,20 @@ def test_without_digests_a_commit_must_be_known_and_clean(runs: Path, changes: d
     assert "cannot be told" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("device", "has", "needs"), [("cuda", False, True), ("cuda:1", True, False), ("cpu", False, False)]
+)
+def test_only_a_machine_with_a_gpu_can_measure_again_what_was_made_on_one(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, device: str, has: bool, needs: bool
+) -> None:
+    """With `--fresh` a run of a GPU is no finding where there is none."""
+    monkeypatch.setattr("hpt_reports.evidence.has_gpu", lambda: has)
+    folder = with_environment(runs, device=device, sources=source_digests() | {"trainer": "0" * 16})
+    (found,) = aged(gather(folder))
+    assert found.needs_gpu is needs
+    assert ("which this machine has not" in str(found)) is needs
+
+
 def test_every_part_that_counts_is_a_part_of_the_package() -> None:
     """A room that was renamed would make all evidence old, or none."""
     assert {part for kind in KINDS for part in kind.parts} <= set(source_digests())
