@@ -130,8 +130,9 @@ def _plan(
     is_bound = static_bytes > room_bytes
     if is_bound:
         return FittingPlan(dtype, placement, 0, 0, static_bytes, is_bound, budget_for(static_bytes))
-    fitting = largest_batch(lambda size: peak_of(dtype, placement, size), room_bytes, wanted_batch)
-    batch = next((size for size in range(fitting, 0, -1) if wanted_batch % size == 0), 0)
+    sizes = [size for size in range(1, wanted_batch + 1) if wanted_batch % size == 0]
+    num_fitting = largest_batch(lambda place: peak_of(dtype, placement, sizes[place - 1]), room_bytes, len(sizes))
+    batch = sizes[num_fitting - 1] if num_fitting else 0
     return FittingPlan(
         dtype=dtype,
         placement=placement,

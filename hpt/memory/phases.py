@@ -86,7 +86,7 @@ def estimate_peaks(prepare: Callable[[], Training], *, for_cuda: bool) -> Peaks:
         prepare: builds everything; called under fake tensors, so nothing is allocated.
         for_cuda: as on a GPU: sizes in its blocks, and what operators need inside there.
     """
-    with torch.device("cpu"), fake_mode():  # whatever the caller's default device is
+    with _on_host(), fake_mode():
         return _Run(prepare(), Tracker(allocator_of("cuda" if for_cuda else "cpu"))).peaks()
 
 
@@ -175,6 +175,12 @@ class _Run:
         finally:
             for one in hooks:
                 one.remove()
+
+
+def _on_host() -> AbstractContextManager[Any]:
+    """Whatever the caller's default device is; where that is the host, torch is spared asking at every call."""
+    host = torch.device("cpu")
+    return nullcontext() if torch.get_default_device() == host else host
 
 
 def _higher(*peaks: PhasePeak) -> PhasePeak:

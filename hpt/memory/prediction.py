@@ -6,16 +6,21 @@ is left of them on the device are copies of one parameter at a time.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
 from hpt.memory import tracking
+from hpt.memory.fakes import outside_fakes
 from hpt.memory.tracking import Tracker
 from hpt.numerics.orthogonal import has_factor, orthogonal_factor
 from hpt.numerics.tensors import compute_dtype, real_view, storage_dtype
 
 KEPT_BATCHES = 3
 """Of earlier steps, on which broken weights are told from changed data."""
+
+Row = tuple[torch.nn.Parameter, torch.Tensor, torch.Tensor]
+"""A parameter, where it began and its trend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +69,47 @@ class Prediction:
             tracker.count_as(tracking.TRAJECTORY, [*self._start, *self._trend])
 
     def _stored(self, trained: Sequence[torch.nn.Parameter]) -> list[torch.Tensor]:
-        device = "cpu" if self._copies.trajectory_here else "meta"
         views = [real_view(one) for one in trained]
-        return [
-            torch.empty_like(one, dtype=storage_dtype(one.dtype, half=self._copies.half), device=device)
-            for one in views
-        ]
+        dtypes = [storage_dtype(one.dtype, half=self._copies.half) for one in views]
+        if self._copies.trajectory_here:
+            return [torch.empty_like(one, dtype=dtype) for one, dtype in zip(views, dtypes, strict=True)]
+        with outside_fakes():  # of which no operator is run; fake ones take longer to make
+            pairs = zip(views, dtypes, strict=True)
+            return [torch.empty(one.shape, dtype=dtype, device="meta") for one, dtype in pairs]
 
     def take_snapshot(
         self, tensors: Sequence[torch.Tensor], buffers: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]
     ) -> None:
         """Copy all training state; and the buffers again, which every update puts back. Batches stay where they are."""
-        device = "cpu" if self._copies.snapshot_here else "meta"
-        kept = [torch.empty_like(one, device=device, requires_grad=False) for one in tensors]
-        self.snapshot_bytes = sum(one.nbytes for one in kept)
+        self.snapshot_bytes = sum(one.nbytes for one in tensors)
         beside = [*buffers, *(one for one in batch for _ in range(KEPT_BATCHES))]
-        self._kept = [torch.empty_like(one) for one in beside] + (kept if self._copies.snapshot_here else [])
+        here = tensors if self._copies.snapshot_here else []
+        self._kept = [torch.empty_like(one, requires_grad=False) for one in (*beside, *here)]
         self._tracker.count_as(tracking.SNAPSHOT, self._kept)
+
+    def _runs(self) -> list[list[Row]]:
+        """Parameters whose work one after the other needs as much as that of all.
+
+        It depends on the parameter and on the one before it, whose temporaries are still there: so each pair of two
+        forms is enough once. Where number formats are mixed, temporaries may be older, and all are one run.
+        """
+        rows = list(zip(self._trained, self._start, self._trend, strict=True))
+        if len(rows) < 2 or len({one.dtype for one in self._trained}) > 1:
+            return [rows]
+        forms = [(one.shape, one.stride(), id(one) in self._as_they_are) for one in self._trained]
+        pairs: dict[object, list[Row]] = {}
+        for both, run in zip(pairwise(forms), pairwise(rows), strict=True):
+            pairs.setdefault(both, list(run))
+        return list(pairs.values())
 
     @torch.no_grad()
     def end_cycle(self) -> None:
         """The displacement of one parameter at a time, and its copies where they lie elsewhere."""
-        for parameter, start, trend in zip(self._trained, self._start, self._trend, strict=True):
+        for run in self._runs():
+            self._end_cycle(run)
+
+    def _end_cycle(self, rows: Sequence[Row]) -> None:
+        for parameter, start, trend in rows:
             wide = compute_dtype(start.dtype)
             weights = real_view(parameter).to(wide)
             displacement = weights - self._fetched(start, weights)
@@ -100,7 +124,11 @@ class Prediction:
     @torch.no_grad()
     def jump(self) -> None:
         """The copies of one parameter at a time that adding to it takes."""
-        for parameter, start in zip(self._trained, self._start, strict=True):
+        for run in self._runs():
+            self._jump(run)
+
+    def _jump(self, rows: Sequence[Row]) -> None:
+        for parameter, start, _ in rows:
             weights = real_view(parameter)
             wide = compute_dtype(start.dtype)
             is_direct = self._copies.trajectory_here and start.dtype == weights.dtype

@@ -70,8 +70,12 @@ def plan_job(job: ValidationJob, budget_bytes: float, wanted_batch: int) -> dict
             _resized(job, dtype, batch), for_cuda=True, on_device=placement == "device"
         ).largest.peak_bytes
 
+    @cache
+    def trained_of(dtype: str) -> tuple[int, int]:
+        return _num_trained(_resized(job, dtype, 1))
+
     def static_of(dtype: str, placement: str) -> int:
-        return static_bytes(job, dtype, on_device=placement == "device")
+        return static_bytes(*trained_of(dtype), on_device=placement == "device")
 
     chosen, tried = plan_for(DTYPES, peak_of, static_of, budget_bytes, wanted_batch)
     least = None if chosen is not None else least_budget(tried, peak_of)
@@ -130,17 +134,14 @@ def _on_meta(job: ValidationJob) -> tuple[torch.nn.Module, Workload, Any]:
         return model_of(workload, job.dtype), workload, workload.batch(0)
 
 
-def kept_bytes(job: ValidationJob) -> dict[str, int]:
-    """Bytes of the trajectory (never below fp32) and of a snapshot: weights and AdamW's two moments."""
-    count, size = _num_trained(job)
-    return {"trajectory": COPIES * max(4, size) * count, "snapshot": 3 * size * count}
+def static_bytes(count: int, size: int, *, on_device: bool) -> int:
+    """What is there at any batch, for so many trained parameters of so many bytes each.
 
-
-def static_bytes(job: ValidationJob, dtype: str, *, on_device: bool) -> int:
-    """Weights, gradients and AdamW's moments, and the copies if they are on the device."""
-    job = _resized(job, dtype, 1)
-    count, size = _num_trained(job)
-    return 4 * size * count + (sum(kept_bytes(job).values()) if on_device else 0)
+    Weights, gradients and AdamW's two moments; and the copies if they are on the device: the trajectory, never below
+    fp32, and a snapshot of weights and moments.
+    """
+    copies = COPIES * max(4, size) * count + 3 * size * count
+    return 4 * size * count + (copies if on_device else 0)
 
 
 def phase_peaks(job: ValidationJob, *, for_cuda: bool, on_device: bool) -> Peaks:

@@ -60,6 +60,21 @@ def test_micro_batches_make_up_the_update_that_was_asked_for(room_windows: int, 
     assert plan.peak_bytes == plan.batch_size * GIB
 
 
+def test_only_batches_that_make_up_the_update_are_estimated() -> None:
+    """Of 8 windows, where 1 fits and 2 do not: the ends 1 and 8 and the middle, 2, each once; never 3, 5, 6 or 7."""
+    estimated: list[int] = []
+
+    def peak_of(dtype: str, placement: str, batch: int) -> int:
+        if batch not in estimated:
+            estimated.append(batch)
+        return batch * GIB
+
+    plan, _ = plan_for(("fp32",), peak_of, lambda dtype, placement: 0, budget_for(1.5 * GIB), wanted_batch=8)
+    assert plan is not None
+    assert plan.batch_size == 1
+    assert sorted(estimated) == [1, 2, 8]
+
+
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 80), st.integers(0, 40)), min_size=4, max_size=4),
     budget=st.floats(0.7, 90.0),
