@@ -234,28 +234,12 @@ TRAINING = Kind(
     schema=single.Training,
     lacks=lambda one: [] if one["status"] == "done" else [f"status {one['status']}"],
 )
-PREDICTION = Kind(
-    name="prediction",
-    title="paired runs with and without prediction",
-    command="hpt compare --workloads byte-gpt=2000 --arms unlearned,never --seeds 5 --out runs/prediction",
-    fields=frozenset({"what", "workload", "steps", "summary", "cells"}),
-    schema=single.Prediction,
-    completed=lambda _, one: {"environment": one["cells"][-1].get("environment"), **one},
-)
 OVERHEAD = Kind(
     name="overhead",
     title="overhead of a full step",
     command="hpt profile --overhead --workload byte-gpt --threads 1 --blocks 120 --out runs/overhead",
     fields=frozenset({"what", "ratio", "ratio_low", "ratio_high", "plain_step_s", "blocks"}),
     schema=single.Overhead,
-)
-WALL = Kind(
-    name="wall",
-    title="wall time of the documented run",
-    command="hpt compare --workloads byte-gpt=600 --arms hybrid,never --seeds 6 --clock 6 --out runs/wall",
-    fields=frozenset({"what", "wall_ratio", "loss_ratio", "pairs"}),
-    schema=single.Wall,
-    completed=lambda _, one: {"environment": one["pairs"][-1]["rssm"].get("environment"), **one},
 )
 ALARMS = Kind(
     name="alarms",
@@ -326,8 +310,8 @@ RELEASE = Kind(
     lacks=_release_lacks,
 )
 KINDS: Sequence[Kind] = (
-    *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, PREDICTION, OVERHEAD, WALL, ALARMS, SURVIVAL, STOPPING, POLICIES),
-    *(VALUE_MODELS, ESTIMATES, LARGE, ATTACHED, RELEASE),
+    *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, OVERHEAD, ALARMS, SURVIVAL, STOPPING, POLICIES, VALUE_MODELS),
+    *(ESTIMATES, LARGE, ATTACHED, RELEASE),
 )
 
 

@@ -25,7 +25,6 @@ REPORTS: Mapping[Kind, str] = {
     kinds.ESTIMATES: "vram",
     kinds.COMPARISON: "evaluation",
     kinds.TRAINING: "evaluation",
-    kinds.PREDICTION: "evaluation",
     kinds.STOPPING: "evaluation",
     kinds.POLICIES: "evaluation",
     kinds.VALUE_MODELS: "evaluation",
@@ -33,7 +32,6 @@ REPORTS: Mapping[Kind, str] = {
     kinds.ATTACHED: "evaluation",
     kinds.PROFILE: "phase2",
     kinds.OVERHEAD: "phase2",
-    kinds.WALL: "phase2",
     kinds.ALARMS: "phase2",
     kinds.SURVIVAL: "survival",
     kinds.RELEASE: "phase3",
@@ -210,9 +208,7 @@ VERDICTS: Mapping[Kind, Callable[[Document], str]] = {
     kinds.SURVIVAL: _survival,
     kinds.RELEASE: _release,
     kinds.ESTIMATES: _estimates,
-    kinds.PREDICTION: lambda one: f"{one['workload']}, {len(one['cells'])} runs",
     kinds.OVERHEAD: lambda one: f"{one['ratio'] - 1.0:+.1%} in a full step",
-    kinds.WALL: lambda one: f"{one['wall_ratio']['median']:.2f} times as long as plain training",
     kinds.ALARMS: lambda one: (
         f"{one['same_code']['num_with_alarm']} false alarms in {one['same_code']['num_comparisons']} comparisons"
     ),

@@ -1,21 +1,17 @@
 """Where a step's time goes: by phase, by part, for a step that a jump covers, and the speed-up that parts predict."""
 
-import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hpt_reports.comparisons import measured_arms
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import count, file_name, harmless, interval, percent, plain, ratio, seconds, table
-from hpt_reports.inner_optimizers import NO_OTHER, beside
-from hpt_reports.kinds import COMPARISON, OVERHEAD, PREDICTION, PROFILE
+from hpt_reports.inner_optimizers import beside
+from hpt_reports.kinds import COMPARISON, OVERHEAD, PROFILE, TRAINING
 from hpt_reports.page import Links
 from hpt_reports.tuning import BASELINES, Standing, of_pair
 
 STEP_WORK = ("forward", "backward", "optimizer")
-JUMP_WORK = ("jump", "probe")
 PHASES = ("WARMUP", "FULL", "PREDICT", "CORRECT")
-DEFAULT_ARM = "default"
 
 
 def full_overhead(evidence: Evidence) -> Source | None:
@@ -40,36 +36,18 @@ def _device(source: Source) -> str:
 def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> tuple[float, Source] | None:
     """Cost of a step that a jump covers (jump and probes) over that of a full step, and where it was measured.
 
-    From the newest profile of the workload, else from the paired runs; None if neither has kept jumps.
+    From the newest profile of the workload that kept jumps; None without one.
     """
     for source in evidence.of(PROFILE):
         share = source.document["parts"]["jump_cost_ratio"]
         if workload_of(source) == workload and share is not None:
             return float(share), source
-    for source in evidence.of(PREDICTION):
-        shares = [share for cell in cells(source) if (share := _share(cell)) is not None]
-        if source.document["workload"] == workload and shares:
-            return statistics.median(shares), source
     return None
 
 
 def workload_of(source: Source) -> str:
     """Name of a profile's workload."""
     return str(source.document["workload"])
-
-
-def cells(source: Source, arm: str = DEFAULT_ARM) -> list[Mapping[str, Any]]:
-    """Runs of one arm, by seed."""
-    return sorted((one for one in source.document["cells"] if one["arm"] == arm), key=lambda one: one["seed"])
-
-
-def _share(cell: Mapping[str, Any]) -> float | None:
-    parts, counters = cell["seconds"]["part"], cell["counters"]
-    covered, updates = counters["steps_covered_by_jumps"], counters["optimizer_updates"]
-    step_s = sum(parts.get(name, 0.0) for name in STEP_WORK)
-    if not covered or not updates or not step_s:
-        return None
-    return sum(parts.get(name, 0.0) for name in JUMP_WORK) / covered / (step_s / updates)
 
 
 def by_workload(sources: Sequence[Source]) -> list[Source]:
@@ -95,30 +73,41 @@ def overhead(source: Source, links: Links) -> str:
     )
 
 
-def phases(source: Source, links: Links) -> str:
-    """Calls, time a call (median over runs) and share of the time by phase, a table."""
-    runs = cells(source)
-    rows: list[dict[str, str]] = []
-    for phase in PHASES:
-        per_call = [run["seconds"]["phase"][phase] / run["phases"][phase] for run in runs if run["phases"].get(phase)]
-        shares = [run["seconds"]["phase"].get(phase, 0.0) / sum(run["seconds"]["phase"].values()) for run in runs]
-        if per_call:
-            calls = f"{statistics.median(run['phases'].get(phase, 0) for run in runs):.0f}"
-            call, share = seconds(statistics.median(per_call)), percent(statistics.median(shares))
-            rows.append({"phase": phase, "calls": calls, "time a call": call, "share of the time": share})
-    return table(rows, links.to(source))
+def timed_run(evidence: Evidence) -> Source | None:
+    """The newest training run that says where its time went."""
+    return next((one for one in evidence.of(TRAINING) if all(_times(one).values())), None)
 
 
-def parts(source: Source, links: Links) -> str:
-    """Share of the time by part, median over runs, the largest first, a table."""
-    by_run = [run["seconds"]["part"] for run in cells(source)]
-    shares = {
-        name: statistics.median(times.get(name, 0.0) / sum(times.values()) for times in by_run)
-        for name in sorted({name for times in by_run for name in times})
+def _times(source: Source) -> dict[str, float]:
+    """Seconds of a training run in all, by phase and by part."""
+    found = source.document.get("seconds") or {}
+    return {name: sum(found.get(name, {}).values()) for name in ("phase", "part")}
+
+
+def run_times(source: Source, links: Links) -> dict[str, str]:
+    """Of a training run: calls and time by phase, and the share of the time by part, the largest first."""
+    facts, link, total = source.document, links.to(source), _times(source)
+    calls, by_phase, by_part = facts.get("phases") or {}, facts["seconds"]["phase"], facts["seconds"]["part"]
+    phase_rows = [
+        {
+            "phase": phase,
+            "calls": str(calls[phase]),
+            "time a call": seconds(by_phase[phase] / calls[phase]),
+            "share of the time": percent(by_phase[phase] / total["phase"]),
+        }
+        for phase in PHASES
+        if calls.get(phase) and phase in by_phase
+    ]
+    part_rows = [
+        {"part": harmless(name), "share of the time": percent(value / total["part"])}
+        for name, value in sorted(by_part.items(), key=lambda one: -one[1])
+    ]
+    return {
+        "run": f"{harmless(facts['workload']['name'])}, {count(facts['settings']['steps'], 'update')}, predictor "
+        f"{harmless(facts['config']['predictor'])} ({link})",
+        "phases": table(phase_rows, link),
+        "parts": table(part_rows, link),
     }
-    ordered = sorted(shares.items(), key=lambda item: -item[1])
-    rows = [{"part": harmless(name), "share of the time": percent(share)} for name, share in ordered]
-    return table(rows, links.to(source))
 
 
 def _baseline_of(source: Source, evidence: Evidence) -> tuple[str, str]:
@@ -182,14 +171,3 @@ def profile(source: Source, links: Links, evidence: Evidence) -> dict[str, str]:
         f"probe), {percent(parts['whole_cost_ratio'])} with everything the trainer adds ({link}); the original "
         f"claims a reduction by 70 % ({links.claim}).",
     }
-
-
-def wall(source: Source, links: Links) -> str:
-    """The documented run beside the plain one."""
-    found = source.document["wall_ratio"]
-    return (
-        f"{source.document['steps']} updates of {harmless(source.document['workload'])} with the default "
-        f"predictor take {ratio(float(found['median']))} the time of the plain run, 95 % interval "
-        f"{interval(float(found['low']), float(found['high']))} over {len(source.document['pairs'])} pairs, and "
-        f"end at {ratio(float(source.document['loss_ratio']))} its validation loss; {NO_OTHER} ({links.to(source)})."
-    )

@@ -87,6 +87,11 @@ class _Bin(TypedDict):
     count: NotNegative
 
 
+class _Score(TypedDict):
+    nll_mean: Number | None
+    count: Count
+
+
 class _Side(TypedDict):
     steps_ratio: _RatioInterval
     work_ratio: _RatioInterval
@@ -109,6 +114,7 @@ class _ComparedArm(TypedDict):
     sentence: NotRequired[str | None]
     curve: NotRequired[_Curve | None]
     reliability: NotRequired[list[_Bin] | None]
+    forecasts: NotRequired[dict[str, _Score] | None]
     jump_values: NotRequired[JumpValues | None]
     decisions: NotRequired[ArmDecisions | None]
 

@@ -1,6 +1,5 @@
-"""Documents of a single file: a profile, a run, paired runs, an overhead, alarms, a release check."""
+"""Documents of a single file: a profile, a run, an overhead, alarms, a release check."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -9,7 +8,7 @@ from typing_extensions import TypedDict
 from hpt.documents import Count, Finite, NotNegative, Number, Size, Version1
 from hpt_reports.contents.comparison import Interval
 from hpt_reports.contents.decided import Values
-from hpt_reports.contents.origin import Machine, Stored
+from hpt_reports.contents.origin import Stored
 
 
 def _adds_up(times: dict[str, float]) -> dict[str, float]:
@@ -78,6 +77,11 @@ class _TrainSettings(TypedDict):
     steps: Size
 
 
+class _Seconds(TypedDict):
+    phase: dict[str, NotNegative]
+    part: dict[str, NotNegative]
+
+
 class _Trained(TypedDict):
     values: NotRequired[Values | None]
 
@@ -93,75 +97,10 @@ class Training(Stored):
     status: str
     final_loss: NotRequired[Number | None]
     num_updates: NotRequired[Count | None]
+    phases: NotRequired[dict[str, Count] | None]
     counters: NotRequired[_Counters | None]
+    seconds: NotRequired[_Seconds | None]
     predictor: NotRequired[_Trained | None]
-
-
-class _Fork(TypedDict):
-    step: Count
-    immediate: Finite
-    value: Finite
-    value_se: Finite
-    kept_jump: bool
-
-
-class _Score(TypedDict):
-    nll_mean: Number
-
-
-class _Predictor(TypedDict):
-    scores: NotRequired[dict[str, _Score] | None]
-
-
-class _Confidence(TypedDict):
-    brier: NotRequired[Finite | None]
-    base_rate_brier: NotRequired[Finite | None]
-
-
-class _CellCounters(TypedDict):
-    steps_covered_by_jumps: NotNegative
-    optimizer_updates: NotNegative
-
-
-class _Seconds(TypedDict):
-    phase: _Times
-    part: _Times
-
-
-class _Cell(TypedDict):
-    arm: str
-    seed: int
-    final_loss: Number | None
-    forks: NotRequired[list[_Fork] | None]
-    predictor: NotRequired[_Predictor | None]
-    confidence: NotRequired[_Confidence | None]
-    environment: NotRequired[Machine | None]
-    seconds: NotRequired[_Seconds]
-    phases: NotRequired[dict[str, Count]]
-    counters: NotRequired[_CellCounters]
-
-
-def _timed_every_phase(cell: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Times are read of the default arm alone."""
-    if cell["arm"] == "default":
-        lacking = [name for name in ("seconds", "phases", "counters") if name not in cell]
-        lacking += [] if lacking else [f"seconds.phase.{one}" for one in cell["phases"] if not _timed(cell, one)]
-        if lacking:
-            raise ValueError(f"it has no {lacking[0]}")
-    return cell
-
-
-def _timed(cell: Mapping[str, Any], phase: str) -> bool:
-    return phase in cell["seconds"]["phase"] or not cell["phases"][phase]
-
-
-class Prediction(Stored):
-    """Paired runs of `hpt compare`."""
-
-    workload: str
-    steps: Count
-    threads: Size
-    cells: Annotated[list[Annotated[_Cell, AfterValidator(_timed_every_phase)]], Field(min_length=1)]
 
 
 class Overhead(Stored):
@@ -175,31 +114,6 @@ class Overhead(Stored):
     blocks: Count
     block_steps: Count
     threads: Size
-
-
-class _MedianInterval(TypedDict):
-    median: Finite
-    low: Finite
-    high: Finite
-
-
-class _Run(TypedDict):
-    environment: NotRequired[Machine | None]
-
-
-class _Pair(TypedDict):
-    rssm: _Run
-    none: _Run
-
-
-class Wall(Stored):
-    """Wall time of pairs of runs."""
-
-    workload: str
-    steps: Count
-    wall_ratio: _MedianInterval
-    loss_ratio: Finite
-    pairs: Annotated[list[_Pair], Field(min_length=1)]
 
 
 class _SameCode(TypedDict):

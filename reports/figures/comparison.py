@@ -1,4 +1,4 @@
-"""Figures of comparisons: ratios with intervals, loss against work, honesty of the confidence, paired runs."""
+"""Figures of comparisons: ratios with intervals, loss against work, honesty of the confidence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -156,25 +156,3 @@ def draw_reliability(source: Source, tag: str) -> Figure | None:
 
     alt = "Share of jumps that were good against the confidence before them; the diagonal is an honest confidence."
     return draw(f"reliability_{tag}", "Is the confidence honest?", alt, data, paint, (source,))
-
-
-def draw_pairs(source: Source, pairs: pd.DataFrame) -> Figure:
-    """Validation loss of paired runs: seed, arm, final_loss."""
-    arms = list(dict.fromkeys(pairs["arm"]))
-    seeds = sorted(set(pairs["seed"]))
-
-    def paint(axes: Axes) -> None:
-        for seed in seeds:
-            part = pairs[pairs["seed"] == seed].set_index("arm")["final_loss"].reindex(arms).dropna()
-            index = seeds.index(seed) % len(COLOURS)
-            axes.plot([arms.index(arm) for arm in part.index], part.to_numpy(), label=f"seed {seed}", **look(index))
-        axes.set_xticks(range(len(arms)), arms)
-        axes.set(ylabel="validation loss, nats", xlim=(-0.4, len(arms) - 0.6))
-        axes.legend()
-
-    means: Any = pairs.groupby("arm", sort=False)["final_loss"].mean()
-    alt = "Validation loss by arm, one line a seed. Means: " + ", ".join(
-        f"{arm} {plain(float(means[arm]), 5)}" for arm in arms
-    )
-    name = f"pairs_{file_name(str(source.document['workload']))}"
-    return draw(name, f"Paired runs on {source.document['workload']}", alt + ".", pairs, paint, (source,))

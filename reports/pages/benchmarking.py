@@ -10,7 +10,7 @@ from hpt_reports.claims import claims, original
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.figures.benchmarks import draw_horizons, draw_parts, draw_spread
 from hpt_reports.formatting import NOT_MEASURED, code, count, harmless, interval, percent, plain, ratio, seconds, table
-from hpt_reports.kinds import ALARMS, OVERHEAD, PREDICTION, PROFILE, TIMING, WALL
+from hpt_reports.kinds import ALARMS, OVERHEAD, PROFILE, TIMING, TRAINING
 from hpt_reports.page import Figure, Links, Missing, Page, absent, counted
 from hpt_reports.step_time import covered_step, full_overhead
 from hpt_reports.targets import verdicts
@@ -38,11 +38,10 @@ def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     runs = by_preset(evidence)
     profiles = step_time.by_workload(evidence.of(PROFILE))
-    paired = evidence.newest(PREDICTION)
     overhead = full_overhead(evidence)
     overheads = [*([] if overhead is None else [overhead]), *step_time.overheads_on_gpus(evidence)]
-    wall, alarms = evidence.newest(WALL), evidence.newest(ALARMS)
-    found = [*overheads, *(one for one in (paired, wall, alarms) if one is not None)]
+    run, alarms = step_time.timed_run(evidence), evidence.newest(ALARMS)
+    found = [*overheads, *(one for one in (run, alarms) if one is not None)]
     judged = verdicts(evidence, KINDS)
     figures = [*_figures(runs), *(draw_parts(one) for one in profiles)]
     return Page(
@@ -51,9 +50,9 @@ def build(evidence: Evidence, links: Links) -> Page:
         question="What do the parts cost, and where does a step's time go?",
         summary=_summary(runs, overhead, evidence, links, counted(judged)),
         verdicts=judged,
-        reads=(TIMING, OVERHEAD, PROFILE, PREDICTION, WALL, ALARMS),
+        reads=(TIMING, OVERHEAD, PROFILE, TRAINING, ALARMS),
         sources=[*(one.source for one in runs.values()), *profiles, *found],
-        missing=_missing(runs, profiles, overhead, paired),
+        missing=_missing(runs, profiles, overhead, run),
         figures={one.name: one for one in figures},
         opening="horizons",
         values={
@@ -64,9 +63,7 @@ def build(evidence: Evidence, links: Links) -> Page:
             "original": original(),
             "confidence": _confidence(runs, links),
             "overhead": "\n\n".join(step_time.overhead(one, links) for one in overheads),
-            "phases": None if paired is None else step_time.phases(paired, links),
-            "parts": None if paired is None else step_time.parts(paired, links),
-            "wall": None if wall is None else step_time.wall(wall, links),
+            "run": None if run is None else step_time.run_times(run, links),
             "alarms": None if alarms is None else _alarms(alarms, links),
             "profiles": [step_time.profile(one, links, evidence) for one in profiles],
         },
@@ -263,7 +260,7 @@ def _confidence(runs: dict[str, Timings], links: Links) -> str:
 
 
 def _missing(
-    runs: dict[str, Timings], profiles: Sequence[Source], overhead: Source | None, paired: Source | None
+    runs: dict[str, Timings], profiles: Sequence[Source], overhead: Source | None, run: Source | None
 ) -> list[Missing]:
     lacking = [
         Missing(
@@ -273,7 +270,7 @@ def _missing(
         for preset in ("default", "reference")
         if preset not in runs
     ]
-    lacking += [absent(kind) for kind, one in ((OVERHEAD, overhead), (PREDICTION, paired)) if one is None]
+    lacking += [absent(kind) for kind, one in ((OVERHEAD, overhead), (TRAINING, run)) if one is None]
     if not profiles:
         lacking.append(absent(PROFILE, "the speed-up model against a measurement"))
     lacking.append(

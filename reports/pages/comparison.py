@@ -30,7 +30,7 @@ from hpt_reports.formatting import (
 )
 from hpt_reports.inner_optimizers import beside, beside_overall, has_several, optimizers_of, over_own, told
 from hpt_reports.page import Links
-from hpt_reports.pages import ablations, peers
+from hpt_reports.pages import ablations, forecasts, peers
 from hpt_reports.tuning import BASELINES, LACKS, Standing, bracket, lack, of_arm, of_baseline, of_overall
 
 CHECK_WORKLOADS = {
@@ -53,6 +53,7 @@ def section(source: Source, links: Links) -> dict[str, Any]:
         "calibrations": _calibration_table(source, links),
         "tuning": _tuning_table(source, links),
         "ratios": f"ratios_{tag}",
+        "forecasts": forecasts.forecast_table(source, links),
         "reliability": f"reliability_{tag}",
         "workloads": [_workload(source, name, values, links) for name, values in source.document["workloads"].items()],
     }

@@ -1,4 +1,4 @@
-"""EVALUATION_REPORT: does it pay? Comparisons with a baseline and controls, and paired runs."""
+"""EVALUATION_REPORT: does it pay? Comparisons with a baseline and controls, and what decides."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ from hpt_reports.comparisons import (
     findings_in,
 )
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.figures.comparison import draw_losses, draw_pairs, draw_ratios, draw_reliability
+from hpt_reports.figures.comparison import draw_losses, draw_ratios, draw_reliability
 from hpt_reports.figures.gains import NAME as GAINS
 from hpt_reports.figures.gains import draw_gains
 from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
 from hpt_reports.formatting import NOT_MEASURED, code, file_name, harmless, in_brackets, interval, plain, ratio, table
 from hpt_reports.headlines import COMMAND, pairs, quoted
 from hpt_reports.inner_optimizers import beside, has_several, optimizers_of
-from hpt_reports.kinds import ATTACHED, COMPARISON, LARGE, POLICIES, PREDICTION, STOPPING, TRAINING, VALUE_MODELS
+from hpt_reports.kinds import ATTACHED, COMPARISON, LARGE, POLICIES, STOPPING, TRAINING, VALUE_MODELS
 from hpt_reports.ladder import ladder
 from hpt_reports.page import MISSED, REACHED, REPORTED, Figure, Links, Missing, Page, VerdictRow, absent, counted
-from hpt_reports.pages import attached, comparison, decided, large, paired_runs, policies, stopping, value_models
+from hpt_reports.pages import attached, comparison, decided, large, policies, stopping, value_models
 from hpt_reports.pages import ladder as ladder_page
 from hpt_reports.pages.evaluation_summary import summary, why_not
 from hpt_reports.targets import verdicts
@@ -46,13 +46,11 @@ WORDS = {"accelerates": REACHED, "no difference": REPORTED, "hurts": MISSED}
 def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     found = comparisons(evidence)
-    paired = evidence.newest(PREDICTION)
     single = {kind: evidence.newest(kind) for kind in SECTIONS}
     runs = evidence.of(TRAINING)
     rungs = ladder(evidence)
     judged = [*verdicts(evidence, (COMPARISON,)), *(verdict for source in found for verdict in _verdicts(source))]
     figures = [figure for source in found for figure in _figures(source)]
-    figures += [] if paired is None else [draw_pairs(paired, paired_runs.losses(paired))]
     figures += [] if rungs is None else [draw_ladder(rungs)]
     several = quoted(evidence)
     figures += [] if several is None else [draw_gains(several)]
@@ -63,12 +61,12 @@ def build(evidence: Evidence, links: Links) -> Page:
         name=NAME,
         title="Evaluation: does it pay?",
         question="Does it pay against a tuned baseline?",
-        summary=summary(evidence, found, paired, links, counted(judged)),
+        summary=summary(evidence, found, links, counted(judged)),
         verdicts=judged,
-        reads=(COMPARISON, PREDICTION, TRAINING, *SECTIONS),
-        sources=[*found, *(one for one in (paired, *single.values()) if one is not None), *runs],
+        reads=(COMPARISON, TRAINING, *SECTIONS),
+        sources=[*found, *(one for one in single.values() if one is not None), *runs],
         missing=[
-            *_missing(evidence, found, paired),
+            *_missing(evidence, found),
             *(absent(kind) for kind, one in single.items() if one is None),
             *ladder_page.missing(rungs),
             *decided.missing(found),
@@ -78,7 +76,6 @@ def build(evidence: Evidence, links: Links) -> Page:
         values={
             "comparisons": [comparison.section(one, links) for one in found],
             "has_tuned": any(comparison.has_tuned(one) for one in found),
-            "paired": None if paired is None else paired_runs.section(paired, links),
             **{kind.name: None if one is None else SECTIONS[kind](one, links) for kind, one in single.items()},
             "ladder": "" if rungs is None else ladder_page.ladder_table(rungs, links),
             "decided": decided.section(found, runs, links),
@@ -156,7 +153,7 @@ def _run_table(runs: Sequence[Source], links: Links) -> str:
     return table(rows)
 
 
-def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None) -> list[Missing]:
+def _missing(evidence: Evidence, found: Sequence[Source]) -> list[Missing]:
     lacking = [
         Missing(
             f"the default trainer against a tuned baseline on {code(name)}{_stored_instead(evidence, name)}",
@@ -166,8 +163,6 @@ def _missing(evidence: Evidence, found: Sequence[Source], paired: Source | None)
         if default_arm(evidence, name) is None
     ]
     lacking += _missing_pairs(evidence)
-    if paired is None:
-        lacking.append(absent(PREDICTION))
     if not any(str(one.document["settings"]["device"]).startswith("cuda") for one in found):
         lacking.append(
             Missing("a comparison on a GPU", "hpt compare --budget full --tune --device cuda --out runs/compare-full")

@@ -17,13 +17,13 @@ from hpt_reports.formatting import DIVERGED, NOT_MEASURED, harmless, in_brackets
 from hpt_reports.headlines import NOISY, Mean, all_on_best, alone_mean, mean_over, peer_of, quoted
 from hpt_reports.inner_optimizers import ADAMW, NO_OTHER, over_own
 from hpt_reports.page import Links
-from hpt_reports.pages import comparison, paired_runs, peers
+from hpt_reports.pages import comparison, peers
 from hpt_reports.tuning import LACKS, Standing, lack, of_baseline
 
 KINDS = {"work_ratio": "at equal work", "steps_ratio": "after equally many updates"}
 
 
-def summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, links: Links, tally: str) -> list[str]:
+def summary(evidence: Evidence, found: Sequence[Source], links: Links, tally: str) -> list[str]:
     """Five points: over all workloads, the default trainer, controls, harm, and the verdicts counted in `tally`."""
     hurt = [
         f"{one.workload}: {one.arm}{in_brackets(lack(one.beside, one.arm))}"
@@ -37,7 +37,7 @@ def summary(evidence: Evidence, found: Sequence[Source], paired: Source | None, 
         f"Methods that hurt: {harmless(', '.join(hurt)) or 'none'} ({links.every(found)})."
         if found
         else f"Whether it ever hurts: {NOT_MEASURED}.",
-        f"Verdicts: {tally} ({links.target}). " + paired_runs.line(paired, links),
+        f"Verdicts: {tally} ({links.target}).",
     ]
 
 

@@ -19,10 +19,10 @@ from hpt_reports.builder import page_text
 from hpt_reports.evidence import Evidence, gather
 from hpt_reports.figures import comparison as figures
 from hpt_reports.page import Links, VerdictRow
-from hpt_reports.pages import blocks, comparison, evaluation, evaluation_summary, paired_runs, peers
+from hpt_reports.pages import blocks, comparison, evaluation, evaluation_summary, peers
 
 EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence"
-SINGLE = ("profile_byte_gpt.json", "prediction_byte_gpt.json", "wall_byte_gpt.json")
+PROFILE = "profile_byte_gpt.json"
 FIVE = ("byte-gpt-b16", "byte-gpt", "mlp", "cnn", "regression")
 LINKS = Links("runs/")
 
@@ -44,15 +44,14 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         (runs / name).mkdir()
         (runs / name / "summary.json").write_text(json.dumps(document))
     shutil.copytree(EVIDENCE / "comparison_calibration", runs / "comparison_calibration")
-    for name in SINGLE:
-        shutil.copy(EVIDENCE / name, runs)
+    shutil.copy(EVIDENCE / PROFILE, runs)
     return gather(runs)
 
 
 def _changed() -> dict[str, Any]:
     """The stored comparison of AdamW alone, with the ratios of the stored profile; and as of a day before peers."""
     text = (EVIDENCE / "comparison_default" / "summary.json").read_text(encoding="utf-8")
-    speed = json.loads((EVIDENCE / SINGLE[0]).read_text(encoding="utf-8"))["speed"]
+    speed = json.loads((EVIDENCE / PROFILE).read_text(encoding="utf-8"))["speed"]
     document, earlier = (
         json.loads(text),
         json.loads(re.sub("[;,.]? no other optimizer was tried", "", text, flags=re.I)),
@@ -75,7 +74,7 @@ def texts_of(evidence: Evidence) -> dict[str, str]:
 
 def lines_of(evidence: Evidence) -> list[str]:
     several_files = ("several/", "several-large/")
-    single = ("single/", "earlier/", "comparison_", *SINGLE[1:])
+    single = ("single/", "earlier/", "comparison_")
     return [line for text in texts_of(evidence).values() for line in untold(text, several_files, single)]
 
 
@@ -107,8 +106,6 @@ OMISSIONS: dict[str, tuple[ModuleType, str, Any]] = {
     "the table over all workloads": (comparison, "beside_overall", nothing),
     "sentences of an earlier day": (comparison, "told", lambda sentence, _: str(sentence)),
     "the headline's table": (peers, "_best_by_itself", lambda *_: {}),
-    "paired runs": (paired_runs, "NO_OTHER", ""),
-    "wall time": (step_time, "NO_OTHER", ""),
     "the profile's ratio": (step_time, "beside", nothing),
     "descriptions of figures": (figures, "beside", nothing),
     "the last line of a comparison": (compare_display, "_beside", nothing),
