@@ -48,7 +48,7 @@ class PredictConfig(Settings):
     policy: str | None = setting(
         None,
         "share of that gain, and whether matrices keep their norms; None: chosen by value, by nesterov full",
-        choices=("half", "half-kept", "full", "full-kept"),
+        choices=("quarter", "quarter-kept", "half", "half-kept", "full", "full-kept"),
     )
     window_start_frac: float | None = setting(
         None, "first progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0

@@ -1,9 +1,9 @@
 """The prior of what jumps are worth, and how forks are read, from stored runs: writes hpt/learned/prior.json.
 
-A kind's mean is that of its runs. Its spread is what a further run of the kind would have about it: scatter of the
-kind's runs, shrunk to the scatter within all kinds, and the error of the mean. A family's spread has the scatter
-between its kinds as well, that of `any` the scatter between families: the less is known, the wider, and the sooner a
-fork pays.
+A kind's mean is that of its runs, with each policy, and without jumps, at the best of the rates that were run, as users
+tune it. Its spread is what a further run of the kind would have about it: scatter of the kind's runs, shrunk to the
+scatter within all kinds, and the error of the mean. A family's spread has the scatter between its kinds as well, that
+of `any` the scatter between families: the less is known, the wider, and the sooner a fork pays.
 
     python scripts/fit_prior.py --runs runs/policies
 """
@@ -72,8 +72,9 @@ def entries(settings: Sequence[Setting]) -> dict[str, Any]:
     for setting in settings:
         found = traits(setting)
         families[found.kind] = found.family
-        for seed, worth in setting.worth.items():
-            name = f"{setting.workload} {setting.optimizer} x{setting.lr_factor:g} T={setting.steps} seed {seed}"
+        for seed, worth in setting.tuned_worth.items():
+            rates = " or ".join(f"x{rate:g}" for rate in setting.rates)
+            name = f"{setting.workload} {setting.optimizer} {rates} T={setting.steps} seed {seed}"
             kinds[found.kind].append((name, worth))
     means = {kind: np.mean([worth for _, worth in rows], axis=0) for kind, rows in kinds.items()}
     within = floored(pooled([np.array([worth for _, worth in rows]) for rows in kinds.values()]))

@@ -187,7 +187,10 @@ def models(kept: Sequence[Row], left: Sequence[Row]) -> dict[str, Model]:
         "ridge": lambda row: (ridge.corrected(prior(row).mean, row.raw), 0.0),
         "rssm": lambda row: (latent.corrected(prior(row).mean, encoded[id(row)]), 0.0),
         "two-fork": lambda row: two_forks(prior(row), row, reading),
-        "linucb": lambda row: (Belief(np.array(bandit.choose(context(row)).means), np.zeros((4, 4))), 0.0),
+        "linucb": lambda row: (
+            Belief(np.array(bandit.choose(context(row)).means), np.diag([0.0] * len(NAMES))),
+            0.0,
+        ),
     }
 
 

@@ -31,10 +31,10 @@ from hpt.records import jsonable
 from hpt.run.processes import ChildJob, JobEnd, run_jobs
 
 PAIRS = {
-    ("byte-gpt-b16", 2000): {"adamw": 1.0, "muon": 1.4142, "soap": 2.0},
-    ("byte-gpt", 1100): {"adamw": 1.19, "muon": 1.4142, "soap": 1.4142},
-    ("mlp", 6000): {"adamw": 1.0, "muon": 1.0, "soap": 1.0},
-    ("cnn", 2500): {"adamw": 0.707, "soap": 1.0},
+    ("byte-gpt-b16", 2000): {"adamw": 1.0, "muon": 2.0, "soap": 1.4142},
+    ("byte-gpt", 1100): {"adamw": 1.4142, "muon": 2.0, "soap": 2.0},
+    ("mlp", 6000): {"adamw": 1.4142, "muon": 1.0, "soap": 1.0},
+    ("cnn", 2500): {"adamw": 1.0, "soap": 1.4142},
 }
 """By workload and length: optimizers at about their best rates, as tuned by themselves."""
 LARGE = {

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +23,8 @@ WINDOW = 0.8  # of a run, in which the default jumps
 WORST = -1.0  # log work ratio of a run that diverged with jumps, or ended as after a third of the steps
 STRUCTURES = {"byte": "text", "gpt": "text", "gru": "text", "window": "text", "cnn": "normalised"}
 Key = tuple[str, str, int, float]
+Finals = dict[tuple[Key, int], dict[str, float | None]]
+"""Final losses by policy, of each setting and seed."""
 
 
 @dataclass
@@ -32,7 +34,9 @@ class Setting:
     Attributes:
         workload, optimizer, steps, lr_factor: of the runs.
         folder: where they are stored.
-        worth: by seed, log work ratios (A,) of the policies.
+        worth: by seed, log work ratios (A,) of the policies, all at this rate.
+        tuned_worth: the same with each policy, and no jumps, at the best of the rates that were run.
+        rates: those.
         gained: loss per e-fold of steps, by which losses become log work ratios.
         forks: of all seeds, as stored, each with "seed", "fall" (as the run saw it) and "cycle_steps".
     """
@@ -43,6 +47,8 @@ class Setting:
     lr_factor: float
     folder: Path
     worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
+    tuned_worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
+    rates: list[float] = field(default_factory=list[float])
     gained: float = math.nan
     forks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
@@ -75,7 +81,7 @@ def load(folders: Sequence[Path], longer: float) -> list[Setting]:
 
 def _load(folder: Path, longer: float) -> list[Setting]:
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    finals: dict[tuple[Key, int], dict[str, float | None]] = defaultdict(dict)
+    finals: Finals = defaultdict(dict)
     forks: dict[tuple[Key, int], dict[str, Any]] = {}
     for row in rows:
         cell = row["cell"]
@@ -88,33 +94,54 @@ def _load(folder: Path, longer: float) -> list[Setting]:
     return list(_settings(finals, forks, folder, longer))
 
 
-def _settings(finals: Any, forks: Any, folder: Path, longer: float) -> Iterable[Setting]:
+def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterable[Setting]:
     grouped: dict[Key, list[int]] = defaultdict(list)
     for key, seed in finals:
         grouped[key].append(seed)
     for key, seeds in grouped.items():
         workload, optimizer, steps, factor = key
-        gains = [
-            (finals[key, seed][NONE] - further) / math.log(longer)
+        pairs = [
+            (finals[key, seed].get(NONE), finals.get(((workload, optimizer, round(longer * steps), factor), seed), {}))
             for seed in seeds
-            if (further := finals.get(((workload, optimizer, round(longer * steps), factor), seed), {}).get(NONE))
+        ]
+        gains = [
+            (own - further) / math.log(longer)
+            for own, row in pairs
+            if own is not None and (further := row.get(NONE)) is not None
         ]
         whole = [seed for seed in seeds if {NONE, *NAMES} <= set(finals[key, seed])]
         if not gains or not whole or fmean(gains) <= 0.0:
             continue
         setting = Setting(workload, optimizer, steps, factor, folder, gained=fmean(gains))
         for seed in whole:
-            row = finals[key, seed]
-            if row[NONE] is not None:
-                setting.worth[seed] = np.array([_worth(row[NONE], row[name], setting.gained) for name in NAMES])
+            rows = _by_rate(finals, key, seed)
+            setting.rates = sorted({*setting.rates, *rows})
+            best = {name: min(_known(row[name] for row in rows.values()), default=None) for name in (NONE, *NAMES)}
+            if rows[factor][NONE] is not None:
+                setting.worth[seed] = _worths(rows[factor], setting.gained)
+                setting.tuned_worth[seed] = _worths(best, setting.gained)
         for seed in seeds:
             if (key, seed) in forks:
                 setting.forks += _read_forks(forks[key, seed], setting, seed)
         yield setting
 
 
-def _worth(without: float, jumped: float | None, gained: float) -> float:
-    return WORST if jumped is None else max(WORST, (without - jumped) / gained)
+def _by_rate(finals: Finals, key: Key, seed: int) -> dict[float, dict[str, float | None]]:
+    """Losses by policy of one seed, by rate, where every policy was run."""
+    found = {one[3]: row for (one, other), row in finals.items() if other == seed and one[:3] == key[:3]}
+    return {rate: row for rate, row in found.items() if {NONE, *NAMES} <= set(row)}
+
+
+def _known(losses: Iterable[float | None]) -> list[float]:
+    return [loss for loss in losses if loss is not None]
+
+
+def _worths(losses: Mapping[str, float | None], gained: float) -> FloatArray:
+    """Log work ratios (A,) of losses by policy; WORST for a run that diverged."""
+    without = losses[NONE]
+    assert without is not None, "the run without jumps diverged"
+    jumped = [losses[name] for name in NAMES]
+    return np.array([WORST if one is None else max(WORST, (without - one) / gained) for one in jumped])
 
 
 def _read_forks(row: dict[str, Any], setting: Setting, seed: int) -> list[dict[str, Any]]:

@@ -66,7 +66,8 @@ def _described(setting: Setting) -> dict[str, Any]:
         "steps": setting.steps,
         "lr_factor": setting.lr_factor,
         "loss_per_e_fold": setting.gained,
-        "worth_by_seed": {str(seed): row.tolist() for seed, row in setting.worth.items()},
+        "rates": setting.rates,
+        "worth_by_seed": {str(seed): row.tolist() for seed, row in setting.tuned_worth.items()},
     }
 
 

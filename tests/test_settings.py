@@ -11,7 +11,7 @@ WRONG = {
     "confidence_threshold": [0.5],
     "value.fork_budget_frac": [True, "0.1", [0.1], None, 0.6, -0.01, float("nan")],
     "value.model": ["bandit", None, 1, ["prior"]],
-    "predict.policy": ["none", "quarter", True, 0.5, ["half"]],
+    "predict.policy": ["none", "third", True, 0.5, ["half"]],
     "seed": [1e20, 10**20, 2**63, -1, 0.5, True, None],
     "full_steps": [10**20, 10**9, 1, 1e20, [10], True],
     "max_predict_steps": [10**20, 10**9, 0, 1e3],

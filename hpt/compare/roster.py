@@ -62,7 +62,7 @@ def _methods() -> list[Arm]:
     fixed: dict[str, tuple[str, dict[str, Any]]] = {
         "nesterov": ("fixed preset orthogonal at its full gain, norms free", {"predictor": "nesterov"})
     }
-    for policy in ("half", "half-kept", "full-kept"):
+    for policy in ("quarter", "quarter-kept", "half", "half-kept", "full-kept"):
         config = {"predictor": "nesterov", "predict": {"policy": policy}}
         fixed[f"always-{policy}"] = (f"the same with policy {policy}", config)
     for preset in ("ramp", "short", "long"):

@@ -33,6 +33,8 @@ NONE = "none"
 POLICIES = {
     one.name: one
     for one in (
+        Policy("quarter", 0.25, keeps_norm=False),
+        Policy("quarter-kept", 0.25, keeps_norm=True),
         Policy("half", 0.5, keeps_norm=False),
         Policy("half-kept", 0.5, keeps_norm=True),
         Policy("full", 1.0, keeps_norm=False),

@@ -28,6 +28,10 @@ class Belief:
     mean: FloatArray
     covariance: FloatArray
 
+    def less(self, cost: float) -> Self:
+        """The same of policies that cost so much each, in the unit of theta."""
+        return type(self)(self.mean - cost, self.covariance)
+
     def sd(self, place: int) -> float:
         """Standard deviation of one policy's worth."""
         return math.sqrt(max(0.0, float(self.covariance[place, place])))

@@ -1,9 +1,9 @@
 """Which policy a run plays, by what it is worth: prior, forks of this run, and the rule of `control.value`.
 
-The belief of every cycle is the value model's, revised by each fork of this run in turn. Where the largest mean is not
-positive nothing jumps. A fork is asked for when what it may change is worth more than the steps of its losing branch,
-within the budget; its branches end inside the window. Where a fork was dropped (its batches cannot be had again, or are
-too large) no further one is asked for.
+The belief of every cycle is the value model's, revised by each fork of this run in turn, less what jumps cost by
+themselves. Where the largest mean is not positive nothing jumps. A fork is asked for when what it may change is worth
+more than the steps of its losing branch, within the budget; its branches end inside the window. Where a fork was
+dropped (its batches cannot be had again, or are too large) no further one is asked for.
 """
 
 import math
@@ -60,6 +60,7 @@ class PolicyChooser(Stateful):
         config: of the run.
         model: says what the policies are worth before this run's forks.
         window: first and last progress at which jumps are wanted.
+        jump_cost: of one jump, in full steps.
 
     Attributes:
         measurements: of this run's forks.
@@ -68,11 +69,14 @@ class PolicyChooser(Stateful):
 
     _state = ("model", "_curve", "_calibrator", "_reliability", "_spent_steps", "_open", "_gives_up")
 
-    def __init__(self, config: HybridConfig, model: ValueModel, window: tuple[float, float]) -> None:
+    def __init__(
+        self, config: HybridConfig, model: ValueModel, window: tuple[float, float], jump_cost: float = 0.0
+    ) -> None:
         self.model = model
         self.measurements: list[Measurement] = []
         self.decisions: list[DecisionRecord] = []
         self._config, self._window = config, window
+        self._cost = jump_cost * (window[1] - window[0]) / config.cycle_steps  # of a whole window, in runs
         self._reading = fork_reading()
         self._curve = LossCurve()
         self._calibrator, self._reliability = Calibrator(PRIOR_RATE), Reliability()
@@ -85,11 +89,11 @@ class PolicyChooser(Stateful):
         self.model.tick(features, actions)
 
     def belief(self, features: FloatArray) -> Belief:
-        """What the policies are worth, given the run's features (64,) in units of their own, and its forks."""
+        """What the policies are worth beyond their cost, given the run's features (64,) as they are, and its forks."""
         belief = self.model.belief(features)
         for one in self.measurements:
             belief = belief.revised(NAMES.index(one.policy), one.worth, one.variance)
-        return belief
+        return belief.less(self._cost)
 
     def choose(self, stats: CycleStats, features: FloatArray) -> str | ForkRequest:
         """The policy to play now, or a fork."""

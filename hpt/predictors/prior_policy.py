@@ -29,15 +29,16 @@ class PriorPolicy(BasePredictor):
     Args:
         config: settings.
         traits: of the run.
+        jump_cost: of one jump, in full steps.
     """
 
     name = "prior"
 
-    def __init__(self, config: HybridConfig, traits: RunTraits) -> None:
+    def __init__(self, config: HybridConfig, traits: RunTraits, jump_cost: float = 0.0) -> None:
         self._base = Nesterov(config)
         self.scale, self.window = self._base.scale, self._base.window
         self._fixed = config.predict.policy
-        self._chooser = PolicyChooser(config, PriorValues(traits), self.window)
+        self._chooser = PolicyChooser(config, PriorValues(traits), self.window, jump_cost)
 
     def propose(self, stats: CycleStats, trend: LossTrend, max_horizon: int) -> Proposal | None:
         """The preset's jump as the policy has it, once three cycles are finished; None where no policy is worth it."""

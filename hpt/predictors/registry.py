@@ -21,12 +21,13 @@ FIXED = {
 PREDICTORS = (*LEARNED, "prior", "none", *FIXED)
 
 
-def build_predictor(config: HybridConfig, traits: RunTraits = UNKNOWN) -> Predictor:
+def build_predictor(config: HybridConfig, traits: RunTraits = UNKNOWN, jump_cost: float = 0.0) -> Predictor:
     """Make the predictor that `config.predictor` names.
 
     Args:
         config: settings.
         traits: of the run that it is for.
+        jump_cost: what making a jump costs there, in full steps.
 
     Raises:
         ConfigError: the predictor's window is empty.
@@ -35,8 +36,8 @@ def build_predictor(config: HybridConfig, traits: RunTraits = UNKNOWN) -> Predic
     if name == "none":
         return BasePredictor()
     if name == "prior":
-        return import_module("hpt.predictors.prior_policy").PriorPolicy(config, traits)
+        return import_module("hpt.predictors.prior_policy").PriorPolicy(config, traits, jump_cost)
     if name in LEARNED:
-        return import_module("hpt.predictors.selector").build(name, config, traits)
+        return import_module("hpt.predictors.selector").build(name, config, traits, jump_cost)
     module, kind = FIXED[name]
     return getattr(import_module(f"hpt.predictors.{module}"), kind)(config)

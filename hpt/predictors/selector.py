@@ -38,6 +38,7 @@ class PolicySelector(Stateful):
         config: settings.
         traits: of the run.
         models: loss forecasters by name, that one and the fallback among them.
+        jump_cost: of one jump, in full steps.
 
     Attributes:
         base: the preset.
@@ -47,7 +48,14 @@ class PolicySelector(Stateful):
 
     _state = ("forecasts", "_played")
 
-    def __init__(self, name: str, config: HybridConfig, traits: RunTraits, models: Mapping[str, ForecastModel]) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: HybridConfig,
+        traits: RunTraits,
+        models: Mapping[str, ForecastModel],
+        jump_cost: float = 0.0,
+    ) -> None:
         assert {name, FALLBACK} <= set(models), f"models are {list(models)}"
         self.name = name
         self.base = Nesterov(config)
@@ -55,7 +63,7 @@ class PolicySelector(Stateful):
         self.forecasts = LossForecasts(config, models, nominal_horizon(self.base, config))
         self.far: int | None = self.forecasts.far
         model = build_value_model(config.value.model if config.learner.enabled else "prior", traits)
-        self.chooser = None if config.predict.policy else PolicyChooser(config, model, self.window)
+        self.chooser = None if config.predict.policy else PolicyChooser(config, model, self.window, jump_cost)
         self._fixed = config.predict.policy or NONE
         self._played: dict[str, int] = {}
         self._confidence: float | None = None
@@ -151,7 +159,7 @@ def nominal_horizon(base: Nesterov, config: HybridConfig) -> int:
     return min(config.max_horizon, MAX_FORECAST_STEPS, max(1, round(gain * config.cycle_steps)))
 
 
-def build(name: str, config: HybridConfig, traits: RunTraits) -> PolicySelector:
+def build(name: str, config: HybridConfig, traits: RunTraits, jump_cost: float = 0.0) -> PolicySelector:
     """The selector whose loss is forecast by the model called `name`: rssm, mlp, linear or ridge."""
     horizon = horizon_ticks(config, nominal_horizon(Nesterov(config), config))
     models: dict[str, ForecastModel] = {FALLBACK: RidgeForecast(horizon)}
@@ -167,4 +175,4 @@ def build(name: str, config: HybridConfig, traits: RunTraits) -> PolicySelector:
 
         other = LinearForecast(horizon) if name == "linear" else MlpForecast(horizon, config.seed)
         models = {name: other, **models}
-    return PolicySelector(name, config, traits, models)
+    return PolicySelector(name, config, traits, models, jump_cost)

@@ -23,6 +23,7 @@ from hpt.trainer.checkpoint_file import CheckpointFolder
 from hpt.trainer.degradation import Degradation
 from hpt.trainer.engine import Engine
 from hpt.trainer.full_step import FullStep, LossFunction
+from hpt.trainer.ledger import FORWARD_SHARE
 from hpt.trainer.precision import Precision
 from hpt.trainer.requirements import check_predictable, check_settings, check_trainable
 
@@ -87,7 +88,9 @@ class Components(Engine):
         )
         if not self.is_baseline:
             traits = traits_of(self.bare, self.optimizer)
-            self.build_prediction(build_predictor(config, traits) if predictor is None else predictor)
+            if predictor is None:
+                predictor = build_predictor(config, traits, jump_cost=FORWARD_SHARE)  # that of PREDICT's own batch
+            self.build_prediction(predictor)
 
     def build_prediction(self, inner: Predictor) -> None:
         """The engine, the memory layers and the probe."""

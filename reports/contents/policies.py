@@ -1,6 +1,6 @@
 """policies.json of `scripts/study_forks.py`."""
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
@@ -14,6 +14,7 @@ class _Setting(TypedDict):
     optimizer: str
     steps: Size
     lr_factor: Positive
+    rates: NotRequired[list[Positive]]
     loss_per_e_fold: Positive
     worth_by_seed: Annotated[dict[str, list[Finite]], Field(min_length=1)]
 

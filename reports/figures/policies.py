@@ -18,7 +18,7 @@ from hpt_reports.prior import Entry
 
 LOOKS: Mapping[str, Mapping[str, Any]] = {
     name: {"color": COLOURS[colour], "marker": MARKERS[colour], "linestyle": DASHES[dash]}
-    for name, colour, dash in zip((*POLICIES, NONE), (5, 1, 6, 2, 7), (1, 0, 1, 0, 3), strict=True)
+    for name, colour, dash in zip((*POLICIES, NONE), (3, 4, 5, 1, 6, 2, 7), (1, 0, 1, 0, 1, 0, 3), strict=True)
 }
 OTHER: Mapping[str, Any] = {"color": COLOURS[0], "marker": MARKERS[0], "linestyle": DASHES[3]}
 """Of a policy that is no longer there."""
@@ -37,7 +37,7 @@ def draw_prior(entries: Sequence[Entry]) -> Figure:
 
     def paint(axes: Axes) -> None:
         for place, name in enumerate(policies):
-            shift = (place - 0.5 * (len(policies) - 1)) * 0.18
+            shift = (place - 0.5 * (len(policies) - 1)) * 0.72 / len(policies)
             known = [(row + shift, one) for row, one in enumerate(entries) if name in one.means]
             axes.errorbar(
                 [one.means[name] for _, one in known],

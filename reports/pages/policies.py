@@ -17,7 +17,7 @@ def section(source: Source, links: Links) -> dict[str, str]:
 
 
 def _worth_table(source: Source, link: str) -> str:
-    """Work ratio of each policy over the same optimizer without jumps, mean of the logarithms over seeds."""
+    """Work ratio of each policy over the same optimizer without jumps, each at its best rate; mean log over seeds."""
     names = source.document["policies"]
     rows: list[dict[str, str]] = []
     for one in source.document["worth"]:
@@ -27,7 +27,7 @@ def _worth_table(source: Source, link: str) -> str:
             {
                 "workload": code(one["workload"]),
                 "optimizer": harmless(one["optimizer"]),
-                "rate": f"x {plain(float(one['lr_factor']))}",
+                "rate": " or ".join(f"x {plain(float(rate))}" for rate in one.get("rates", [one["lr_factor"]])),
                 "updates": str(one["steps"]),
                 "seeds": str(len(seeds)),
                 **{harmless(name): ratio(math.exp(mean)) for name, mean in zip(names, means, strict=True)},

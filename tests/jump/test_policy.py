@@ -13,6 +13,8 @@ from hpt.jump.policy import NONE, NUM_POLICIES, POLICIES, Policy
 @pytest.mark.parametrize(
     ("name", "pull_back", "gain", "keeps_norm"),
     [
+        ("quarter", 0.125, 0.5, False),
+        ("quarter-kept", 0.125, 0.5, True),
         ("half", 0.25, 1.0, False),
         ("half-kept", 0.25, 1.0, True),
         ("full", 0.5, 2.0, False),
@@ -20,16 +22,16 @@ from hpt.jump.policy import NONE, NUM_POLICIES, POLICIES, Policy
     ],
 )
 def test_what_each_makes_of_a_delta(name: str, pull_back: float, gain: float, keeps_norm: bool) -> None:
-    """Half or all of pull-back and gain; direction, scale and all else stay the preset's."""
+    """A quarter, half or all of pull-back and gain; direction, scale and all else stay the preset's."""
     full = WeightDelta(0.5, 2.0, 0.8, orthogonal=True)
     expected = WeightDelta(pull_back, gain, 0.8, orthogonal=True, keeps_norm=keeps_norm)
     assert POLICIES[name].delta(full) == expected
 
 
 def test_names_are_those_of_the_table_and_no_jump_is_none_of_them() -> None:
-    """Four policies by their own names; what is always a choice, too, needs no delta."""
+    """Six policies by their own names; what is always a choice, too, needs no delta."""
     assert [one.name for one in POLICIES.values()] == list(POLICIES)
-    assert NUM_POLICIES == len(POLICIES) == 4
+    assert NUM_POLICIES == len(POLICIES) == 6
     assert NONE not in POLICIES
 
 

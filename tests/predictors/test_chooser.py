@@ -100,7 +100,7 @@ def test_forks_stay_inside_budget_and_window(
     total: int, cycle: int, budget: float, sd: float, mean: float, value: float
 ) -> None:
     """Losing branches never cost more than their share of the run, and every branch ends before the window does."""
-    run = PlantedRun(Planted((mean,) * 4, sd), total, cycle_steps=cycle, budget=budget)
+    run = PlantedRun(Planted((mean,) * len(NAMES), sd), total, cycle_steps=cycle, budget=budget)
     spent = 0
     while run.step + cycle <= WINDOW[1] * total:
         stats = run.observe()
@@ -176,7 +176,7 @@ def test_a_clear_gain_is_played() -> None:
     assert NONE not in played
 
 
-@pytest.mark.parametrize("model", [OPEN, Planted((0.5, 0.5, 0.5, 0.5), 0.5)])
+@pytest.mark.parametrize("model", [OPEN, Planted((0.5,) * len(NAMES), 0.5)])
 def test_a_branch_that_broke_down_ends_jumps(model: Planted) -> None:
     """It stands for a work ratio of e^-1 for certain, which tells against the policies that go with it as well."""
     run = PlantedRun(model)
@@ -214,7 +214,7 @@ def test_a_decision_says_what_is_believed() -> None:
 
 def test_confidence_is_the_calibrated_probability_that_the_best_policy_gains() -> None:
     """Phi(mean / sd) of the largest mean, through Platt's map of what earlier forks said beside what was stated."""
-    model = Planted((0.1, 0.3, 0.2, 0.0), 0.4)
+    model = Planted((0.0, 0.05, 0.1, 0.3, 0.2, 0.0), 0.4)
     run, calibrator = PlantedRun(model), Calibrator(0.5)
     assert run.chooser.confidence(FEATURES) == calibrator.calibrated(normal_cdf(0.3 / 0.4))
     run.settle(run.until(0.2), {"full": measured(-0.001, 0.01)})
@@ -227,7 +227,7 @@ def test_confidence_is_the_calibrated_probability_that_the_best_policy_gains() -
 
 def test_confidence_is_judged_by_what_was_stated_before_the_fork() -> None:
     """The reliability table holds the probability of the policy measured, before its value was known."""
-    run = PlantedRun(Planted((0.1, 0.3, 0.2, 0.0), 0.4))
+    run = PlantedRun(Planted((0.0, 0.05, 0.1, 0.3, 0.2, 0.0), 0.4))
     stated = Calibrator(0.5).calibrated(normal_cdf(0.2 / 0.4))
     run.settle(run.until(0.2), {"full": measured(0.02, 0.001)})
     confidence = run.chooser.summary()["confidence"]
@@ -249,7 +249,7 @@ def test_a_fork_over_several_policies_teaches_about_each() -> None:
 @pytest.mark.parametrize("at", [0.05, 0.3, 0.6])
 def test_a_restored_chooser_goes_on_alike(at: float) -> None:
     """Saved before, between or after forks, a new object makes the same choices and holds the same state."""
-    values = dict(zip(NAMES, (0.002, -0.001, 0.004, 0.001), strict=True))
+    values = dict(zip(NAMES, (0.001, 0.003, 0.002, -0.001, 0.004, 0.001), strict=True))
     whole, resumed = (PlantedRun(OPEN, 20_000, budget=0.2) for _ in range(2))
     total = 20_000
     while whole.step < at * total:
@@ -305,3 +305,11 @@ def test_the_summary_is_what_was_believed_measured_and_decided() -> None:
     assert (summary["model"], summary["prior"]) == ("planted", OPEN.describe())
     assert summary["measurements"] == [asdict(one) for one in run.chooser.measurements]
     assert summary["decisions"] == [asdict(one) for one in run.chooser.decisions]
+
+
+@pytest.mark.parametrize(("mean", "jump_cost", "plays"), [(0.02, 0.0, True), (0.02, 1 / 3, False), (0.03, 1 / 3, True)])
+def test_a_policy_must_be_worth_more_than_its_jumps_cost(mean: float, jump_cost: float, plays: bool) -> None:
+    """In cycles of 10 steps 0.8 of a run has 0.08 T jumps; at a third of a step each they cost 0.0267 T steps."""
+    run = PlantedRun(Planted((mean,) * len(NAMES), 1e-4), cycle_steps=10, budget=0.0, jump_cost=jump_cost)
+    assert (run.choose(run.until(0.2)) != NONE) is plays
+    assert run.chooser.belief(FEATURES).mean == pytest.approx(mean - 0.08 * jump_cost)

@@ -61,13 +61,13 @@ def test_what_is_proposed_is_the_chosen_policys_share_of_the_preset() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_policy_in_the_settings_is_played_and_nothing_is_chosen(policy: str) -> None:
-    """No chooser, no fork, no confidence; half the preset's gain and pull-back under `half`, norms as it says."""
+    """No chooser, no fork, no confidence; the policy's share of the preset's gain and pull-back, norms as it says."""
     selector = make(predict=PredictConfig(policy=policy))
     run = warm(selector)
     for cycle in range(11, 40):
         stats = cycle_of(cycle, K, 0)
         proposal, full = run.propose(stats), Nesterov(config()).delta(stats)
-        share = 0.5 if "half" in policy else 1.0
+        share = {"quarter": 0.25, "half": 0.5, "full": 1.0}[policy.removesuffix("-kept")]
         assert proposal.delta == replace(
             full, pull_back=share * full.pull_back, gain=share * full.gain, keeps_norm="kept" in policy
         )

@@ -16,7 +16,7 @@ DOCUMENT: dict[str, Any] = {
     "schema_version": 1,
     "policies": list(POLICIES),
     "entries": {
-        "any": {"mean": [0.0, 0.0, 0.0, 0.02], "covariance": WIDE, "runs": ["one", "another"]},
+        "any": {"mean": [0.0] * (NUM_POLICIES - 1) + [0.02], "covariance": WIDE, "runs": ["one", "another"]},
     },
     "forks": {
         "num_jumps": 2,

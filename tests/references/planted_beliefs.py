@@ -25,9 +25,9 @@ FALL = 0.4
 READING = ForkReading(
     num_jumps=3,
     settle_steps=60,
-    offset=np.array([0.1, -0.2, 0.3, 0.0]),
-    scale=np.array([2.0, 1.5, 3.0, 1.0]),
-    variance=np.array([0.2, 0.1, 0.3, 0.05]),
+    offset=np.array([0.0, 0.1, 0.1, -0.2, 0.3, 0.0]),
+    scale=np.array([1.5, 2.5, 2.0, 1.5, 3.0, 1.0]),
+    variance=np.array([0.15, 0.25, 0.2, 0.1, 0.3, 0.05]),
 )
 FEATURES = np.zeros(64)
 NO_TICKS = np.zeros((0, 0), dtype=np.float32)
@@ -57,10 +57,10 @@ class Planted(Stateful):
         return {"means": list(self.means), "sd": self.sd}
 
 
-SURE = Planted((0.1, 0.2, 0.3, 0.15), 1e-4)
-"""The third, `full`, is worth most for certain."""
-HOPELESS = Planted((-0.1, -0.2, -0.3, -0.15), 1e-4)
-OPEN = Planted((0.05, 0.05, 0.05, 0.05), 0.5)
+SURE = Planted((0.04, 0.08, 0.1, 0.2, 0.3, 0.15), 1e-4)
+"""The fifth, `full`, is worth most for certain."""
+HOPELESS = Planted((-0.05, -0.1, -0.1, -0.2, -0.3, -0.15), 1e-4)
+OPEN = Planted((0.05,) * len(NAMES), 0.5)
 """Little expected, little known."""
 
 
@@ -89,6 +89,7 @@ class PlantedRun:
         cycle_steps: K.
         budget: share of the run for losing branches.
         fall: loss gained per e-fold of steps.
+        jump_cost: of one jump, in full steps.
 
     Attributes:
         step: full steps made.
@@ -102,10 +103,11 @@ class PlantedRun:
         cycle_steps: int = 100,
         budget: float = 0.05,
         fall: float = FALL,
+        jump_cost: float = 0.0,
     ) -> None:
         value = ValueConfig(fork_budget_frac=budget)
         config = HybridConfig(total_steps=total_steps, full_steps=cycle_steps, value=value)
-        self.chooser = PolicyChooser(config, model, WINDOW)
+        self.chooser = PolicyChooser(config, model, WINDOW, jump_cost)
         self.chooser._reading = READING
         self.step, self.fall = 0, fall
         self._total, self._cycle_steps = total_steps, cycle_steps

@@ -15,7 +15,7 @@ from hpt.records import DecisionRecord, ForkRecord, jsonable
 
 T = 1000
 BASES = {"hybrid": "adam-plain, prior of 12 runs", "hybrid-muon": "muon-plain, prior of 5 runs of muon"}
-BEFORE = (0.03, 0.06, 0.02, 0.05)
+BEFORE = (0.01, 0.04, 0.03, 0.06, 0.02, 0.05)
 """Means before any fork, in the order of `POLICIES`."""
 
 
@@ -40,13 +40,13 @@ Told = tuple[tuple[DecisionRecord, ...], tuple[ForkRecord, ...]]
 def told(basis: str) -> dict[int, Told]:
     """By seed: two alike with a fork that does not go on, one that goes on, one that is broken; one without jumps."""
     first = decided(200, "half-kept", BEFORE, 0.06, basis)
-    lost = (first, decided(300, "half-kept", (0.02, 0.045, -0.06, -0.01), 0.035, basis))
+    lost = (first, decided(300, "half-kept", (0.01, 0.03, 0.02, 0.045, -0.06, -0.01), 0.035, basis))
     won = (
         first,
-        decided(400, "full-kept", (0.04, 0.07, 0.05, 0.11), 0.04, basis),
-        decided(650, "full-kept", (-0.05, 0.06, 0.04, 0.1), 0.035, basis),
+        decided(400, "full-kept", (0.02, 0.05, 0.04, 0.07, 0.05, 0.11), 0.04, basis),
+        decided(650, "full-kept", (-0.03, 0.05, -0.05, 0.06, 0.04, 0.1), 0.035, basis),
     )
-    none = (decided(200, "none", (-0.05, -0.02, -0.09, -0.04), 0.03, basis),)
+    none = (decided(200, "none", (-0.04, -0.03, -0.05, -0.02, -0.09, -0.04), 0.03, basis),)
     full = forked(300, "full", -0.0028, 0.0005, goes_on=False)
     kept = forked(400, "full-kept", 0.004, 0.001, goes_on=True)
     broken = forked(600, "half", -math.inf, math.nan, goes_on=False)

@@ -50,7 +50,7 @@ def test_tables_of_a_resumed_run_are_rebuilt_from_its_log(tmp_path: Path) -> Non
     write_run(folder, "csv", 3, 5, 10.0)
     forks, decisions = rows_of(tmp_path / "forks.csv"), rows_of(tmp_path / "decisions.csv")
     assert [float(row["value"]) for row in forks] == [1.0, 2.0, 13.0, 14.0, 15.0]
-    assert [float(row["means_half-kept"]) for row in decisions] == [2.0, 4.0, 26.0, 28.0, 30.0]
+    assert [float(row["means_quarter-kept"]) for row in decisions] == [2.0, 4.0, 26.0, 28.0, 30.0]
     assert {row["sds_full"] for row in decisions} == {"0.5"}
     assert {row["progress"] for row in decisions} == {""}
     assert len(rows_of(tmp_path / "steps.csv")) == 5
