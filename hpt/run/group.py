@@ -24,6 +24,8 @@ from hpt.run.signals import StopRequest
 from hpt.run.stopping import StopAgreement
 
 T = TypeVar("T")
+MET = "hpt/met"
+"""Key in the store, a process each: it is connected with all others."""
 WORD = "hpt/word"
 
 
@@ -139,6 +141,8 @@ def joined(launch: Launch) -> Generator[Group]:
         store, rank, world = next(iter(rendezvous("env://", launch.rank, launch.num_processes)))
         inner = dist.PrefixStore("hpt/group", store)  # pyright: ignore[reportPrivateImportUsage]
         dist.init_process_group("gloo", store=inner, rank=rank, world_size=world)
+        store.set(f"{MET}/{rank}", "")  # a process that leaves at once would break the connections that others make
+        store.wait([f"{MET}/{one}" for one in range(world)])
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(

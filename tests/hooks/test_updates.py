@@ -85,19 +85,17 @@ class SOAP(AdamW):
     """Of the family whose prior says that no policy is worth anything where layers normalise."""
 
 
-def muon_alone() -> Problem:
-    problem = teacher()
-    problem.optimizer, problem.scheduler = listed(problem)[0], None
-    return problem
-
-
 def soap_like() -> Problem:
     problem = teacher(norm=True)
     problem.optimizer, problem.scheduler = SOAP(problem.model.parameters(), lr=3e-3), None
     return problem
 
 
-@pytest.mark.parametrize("make", [muon_alone, soap_like])
+def normalised() -> Problem:
+    return teacher(norm=True)
+
+
+@pytest.mark.parametrize("make", [normalised, soap_like])
 def test_where_nothing_pays_the_loop_is_the_plain_one(make: Callable[[], Problem]) -> None:
     """The prior says none: weights are those of the loop without hpt, bit for bit."""
     plain, loop = Loop(make()).run(120), Loop(make()).attach(predictor="prior").run(120)
