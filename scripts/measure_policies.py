@@ -37,6 +37,8 @@ PAIRS = {
     ("cnn", 2500): {"adamw": 1.0, "soap": 1.4142},
 }
 """By workload and length: optimizers at about their best rates, as tuned by themselves."""
+MEMORIES = {("mlp", "muon"): 0.98}
+"""Where the tuned decay of the longest average is another than the workload's."""
 LARGE = {
     ("gpt2-b32", 500): {"adamw": 0.5, "muon": 2.0},
     ("byte-gpt-10m", 3000): {"adamw": 1.0, "muon": 2.0},
@@ -64,6 +66,7 @@ def pair_cells(seed: int, factor: float) -> Iterator[PolicyCell]:
                 lr_factor=round(rate * factor, 4),
                 seed=seed,
                 policy=NONE,
+                memory=MEMORIES.get((workload, optimizer)),
             )
 
 

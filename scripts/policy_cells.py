@@ -12,12 +12,14 @@ import torch
 from policy_forks import ForkStudy
 
 from hpt import HybridConfig, HybridTrainer
+from hpt.compare.cells import Recipe
+from hpt.compare.recipes import make_optimizers
 from hpt.errors import TrainingDiverged
 from hpt.jump.policy import NONE
 from hpt.memory.peak import peak_device_bytes
 from hpt.optimizers.inner import InnerOptimizer
 from hpt.trainer.engine import with_cycle
-from hpt.workloads.inner import inner_optimizers, inner_schedulers
+from hpt.workloads.inner import inner_schedulers
 from hpt.workloads.registry import load_workload
 from hpt.workloads.workload import Workload
 
@@ -35,6 +37,7 @@ class PolicyCell:
         workload, optimizer: by name.
         steps: net updates.
         lr_factor: on the optimizer's rate.
+        memory: decay of its longest average; None: as it comes.
         seed: of weights and batches.
         policy: played all the time; `NONE`: no jump; `BY_VALUE`: the trainer chooses.
         forks: fork over every policy on the way.
@@ -51,6 +54,7 @@ class PolicyCell:
     forks: bool = False
     device: str = "cpu"
     autocast: str = "none"
+    memory: float | None = None
 
     @property
     def key(self) -> str:
@@ -70,9 +74,8 @@ class PolicyRun:
             cell.workload, seed=cell.seed, data=None, device=torch.device(cell.device)
         )
         self.model = self.workload.build_model()
-        optimizers = inner_optimizers(self.workload, self.model, cell.optimizer, cell.steps)
-        for group in (group for one in optimizers for group in one.param_groups):
-            group["lr"] *= cell.lr_factor
+        recipe = Recipe(lr_factor=cell.lr_factor, memory=cell.memory, optimizer=cell.optimizer)
+        optimizers = make_optimizers(recipe, self.workload, self.model, cell.steps)
         schedulers = inner_schedulers(self.workload, optimizers, cell.optimizer, cell.steps)
         config = HybridConfig.from_dict(
             {

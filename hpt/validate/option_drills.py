@@ -98,7 +98,7 @@ def bf16_trajectory(job: ValidationJob) -> dict[str, Any]:
 
 def bf16_predict(job: ValidationJob) -> dict[str, Any]:
     """Probes in bf16: the full steps do not change as long as the jumps are the same."""
-    on, off = _pair(job, {"precision": {"predict": "bf16"}})
+    on, off = _pair(job, {"precision": {"phases": {"predict": "bf16"}}})
     same, probes = _trained(on) == _trained(off), on["losses"] != off["losses"]
     saved = _saved_in_predict(on, off)
     return _report(

@@ -47,3 +47,18 @@ def test_recovery_passes_and_its_absence_does_not(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(FullStep, "rerun", half)
     assert not run_drill(_job("out-of-memory", 14))["passed"]
+
+
+@pytest.mark.parametrize("name", ["bf16-trajectory", "bf16-predict", "optimizer-offload"])
+def test_an_option_changes_no_more_than_it_says(name: str) -> None:
+    """Each drill knows its settings and finds what it must; that of accumulation compares peaks of whole processes."""
+    found = run_drill(_job(name, 28))
+    assert found["passed"], found["evidence"]
+
+
+def test_probes_that_stay_in_single_precision_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the setting ignored, the probes of both runs agree, and the drill fails."""
+    from hpt.trainer.precision import Precision
+
+    monkeypatch.setattr(Precision, "enter", lambda self, _: setattr(self, "_dtype", None))
+    assert "EQUAL" in run_drill(_job("bf16-predict", 28))["evidence"]
