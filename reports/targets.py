@@ -41,6 +41,8 @@ class TargetValue:
     others: tuple[Source, ...] = ()
 
 
+ROUNDING = 1e-9
+"""Of a limit, by which a value may miss it: a ratio of equal works is 1 to the last bits."""
 LEAST_R_SQUARED = 0.98
 """Below it the medians of a group do not lie on a line, and its slope says nothing."""
 Finder = Callable[[Evidence], TargetValue | None]
@@ -205,7 +207,8 @@ def verdict_of(target: Mapping[str, Any], evidence: Evidence) -> VerdictRow:
     if reading is None:
         return VerdictRow(what=target["what"], threshold=target["must"], measured=NOT_MEASURED, word=NOT_MEASURED)
     limit = float(target["limit"])
-    is_within = reading.value >= limit if target.get("at_least") else reading.value <= limit
+    distance = reading.value - limit if target.get("at_least") else limit - reading.value
+    is_within = distance >= -ROUNDING * abs(limit)
     is_open = reading.low is not None and reading.high is not None and reading.low <= limit < reading.high
     word = REACHED if is_within and reading.also else MISSED
     return VerdictRow(

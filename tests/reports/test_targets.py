@@ -84,6 +84,8 @@ def test_the_peak_is_judged_by_its_gap_in_either_direction(runs: Path, gap: floa
         (1.40, 0.90, "no difference", "missed", "reached"),
         (1.20, 1.10, "accelerates", "missed", "reached"),
         (1.00, 0.90, "no difference", "missed", "missed"),
+        (1.15 - 2**-52, 0.90, "no difference", "missed", "reached"),  # the limit on the MLP, but for rounding
+        (1.1499, 0.90, "no difference", "missed", "missed"),
     ],
 )
 def test_work_ratios_need_the_verdict_where_the_target_says_so(
