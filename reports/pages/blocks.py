@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hpt_reports.endings import endings
 from hpt_reports.evidence import Evidence
 from hpt_reports.formatting import NOT_MEASURED, harmless, table
-from hpt_reports.page import Links, counted, verdict_table
+from hpt_reports.page import REACHED, Links, counted, verdict_table
 from hpt_reports.pages import benchmarking, evaluation, validation
 from hpt_reports.targets import targets, verdict_of
 
@@ -32,14 +32,15 @@ SUBJECTS = {evaluation.NAME: "does it pay?", benchmarking.NAME: "what a step cos
 
 
 def readme(evidence: Evidence, links: Links) -> str:
-    """What three commands said at their end, and the targets with what was measured for them."""
+    """What three commands said at their end, and which targets were missed."""
     aims = [verdict_of(target, evidence) for target in targets()]
-    measured = [one for one in aims if one.word != NOT_MEASURED]
+    missed = [one for one in aims if one.word not in (REACHED, NOT_MEASURED)]
     pages = ", ".join(links.page(name, subject) for name, subject in SUBJECTS.items())
     lines = ["What commands say at their end, from stored runs:", *endings(evidence, links), ""]
-    lines += [f"Every target that was measured (more in the reports: {pages}):", ""]
-    lines += [verdict_table(measured, links, "target", "must"), ""] if measured else []
-    return "\n".join([*lines, f"Targets: {counted(aims)} ({links.target})."]) + "\n"
+    lines += [f"Targets: {counted(aims)} ({links.target}), each with its number and run in `{SPEC.path}`;"]
+    lines += [f"reports: {pages}. Not reached:" if missed else f"reports: {pages}."]
+    lines += ["", verdict_table(missed, links, "target", "must")] if missed else []
+    return "\n".join(lines) + "\n"
 
 
 def engineering_spec(evidence: Evidence, links: Links) -> str:
