@@ -201,23 +201,23 @@ class Aged:
 
 def aged(evidence: Evidence) -> Iterator[Aged]:
     """Measurements that were made on other sources than the present ones, or may have been."""
+    lacks_gpu = not has_gpu()
     for source in evidence.sources:
-        parts = source.kind.parts
-        if not parts:
-            continue
-        needs_gpu = source.provenance.is_of_gpu and not has_gpu()
-        if source.provenance.sources:
-            changed = _changed_since(source, parts)
-            if changed:
-                yield Aged(source.path, True, f"measured on other sources of {', '.join(changed)}", needs_gpu)
-            continue
-        known = _changed_in_git(source, parts)
-        if known is None:
-            reason = f"cannot be told: {source.provenance.code}, and no digests are stored"
-            yield Aged(source.path, False, reason, needs_gpu)
-        elif known:
-            reason = f"measured on commit {source.provenance.code}; since changed: {', '.join(known)}"
-            yield Aged(source.path, True, reason, needs_gpu)
+        found = _age(source) if source.kind.parts else None
+        if found is not None:
+            yield Aged(source.path, *found, needs_gpu=lacks_gpu and source.provenance.is_of_gpu)
+
+
+def _age(source: Source) -> tuple[bool, str] | None:
+    """Whether it is known that the sources are others, and in what; None where they are the same."""
+    parts, made_on = source.kind.parts, source.provenance
+    if made_on.sources:
+        changed = _changed_since(source, parts)
+        return (True, f"measured on other sources of {', '.join(changed)}") if changed else None
+    known = _changed_in_git(source, parts)
+    if known is None:
+        return False, f"cannot be told: {made_on.code}, and no digests are stored"
+    return (True, f"measured on commit {made_on.code}; since changed: {', '.join(known)}") if known else None
 
 
 def _changed_since(source: Source, parts: Sequence[str]) -> list[str]:

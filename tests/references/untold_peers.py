@@ -4,7 +4,8 @@ import re
 from collections.abc import Collection, Iterator
 
 METHOD = re.compile(
-    r"(?<![\w-])(?:hybrid|nesterov|unlearned|default trainer|tuned baseline's loss|wall-clock ratio to the)"
+    r"(?<![\w-])(?:hybrid|nesterov|unlearned|default trainer|tuned baseline's loss|default predictor|with prediction"
+    r"|wall-clock ratio to the)"
 )
 THRESHOLD = "accelerates: interval above 1"
 BY_ITSELF = re.compile(
@@ -43,6 +44,5 @@ def untold(text: str, several: Collection[str], single: Collection[str]) -> Iter
 
 def _tells_a_gain(text: str) -> bool:
     plain = text.replace(THRESHOLD, "")
-    return bool(METHOD.search(plain)) and (
-        "accelerates" in plain or any(float(one) > 1.0 for one in RATIO.findall(plain))
-    )
+    is_better = "accelerates" in plain or "nats lower" in plain
+    return bool(METHOD.search(plain)) and (is_better or any(float(one) > 1.0 for one in RATIO.findall(plain)))
