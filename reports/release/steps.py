@@ -8,6 +8,7 @@ regressed, version and change log agree, and the committed evidence was measured
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ class Step:
         minutes: after which it has failed.
         needs: names of steps that must have passed.
         says: text that its output must hold.
-        junit: file in which the tests that it runs leave their counts.
+        counts: folder in which each run of tests leaves its counts.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Step:
     minutes: float
     needs: tuple[str, ...] = ()
     says: str = ""
-    junit: Path | None = None
+    counts: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +102,11 @@ def steps_of(root: Path, work: Path) -> list[Step]:
     wheel, env = work / "wheel" / f"{name}-{version}-py3-none-any.whl", str(work / "env")
     build = [python, *PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheel.parent), "."]
     install = [str(fresh / "python"), *PIP, "install", "-c", "constraints.txt", torch_pin(root), str(wheel)]
-    hpt, installed, tests = str(fresh / "hpt"), ("install",), work / "tests.xml"
+    hpt, installed, tests = str(fresh / "hpt"), ("install",), work / "tests"
     bench, vram, compare = str(runs / "bench"), str(runs / "vram"), str(runs / "compare")
     memory = [hpt, "validate-vram", "--model", "gpt2-nano", "--out", vram]
     report = [hpt, "report", "all", "--runs", str(runs), "--out", str(work / "reports")]
-    check = ["env", f"PYTEST_ADDOPTS=--junitxml={tests}", "scripts/check"]
+    check = ["env", f"HPT_TEST_COUNTS={tests}", "scripts/check"]
     fresh_evidence = [python, "-m", "hpt", "report", "all", "--check", "--fresh"]
     return [
         Step("changelog", "the change log has this version", ["grep", "-nF", f"## [{version}]", "CHANGELOG.md"], 1),
@@ -118,7 +119,7 @@ def steps_of(root: Path, work: Path) -> list[Step]:
         Step("memory", "memory validation", memory, 3, installed),
         Step("compare", "comparison, quick", [hpt, "compare", "--budget", "quick", "--out", compare], 6, installed),
         Step("report", "reports from these runs", report, 1, installed),
-        Step("check", "everything that a change must pass", check, 20, junit=tests),
+        Step("check", "everything that a change must pass", check, 20, counts=tests),
         Step("evidence", "committed reports against evidence that is measured on these sources", fresh_evidence, 2),
     ]
 
@@ -195,8 +196,8 @@ def shown(step: Step, root: Path) -> str:
 
 def _run(step: Step, root: Path, limit_s: float) -> StepOutcome:
     began = time.monotonic()
-    if step.junit is not None:
-        step.junit.unlink(missing_ok=True)
+    if step.counts is not None:
+        shutil.rmtree(step.counts, ignore_errors=True)
     code, text = _execute(step.command, root, limit_s)
     has_passed = code == 0 and step.says in text
     words = text.replace(f"{root}/", "").splitlines()[-LAST_LINES:]
@@ -208,7 +209,7 @@ def _run(step: Step, root: Path, limit_s: float) -> StepOutcome:
         status=PASSED if has_passed else NOT_RUN if is_open else FAILED,
         exit_code=code,
         duration_s=round(time.monotonic() - began, 3),
-        tests=None if step.junit is None else counts_of(step.junit),
+        tests=None if step.counts is None else counts_of(step.counts),
         last_words=None if has_passed else words,
         reason="no verdict" if is_open else None,
     )
@@ -249,11 +250,14 @@ def _end(process: "subprocess.Popen[str]") -> str:
     return ""
 
 
-def counts_of(junit: Path) -> dict[str, int] | None:
-    """Passed, failed and skipped tests of a pytest run; None if it left no counts."""
+def counts_of(folder: Path) -> dict[str, int] | None:
+    """Passed, failed and skipped tests of all runs that left counts there; None without any that can be read."""
     try:
-        suites = list(ET.parse(junit).getroot().iter("testsuite"))  # noqa: S314 - pytest wrote it a moment ago
-    except (OSError, ET.ParseError):
+        files = [ET.parse(file) for file in sorted(folder.glob("*.xml"))]  # noqa: S314 - pytest wrote it a moment ago
+    except ET.ParseError:
+        return None
+    suites = [suite for file in files for suite in file.getroot().iter("testsuite")]
+    if not suites:
         return None
     total, failures, errors, skipped = (
         sum(int(suite.get(name, "0")) for suite in suites) for name in ("tests", "failures", "errors", "skipped")

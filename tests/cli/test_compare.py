@@ -17,6 +17,8 @@ from hpt.compare.roster import ARMS
 from hpt.compare.search import Tuned
 from hpt.compare.tuning import TuningCache
 
+pytestmark = pytest.mark.processes
+
 REGRESSION = ["--workloads", "regression=300", "--arms", "self,planted,frozen", "--budget", "quick"]
 
 

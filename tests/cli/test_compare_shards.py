@@ -16,6 +16,8 @@ from hpt.compare.request import ComparisonFolder
 from hpt.compare.shard_run import ShardRun
 from hpt.compare.shards import Shard
 
+pytestmark = pytest.mark.processes
+
 SMALL = ["--workloads", "regression=60", "--arms", "nesterov,frozen", "--budget", "quick", "--seeds", "1"]
 NUM_CELLS = 6
 

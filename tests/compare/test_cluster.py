@@ -18,6 +18,8 @@ from hpt.compare.request import ComparisonFolder, ComparisonRequest
 from hpt.compare.shards import Shard
 from hpt.errors import UsageError
 
+pytestmark = pytest.mark.processes
+
 SMALL = ["--workloads", "regression=60", "--arms", "nesterov,frozen", "--budget", "quick", "--seeds", "1"]
 LOCAL = ["--executor", "submitit:local", "--shards", "2", "--executor-option", "timeout_min=20"]
 

@@ -10,6 +10,8 @@ from references.ranks import in_group, largest_difference
 
 from hpt.trainer.checkpoint_file import read_checkpoint, write_checkpoint
 
+pytestmark = pytest.mark.processes
+
 TOLERANCE = 1e-9
 """Relative, in double precision: sums over halves of a batch are rounded otherwise."""
 

@@ -12,6 +12,8 @@ from references.fresh_process import FreshProcess
 from references.ranks import in_group, largest_difference
 from references.sharded_ranks import RUNS, run
 
+pytestmark = pytest.mark.processes
+
 TOLERANCE = 1e-9
 """Relative, in double precision: sums over pieces and halves of a batch are rounded otherwise."""
 SUM, GATHERED, SCATTERED = "sum", "all_gather_into_tensor", "reduce_scatter_base"

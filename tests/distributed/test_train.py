@@ -17,6 +17,8 @@ from references.faulty_run import SETTINGS, STEPS, assert_same_run, losses, stor
 from references.fresh_process import Ended, run_fresh
 from references.torchrun_train import RUN, checkpoint, in_two, on_joint_batches
 
+pytestmark = pytest.mark.processes
+
 TORCHRUN = "torchrun --nproc-per-node 2 -m hpt train"
 AT = 106
 """Batch of the first process in call 54, between two checkpoints, after a jump; the next is the second process's."""

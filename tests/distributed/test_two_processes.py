@@ -8,6 +8,8 @@ import torch
 from references import ranks
 from references.ranks import STEPS, alone, in_two, largest_difference
 
+pytestmark = pytest.mark.processes
+
 TOLERANCE = 1e-9
 """Relative, in double precision: sums over halves of a batch are rounded otherwise."""
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from references.fresh_process import run_fresh
 
+pytestmark = pytest.mark.processes
+
 STEPS = 90
 CONFIG = """
 predictor = "rssm"

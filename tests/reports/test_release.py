@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -27,11 +28,10 @@ def python(
     *,
     limit_s: float = 30.0,
     needs: tuple[str, ...] = (),
-    junit: Path | None = None,
     says: str = "",
 ) -> Step:
     command = [sys.executable, "-c", code]
-    return Step(name=name, what=name, command=command, minutes=limit_s / 60.0, needs=needs, junit=junit, says=says)
+    return Step(name=name, what=name, command=command, minutes=limit_s / 60.0, needs=needs, says=says)
 
 
 def outcomes(
@@ -121,7 +121,7 @@ def test_the_version_is_the_sources_and_the_change_log_has_it() -> None:
 
 
 def test_counts_of_tests_are_pytests_own(tmp_path: Path) -> None:
-    """A passing, a failing, a skipped test and a broken fixture, counted from what pytest wrote."""
+    """A passing, a failing, a skipped test, a broken fixture, and the only test of another run, as pytest has them."""
     (tmp_path / "test_four.py").write_text(
         "import pytest\n"
         "def test_good(): assert True\n"
@@ -130,12 +130,19 @@ def test_counts_of_tests_are_pytests_own(tmp_path: Path) -> None:
         "@pytest.fixture\ndef broken(): raise RuntimeError\n"
         "def test_error(broken): assert True\n"
     )
-    file = tmp_path / "out.xml"
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_four.py", f"--junitxml={file}"]
-    step = Step(name="tests", what="tests", command=words, minutes=1, junit=file)
+    (tmp_path / "test_one.py").write_text("def test_other(): assert True\n")
+    run = f"{shlex.quote(sys.executable)} -m pytest -q -p no:cacheprovider"
+    words = [
+        "bash",
+        "-c",
+        f"{run} test_one.py --junitxml=counts/one.xml; {run} test_four.py --junitxml=counts/four.xml",
+    ]
+    (tmp_path / "counts").mkdir()
+    (tmp_path / "counts" / "of-an-earlier-check.xml").write_text("<testsuite tests='7'/>")
+    step = Step(name="tests", what="tests", command=words, minutes=1, counts=tmp_path / "counts")
     (result,) = outcomes([step], tmp_path)
-    assert (result.exit_code, result.tests) == (1, {"passed": 1, "failed": 2, "skipped": 1})
-    assert counts_of(tmp_path / "absent.xml") is None
+    assert (result.exit_code, result.tests) == (1, {"passed": 2, "failed": 2, "skipped": 1})
+    assert counts_of(tmp_path / "absent") is None
 
 
 def test_commands_are_shown_without_places_of_this_machine(tmp_path: Path) -> None:

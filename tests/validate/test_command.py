@@ -14,6 +14,8 @@ import pytest
 from hpt.cli.main import run
 from hpt.validate.plan import ARMS, DRILLS
 
+pytestmark = pytest.mark.processes
+
 SMALL = ("--model", "gpt2-nano", "--device", "cpu", "--threads", "1", "--seq-len", "8")
 ONE_ARM = ("--arms", "plain", "--drills", "none", "--steps", "3")
 

@@ -14,6 +14,8 @@ from hpt.validate.plan import ValidationJob, ValidationRequest
 from hpt.validate.results import FAILED
 from hpt.validate.run import run_job
 
+pytestmark = pytest.mark.processes
+
 JOB = ValidationJob(
     kind="arm", name="plain", model="gpt2-nano", steps=4, batch_size=1, seq_len=8, device="cpu", threads=1, processes=2
 )
