@@ -9,6 +9,7 @@ from typing import Any
 
 from hpt.compare.arms import BASELINE, SIMPLER, WITHOUT, Arm
 from hpt.errors import UsageError
+from hpt.jump.policy import POLICIES
 
 # Mean |jump| over |displacement of the last cycle| of the default preset: .58 to .75, by workload. A boost by as much
 # again over the window in which it jumps walks a path of about equal length.
@@ -18,6 +19,7 @@ TAIL = {"ema_decay": 0.99}
 # Only the last planned update lies in this window, and after it nothing is called: the trainer observes, learns and
 # forecasts as always, and its weights are the plain loop's.
 NO_JUMPS = {"window_start_frac": 1.0 - 1e-6, "window_end_frac": 1.0}
+FULL = "full"  # what the fixed rule plays by itself
 PREDICTORS_ALONE = ("ema_nesterov", "lookahead", "mlp", "linear", "ridge")
 PLANTED_RATIO = 1.3
 LEAVE_ONE_OUT = "leave-one-out"
@@ -62,7 +64,7 @@ def _methods() -> list[Arm]:
     fixed: dict[str, tuple[str, dict[str, Any]]] = {
         "nesterov": ("fixed preset orthogonal at its full gain, norms free", {"predictor": "nesterov"})
     }
-    for policy in ("quarter", "quarter-kept", "half", "half-kept", "full-kept"):
+    for policy in (one for one in POLICIES if one != FULL):
         config = {"predictor": "nesterov", "predict": {"policy": policy}}
         fixed[f"always-{policy}"] = (f"the same with policy {policy}", config)
     for preset in ("ramp", "short", "long"):

@@ -89,9 +89,9 @@ class Trajectory:
         return all(start.device == one.device and start.dtype == one.dtype for start, one in pairs)
 
     def _weights(self, places: Iterable[int] | None = None) -> list[torch.Tensor]:
-        """The parameters, or some of them, as real numbers in their own memory."""
+        """The parameters, or some of them, as real numbers in their own memory; for use without gradients."""
         chosen = self.parameters if places is None else [self.parameters[place] for place in places]
-        return [real_view(local(one)) for one in chosen]
+        return [torch.view_as_real(whole) if whole.is_complex() else whole for whole in map(local, chosen)]
 
     def _shape(self, place: int) -> tuple[int, ...]:
         """Of the whole parameter, complex numbers being pairs."""
