@@ -129,12 +129,12 @@ def _places(runs: Path | None, out: Path | None) -> tuple[Path, Path]:
 
 
 def _problems(built: "Reports", out: Path, name: str, *, fresh: bool) -> list[str]:
+    from hpt_reports.age import aged  # noqa: PLC0415
     from hpt_reports.check import findings  # noqa: PLC0415
-    from hpt_reports.evidence import aged  # noqa: PLC0415
 
     problems = list(findings(built, out, only=name))
     for one in aged(built.evidence):
-        if fresh and not one.needs_gpu:
+        if fresh and not one.is_excused:
             problems.append(str(one))
         else:
             click.echo(f"warning: {one}", err=True)

@@ -13,7 +13,7 @@ from hpt.run.folder import RunFolder
 from hpt_reports import kinds
 from hpt_reports.comparisons import budget_of
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.kinds import Kind
+from hpt_reports.kind import Kind
 from hpt_reports.page import Links
 
 Ending = Callable[[Path, Path], Closing]

@@ -2,15 +2,10 @@
 
 Nothing is taken on trust. A file that falls short of its schema, is of a newer one, or of something else is named and
 left out; an unfinished run is named as well. What is left out never turns into a number.
-
-Was it measured on the sources that are here? By stored digests, else by git, else unknown. Only the parts of the
-package that a kind of measurement exercises count: a changed help text makes no benchmark old.
 """
 
 import hashlib
-import inspect
 import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from hpt.documents import CORRUPT, FOREIGN, DocumentError, parse, read_bytes
-from hpt.machine import has_gpu, source_digests, utc_now
-from hpt_reports.kinds import KINDS, Kind, kind_of
+from hpt_reports.kind import Kind
+from hpt_reports.kinds import KINDS, kind_of
 from hpt_reports.provenance import Provenance
 from hpt_reports.search import candidates
 
@@ -27,9 +22,6 @@ DIGEST_LETTERS = 12
 """Of a file's SHA-256 as printed."""
 PARTS_OF_RUNS = (frozenset({"cell", "result"}), frozenset({"schema_version", "tuned"}))
 """Fields of files of `hpt compare` that its summary is made from, wherever they lie: cells, outcomes of tuning."""
-GIT_TIMEOUT_S = 10.0
-PACKAGE = Path(inspect.getfile(utc_now)).parent
-"""Folder of the package `hpt`, which itself is not imported: it offers the trainer, and with it torch."""
 PARTIAL = "partial"
 
 
@@ -177,65 +169,3 @@ def digest_of(files: list[Path]) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:DIGEST_LETTERS]
-
-
-@dataclass(frozen=True, slots=True)
-class Aged:
-    """A measurement of other sources: which parts, or why it cannot be told.
-
-    Attributes:
-        path: of the measurement.
-        is_known: that it was made on other sources, and not only possible.
-        reason: in words.
-        needs_gpu: it was made on a GPU, and this machine has none to make it again.
-    """
-
-    path: str
-    is_known: bool
-    reason: str
-    needs_gpu: bool
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}" + ("; made on a GPU, which this machine has not" if self.needs_gpu else "")
-
-
-def aged(evidence: Evidence) -> Iterator[Aged]:
-    """Measurements that were made on other sources than the present ones, or may have been."""
-    lacks_gpu = not has_gpu()
-    for source in evidence.sources:
-        found = _age(source) if source.kind.parts else None
-        if found is not None:
-            yield Aged(source.path, *found, needs_gpu=lacks_gpu and source.provenance.is_of_gpu)
-
-
-def _age(source: Source) -> tuple[bool, str] | None:
-    """Whether it is known that the sources are others, and in what; None where they are the same."""
-    parts, made_on = source.kind.parts, source.provenance
-    if made_on.sources:
-        changed = _changed_since(source, parts)
-        return (True, f"measured on other sources of {', '.join(changed)}") if changed else None
-    known = _changed_in_git(source, parts)
-    if known is None:
-        return False, f"cannot be told: {made_on.code}, and no digests are stored"
-    return (True, f"measured on commit {made_on.code}; since changed: {', '.join(known)}") if known else None
-
-
-def _changed_since(source: Source, parts: Sequence[str]) -> list[str]:
-    now, then = source_digests(), source.provenance.sources
-    return [part for part in parts if now.get(part) != then.get(part)]
-
-
-def _changed_in_git(source: Source, parts: Sequence[str]) -> list[str] | None:
-    """Parts that differ from the commit of the measurement; None where git cannot tell."""
-    commit = source.provenance.commit
-    if commit is None or source.provenance.is_dirty is not False:
-        return None
-    git = ["git", "--no-optional-locks", "-C", str(PACKAGE)]
-    command = [*git, "diff", "--name-only", "--relative", commit, "--", *parts]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)  # noqa: S603 - fixed words
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode != 0:
-        return None
-    return sorted({line.partition("/")[0] for line in done.stdout.splitlines() if line})

@@ -1,17 +1,10 @@
-"""The kinds of stored measurement: how each is recognised, what it must hold, what it lacks, and where it was made."""
+"""The kinds of stored measurement that there are."""
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyperf
-
-from hpt.bench.measurement import measurements_in, parse_suite
-from hpt.documents import FOREIGN, DocumentError, fit, read_bytes, read_document
+from hpt.documents import FOREIGN, DocumentError
 from hpt_reports.contents import (
     attached,
     comparison,
@@ -19,163 +12,24 @@ from hpt_reports.contents import (
     large,
     memory,
     policies,
+    same_results,
     single,
     stopping,
     value_models,
 )
-from hpt_reports.contents.origin import Session
-from hpt_reports.provenance import Provenance
+from hpt_reports.kind import TRAINER_PARTS, Document, Kind
+from hpt_reports.whole import (
+    comparison_lacks,
+    memory_lacks,
+    memory_with_calls,
+    release_lacks,
+    timing_companions,
+    timing_lacks,
+    timing_with_session,
+)
 
-NUM_SCENARIOS = 16
 LEAST_SHARE = 0.6
 """Of a kind's fields that a file must have to be a damaged one of that kind, and not something else."""
-TRAINER_PARTS = (
-    *("config.py", "control", "history.py", "jump", "learned", "memory", "numerics", "predictors", "settings.py"),
-    *("trainer", "workloads"),
-)
-"""Parts of the package `hpt` that any run of the trainer exercises."""
-MOMENTS = ("finished_at", "written_at", "measured_at", "started_at")
-Document = Mapping[str, Any]
-Completed = Callable[[Path, dict[str, Any]], dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Kind:
-    """One kind of measurement.
-
-    Attributes:
-        name: in labels.
-        title: in tables.
-        command: makes such a measurement.
-        fields: by which it is recognised.
-        calls_itself: what its field `kind` says, for kinds that have it.
-        schema: what the pages read of it; None where `completed` sees to that.
-        parts: of the package `hpt` that were measured: a change in them makes the measurement old.
-        companions: files beside it whose bytes count as its own.
-        completed: the document with what lies beside it; raises DocumentError where that is damaged.
-        lacks: what is unfinished, in words.
-    """
-
-    name: str
-    title: str
-    command: str
-    fields: frozenset[str]
-    calls_itself: str | None = None
-    schema: Any
-    parts: tuple[str, ...] = TRAINER_PARTS
-    companions: Callable[[Path], list[Path]] = lambda _: []
-    completed: Completed = lambda _, document: document
-    lacks: Callable[[Document], Iterable[str]] = lambda _: ()
-
-    def read(self, file: Path, content: bytes) -> dict[str, Any]:
-        """The document as the pages read it, with what lies beside it.
-
-        Raises:
-            DocumentError: it is damaged, or of a newer schema.
-        """
-        return self.completed(file, fit(content, self.schema, file))
-
-    def likeness(self, document: Document) -> float:
-        """Share of its fields that a document has; 1 where it says itself that it is of this kind."""
-        if self.calls_itself is not None and document.get("kind") == self.calls_itself:
-            return 1.0
-        return len(self.fields & set(document)) / len(self.fields)
-
-    def provenance(self, document: Document) -> Provenance:
-        """Machine, commit, day, command."""
-        machine = document.get("machine") or document.get("environment")
-        return Provenance(machine, _moment(document) or "", document.get("command") or self.command)
-
-
-def _moment(document: Document) -> str | None:
-    return next((document[name] for name in MOMENTS if document.get(name)), None)
-
-
-def _timing_with_session(file: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """The suite, and machine.json beside it."""
-    suite = parse_suite(json.dumps(document).encode(), file)
-    measurements_in(suite, file)
-    facts, session = dict(suite.get_benchmarks()[0].get_metadata()), _session(file)
-    return {
-        "suite": suite,
-        "facts": facts,
-        "session": session,
-        "machine": session.get("machine") or _machine_inside(facts),
-        "finished_at": _end_of(suite) or _moment(session),
-        "command": _timing_command(facts),
-    }
-
-
-def _timing_companions(file: Path) -> list[Path]:
-    """Settings, machine and failures."""
-    beside = file.parent / "machine.json"
-    return [beside] if file.name == "bench.json" and beside.exists() else []
-
-
-def _session(file: Path) -> dict[str, Any]:
-    for beside in _timing_companions(file):
-        return dict(read_document(beside, Session))
-    return {}
-
-
-def _timing_lacks(document: Document) -> list[str]:
-    """Failed or unmeasured scenarios."""
-    names = [one.get_name() for one in document["suite"].get_benchmarks()]
-    count = sum(name != "control" for name in names)
-    failed = document["session"].get("failed") or {}
-    found = [f"{name} failed: {why}" for name, why in failed.items()]
-    return found + ([f"{count} of {NUM_SCENARIOS} scenarios"] if count < NUM_SCENARIOS else [])
-
-
-def _machine_inside(facts: Document) -> dict[str, Any]:
-    """The machine as a pyperf file alone tells it."""
-    names = ("cpu_model", "num_cores", "threads", "python", "torch", "numpy", "commit", "is_dirty")
-    found = {name: facts.get(f"hpt_{name}") for name in names}
-    return found | {"is_dirty": None if found["is_dirty"] is None else bool(found["is_dirty"])}
-
-
-def _end_of(suite: pyperf.BenchmarkSuite) -> str | None:
-    ends = [last for one in suite.get_benchmarks() if (last := one.get_dates()) is not None]
-    return max(end for _, end in ends).isoformat(timespec="seconds") if ends else None
-
-
-def _timing_command(facts: Document) -> str:
-    preset, mode = facts.get("hpt_preset", "default"), str(facts.get("hpt_mode"))
-    flag = f" --{mode}" if mode in ("fast", "rigorous") else ""
-    return f"hpt bench all{flag} --preset {preset} --threads {facts.get('hpt_threads', 1)} --out runs/bench-{preset}"
-
-
-def _memory_with_calls(file: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """A row a call from steps.csv beside it; None without that file."""
-    beside = file.parent / "steps.csv"
-    if not beside.exists():
-        return {**document, "calls": None}
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(beside).decode(), newline="")))
-    except (ValueError, csv.Error) as error:
-        raise DocumentError(beside, f"it is no table ({error})") from error
-    return {**document, "calls": fit(json.dumps(rows).encode(), list[memory.Call], beside, is_strict=False)}
-
-
-def _memory_lacks(document: Document) -> list[str]:
-    """Arms or drills that did not run to their end."""
-    found = {**document["arms"], **document["drills"]}
-    broken = [name for name, one in found.items() if one.get("status") not in (None, "done")]
-    return [f"did not finish: {', '.join(broken)}"] if broken else []
-
-
-def _comparison_lacks(document: Document) -> list[str]:
-    """Cells without a result."""
-    failed = document.get("failed") or {}
-    return [] if document.get("complete", False) else [f"not every cell has a result ({len(failed)} failed)"]
-
-
-def _release_lacks(document: Document) -> list[str]:
-    """Steps that were left out."""
-    left = [str(step["name"]) for step in document["steps"] if step["status"] == "not run"]
-    return [f"not run: {', '.join(left)}"] if left else []
-
-
 TIMING = Kind(
     name="timing",
     title="benchmarks",
@@ -183,9 +37,9 @@ TIMING = Kind(
     fields=frozenset({"benchmarks", "metadata", "version"}),
     schema=dict[str, Any],
     parts=("bench", "config.py", "jump", "learned", "numerics", "predictors", "trainer"),
-    companions=_timing_companions,
-    completed=_timing_with_session,
-    lacks=_timing_lacks,
+    companions=timing_companions,
+    completed=timing_with_session,
+    lacks=timing_lacks,
 )
 MEMORY = Kind(
     name="memory",
@@ -195,8 +49,8 @@ MEMORY = Kind(
     calls_itself="validate-vram",
     schema=memory.Memory,
     parts=(*TRAINER_PARTS, "validate"),
-    completed=_memory_with_calls,
-    lacks=_memory_lacks,
+    completed=memory_with_calls,
+    lacks=memory_lacks,
 )
 ESTIMATES = Kind(
     name="estimates",
@@ -215,7 +69,8 @@ COMPARISON = Kind(
     calls_itself="comparison",
     schema=comparison.Comparison,
     parts=(*TRAINER_PARTS, "compare", "optimizers"),
-    lacks=_comparison_lacks,
+    is_of_results=True,
+    lacks=comparison_lacks,
 )
 PROFILE = Kind(
     name="profile",
@@ -272,6 +127,7 @@ POLICIES = Kind(
     command="python scripts/study_forks.py --runs runs/policies --result reports/evidence/policies.json",
     fields=frozenset({"what", "policies", "worth", "candidates"}),
     schema=policies.Policies,
+    is_of_results=True,
 )
 VALUE_MODELS = Kind(
     name="value_models",
@@ -299,6 +155,15 @@ ATTACHED = Kind(
     schema=attached.Attached,
     parts=(*TRAINER_PARTS, "hooks", "integrations"),
 )
+SAME_RESULTS = Kind(
+    name="same_results",
+    title="results of earlier code and of this",
+    command="python scripts/same_results.py COMMIT --result reports/evidence/same_results.json",
+    fields=frozenset({"what", "num_runs", "num_forks", "earlier"}),
+    calls_itself="same-results",
+    schema=same_results.SameResults,
+    parts=(),
+)
 RELEASE = Kind(
     name="release",
     title="release check",
@@ -307,11 +172,11 @@ RELEASE = Kind(
     calls_itself="release-check",
     schema=single.Release,
     parts=(),
-    lacks=_release_lacks,
+    lacks=release_lacks,
 )
 KINDS: Sequence[Kind] = (
     *(TIMING, MEMORY, COMPARISON, PROFILE, TRAINING, OVERHEAD, ALARMS, SURVIVAL, STOPPING, POLICIES, VALUE_MODELS),
-    *(ESTIMATES, LARGE, ATTACHED, RELEASE),
+    *(ESTIMATES, LARGE, ATTACHED, SAME_RESULTS, RELEASE),
 )
 
 

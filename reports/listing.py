@@ -11,7 +11,7 @@ from typing import Any
 
 from hpt_reports import kinds
 from hpt_reports.evidence import FOREIGN, Evidence, Source
-from hpt_reports.kinds import Document, Kind
+from hpt_reports.kind import Document, Kind
 
 OUT = "out/reports"
 WHOLE_FOLDERS = frozenset({"bench.json", "run.json", "summary.json", "overhead.json", "profile.json"})
@@ -34,6 +34,7 @@ REPORTS: Mapping[Kind, str] = {
     kinds.OVERHEAD: "phase2",
     kinds.ALARMS: "phase2",
     kinds.SURVIVAL: "survival",
+    kinds.SAME_RESULTS: "phase3",
     kinds.RELEASE: "phase3",
 }
 """The report whose page shows a kind of measurement."""
@@ -217,4 +218,7 @@ VERDICTS: Mapping[Kind, Callable[[Document], str]] = {
     kinds.VALUE_MODELS: lambda one: f"{len(one['models'])} models, {one['num_runs']} runs",
     kinds.LARGE: lambda one: f"{len(one['rows'])} settings",
     kinds.ATTACHED: lambda one: f"{len(one['losses'])} runs",
+    kinds.SAME_RESULTS: lambda one: (
+        f"{max(len(row['differing']) for row in one['earlier'])} of {one['num_runs']} runs differ"
+    ),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from hpt_reports.evidence import Source
 from hpt_reports.formatting import NOT_MEASURED, code, fenced, harmless, table
-from hpt_reports.kinds import Kind
+from hpt_reports.kind import Kind
 
 REACHED, MISSED, REPORTED, INCONCLUSIVE = "reached", "missed", "reported", "inconclusive"
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hpt.documents import read_document
+from hpt_reports.age import PACKAGE
 from hpt_reports.contents import decided
-from hpt_reports.evidence import PACKAGE
 
 NAME = "prior.json"
 PATH = PACKAGE / "learned" / NAME

@@ -12,7 +12,8 @@ from hpt_reports import comparisons, headlines, memory_runs, step_time
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import NOT_MEASURED, count, harmless, interval, percent, plain, ratio, ratio_cell, seconds
 from hpt_reports.inner_optimizers import beside
-from hpt_reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING, Kind
+from hpt_reports.kind import Kind
+from hpt_reports.kinds import COMPARISON, MEMORY, OVERHEAD, PROFILE, TIMING
 from hpt_reports.page import INCONCLUSIVE, MISSED, REACHED, VerdictRow
 from hpt_reports.timings import by_preset, horizon_line
 

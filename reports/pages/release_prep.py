@@ -6,7 +6,7 @@ from typing import Any
 from hpt_reports.claims import claims
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import NOT_MEASURED, code, count, harmless, seconds, table
-from hpt_reports.kinds import RELEASE
+from hpt_reports.kinds import RELEASE, SAME_RESULTS
 from hpt_reports.page import (
     INCONCLUSIVE,
     MISSED,
@@ -19,6 +19,7 @@ from hpt_reports.page import (
     counted,
     verdict_table,
 )
+from hpt_reports.provenance import COMMIT_LETTERS
 from hpt_reports.targets import targets, verdict_of
 
 NAME = "PHASE_3_RELEASE_PREP_REPORT"
@@ -27,7 +28,7 @@ WORDS = {"passed": REACHED, "failed": MISSED, "not run": NOT_MEASURED}
 
 def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
     """The report's content; `others` are the other reports, whose gaps are the known limitations."""
-    source = evidence.newest(RELEASE)
+    source, same = evidence.newest(RELEASE), evidence.newest(SAME_RESULTS)
     judged = [] if source is None else _verdicts(source)
     aims = [verdict_of(one, evidence) for one in targets()]
     return Page(
@@ -36,12 +37,16 @@ def build(evidence: Evidence, links: Links, others: Sequence[Page]) -> Page:
         question="What was run before the release, and which claim rests on which run?",
         summary=_summary(source, judged, aims, others, links),
         verdicts=judged,
-        reads=(RELEASE,),
-        sources=[] if source is None else [source],
-        missing=[absent(RELEASE)] if source is None else _left_out(source),
+        reads=(RELEASE, SAME_RESULTS),
+        sources=[one for one in (source, same) if one is not None],
+        missing=[
+            *([absent(RELEASE)] if source is None else _left_out(source)),
+            *([absent(SAME_RESULTS)] if same is None else []),
+        ],
         values={
             "checklist": "" if source is None else _checklist(source, links),
             "tests": "" if source is None else _tests(source, links),
+            "same": "" if same is None else _same(same, links),
             "index": verdict_table(aims, links, "aim", "must"),
             "originals": _original_index(links),
             "gaps": _gaps(others),
@@ -127,6 +132,19 @@ def _tests(source: Source, links: Links) -> str:
     rows = [
         {"tests": harmless(step["what"])} | {harmless(word): str(step["tests"].get(word, "-")) for word in words}
         for step in found
+    ]
+    return table(rows, links.to(source))
+
+
+def _same(source: Source, links: Links) -> str:
+    """Earlier commits whose runs were trained again, beside the present code."""
+    document = source.document
+    exercised = {"jumps": "num_jumps", "of these undone": "num_undone_jumps", "forks": "num_forks"}
+    rows = [
+        {"commit": code(row["commit"][:COMMIT_LETTERS]), "runs": str(document["num_runs"])}
+        | {word: str(document[field]) for word, field in exercised.items()}
+        | {"ended differently": ", ".join(map(code, row["differing"])) or "none"}
+        for row in document["earlier"]
     ]
     return table(rows, links.to(source))
 

@@ -113,7 +113,7 @@ def test_a_bug_in_a_page_blames_no_evidence(
     [
         *("alarms.json", "overhead_byte_gpt.json", "profile.json", "train/run.json", "vram/run.json"),
         *("compare/summary.json", "release_check.json", "survival.json", "stopping.json", "policies.json"),
-        *("value_models.json", "bench-default/bench.json", "bench-default/machine.json"),
+        *("value_models.json", "same_results.json", "bench-default/bench.json", "bench-default/machine.json"),
     ],
 )
 def test_no_damage_to_a_stored_file_breaks_a_page(stored: Path, tmp_path: Path, file: str) -> None:

@@ -1,14 +1,18 @@
 """Which evidence was measured on other sources than those that are here."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpt.machine import code_version, source_digests
-from hpt_reports.evidence import aged, gather
+from hpt_reports.age import aged
+from hpt_reports.evidence import gather
 from hpt_reports.kinds import KINDS, TRAINING
+
+PROOF = Path(__file__).parent / "data" / "same_results.json"
 
 
 def with_environment(runs: Path, **changes: Any) -> Path:
@@ -59,7 +63,7 @@ def test_only_a_machine_with_a_gpu_can_measure_again_what_was_made_on_one(
     runs: Path, monkeypatch: pytest.MonkeyPatch, device: str, has: bool, needs: bool
 ) -> None:
     """With `--fresh` a run of a GPU is no finding where there is none."""
-    monkeypatch.setattr("hpt_reports.evidence.has_gpu", lambda: has)
+    monkeypatch.setattr("hpt_reports.age.has_gpu", lambda: has)
     folder = with_environment(runs, device=device, sources=source_digests() | {"trainer": "0" * 16})
     (found,) = aged(gather(folder))
     assert found.needs_gpu is needs
@@ -69,3 +73,50 @@ def test_only_a_machine_with_a_gpu_can_measure_again_what_was_made_on_one(
 def test_every_part_that_counts_is_a_part_of_the_package() -> None:
     """A room that was renamed would make all evidence old, or none."""
     assert {part for kind in KINDS for part in kind.parts} <= set(source_digests())
+
+
+def with_proof(runs: Path, kind: str, **changes: Any) -> Path:
+    """A stored run of other sources, and a comparison of results with those and the present ones."""
+    folder = runs.parent / "two"
+    shutil.copytree(runs / kind, folder / kind)
+    file = next(one for one in (folder / kind).glob("*.json") if one.name in {"run.json", "summary.json"})
+    document = json.loads(file.read_text())
+    then = source_digests() | {"jump": "0" * 16}
+    document["machine" if "machine" in document else "environment"]["sources"] = then
+    file.write_text(json.dumps(document))
+    proof = json.loads(PROOF.read_text())
+    proof["earlier"] = [{"commit": "0" * 40, "sources": then | changes.get("then", {}), "differing": []}]
+    proof["earlier"][0]["differing"] = changes.get("differing", [])
+    proof["machine"]["sources"] = source_digests() | changes.get("now", {})
+    (folder / "same_results.json").write_text(json.dumps(proof))
+    return folder
+
+
+def test_results_stay_where_other_sources_train_to_the_same(runs: Path) -> None:
+    """A comparison need not be made again; by which measurement is said."""
+    (found,) = aged(gather(with_proof(runs, "compare")))
+    assert found.is_excused
+    assert str(found).endswith("sources of jump; they train to the same results (same_results.json)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("vram", {}),
+        ("compare", {"differing": ["mlp-hybrid-n600-s0"]}),
+        ("compare", {"now": {"trainer": "1" * 16}}),
+        ("compare", {"then": {"jump": "1" * 16}}),
+        ("compare", {"then": {"control": "1" * 16}}),
+    ],
+)
+def test_nothing_else_is_excused(runs: Path, kind: str, changes: dict[str, Any]) -> None:
+    """Memory; a run that ended differently; a comparison of results with other code, or by other code than this."""
+    (found,) = aged(gather(with_proof(runs, kind, **changes)))
+    assert not found.is_excused
+    assert "same results" not in str(found)
+
+
+def test_a_part_that_was_not_measured_may_differ(runs: Path) -> None:
+    """Another help text in the code compared with leaves the comparison of results what it was."""
+    (found,) = aged(gather(with_proof(runs, "compare", then={"cli": "1" * 16}, now={"cli": "2" * 16})))
+    assert found.is_excused

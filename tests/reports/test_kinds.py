@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hpt.documents import DocumentError
-from hpt_reports.kinds import KINDS, Kind, kind_of
+from hpt_reports.kind import Kind
+from hpt_reports.kinds import KINDS, kind_of
 
 EVIDENCE = Path(__file__).parents[2] / "reports" / "evidence"
 

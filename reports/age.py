@@ -1,0 +1,109 @@
+"""Was it measured on the sources that are here? By stored digests, else by git, else unknown.
+
+Only the parts of the package that a kind of measurement exercises count: a changed help text makes no benchmark old.
+What tells results, and not time or memory, is as good as new where code before and after a change was shown to train to
+the same results, to the last bit.
+"""
+
+import inspect
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpt.machine import has_gpu, source_digests, utc_now
+from hpt_reports.evidence import Evidence, Source
+from hpt_reports.kinds import SAME_RESULTS
+
+GIT_TIMEOUT_S = 10.0
+PACKAGE = Path(inspect.getfile(utc_now)).parent
+"""Folder of the package `hpt`, which itself is not imported: it offers the trainer, and with it torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A measurement of other sources: which parts, or why it cannot be told.
+
+    Attributes:
+        path: of the measurement.
+        is_known: that it was made on other sources, and not only possible.
+        reason: in words.
+        needs_gpu: it was made on a GPU, and this machine has none to make it again.
+        same_by: the measurement by which these sources train to the same results, if that is all it tells; else "".
+    """
+
+    path: str
+    is_known: bool
+    reason: str
+    needs_gpu: bool
+    same_by: str
+
+    @property
+    def is_excused(self) -> bool:
+        """It need not, or cannot, be made again here."""
+        return self.needs_gpu or bool(self.same_by)
+
+    def __str__(self) -> str:
+        excuse = "; made on a GPU, which this machine has not" if self.needs_gpu else ""
+        same = f"; they train to the same results ({self.same_by})" if self.same_by else ""
+        return f"{self.path}: {self.reason}{excuse}{same}"
+
+
+def aged(evidence: Evidence) -> Iterator[Aged]:
+    """Measurements that were made on other sources than the present ones, or may have been."""
+    lacks_gpu = not has_gpu()
+    for source in evidence.sources:
+        found = _age(source) if source.kind.parts else None
+        if found is not None:
+            needs_gpu = lacks_gpu and source.provenance.is_of_gpu
+            yield Aged(source.path, *found, needs_gpu=needs_gpu, same_by=_same_by(source, evidence))
+
+
+def _same_by(source: Source, evidence: Evidence) -> str:
+    """Path of what shows that the sources it was measured on and the present ones train to the same results, or ""."""
+    if not source.kind.is_of_results:
+        return ""
+    shown = (one for one in evidence.of(SAME_RESULTS) if _shows(one, source))
+    return next((one.path for one in shown), "")
+
+
+def _shows(same: Source, source: Source) -> bool:
+    """The present code was compared with the code that a measurement was made on, and nothing differed."""
+    parts, now, then = source.kind.parts, source_digests(), source.provenance.sources
+    earlier = [row["sources"] for row in same.document["earlier"] if not row["differing"]]
+    here = same.provenance.sources
+    is_present = all(here.get(part) == now.get(part) for part in parts)
+    return is_present and any(all(one.get(part) == then.get(part) for part in parts) for one in earlier)
+
+
+def _age(source: Source) -> tuple[bool, str] | None:
+    """Whether it is known that the sources are others, and in what; None where they are the same."""
+    parts, made_on = source.kind.parts, source.provenance
+    if made_on.sources:
+        changed = _changed_since(source, parts)
+        return (True, f"measured on other sources of {', '.join(changed)}") if changed else None
+    known = _changed_in_git(source, parts)
+    if known is None:
+        return False, f"cannot be told: {made_on.code}, and no digests are stored"
+    return (True, f"measured on commit {made_on.code}; since changed: {', '.join(known)}") if known else None
+
+
+def _changed_since(source: Source, parts: Sequence[str]) -> list[str]:
+    now, then = source_digests(), source.provenance.sources
+    return [part for part in parts if now.get(part) != then.get(part)]
+
+
+def _changed_in_git(source: Source, parts: Sequence[str]) -> list[str] | None:
+    """Parts that differ from the commit of the measurement; None where git cannot tell."""
+    commit = source.provenance.commit
+    if commit is None or source.provenance.is_dirty is not False:
+        return None
+    git = ["git", "--no-optional-locks", "-C", str(PACKAGE)]
+    command = [*git, "diff", "--name-only", "--relative", commit, "--", *parts]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)  # noqa: S603 - fixed words
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    return sorted({line.partition("/")[0] for line in done.stdout.splitlines() if line})
