@@ -1,6 +1,7 @@
 """Where a step's time goes: by phase, by part, for a step that a jump covers, and the speed-up that parts predict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hpt_reports.comparisons import measured_arms
 from hpt_reports.evidence import Evidence, Source
@@ -14,10 +15,16 @@ STEP_WORK = ("forward", "backward", "optimizer")
 PHASES = ("WARMUP", "FULL", "PREDICT", "CORRECT")
 
 
-def full_overhead(evidence: Evidence) -> Source | None:
-    """The measurement with the fewest threads on a CPU, for which the limit is set; of several the newest."""
-    found = [source for source in evidence.of(OVERHEAD) if _device(source) == "cpu"]
+def full_overhead(evidence: Evidence, workload: str = "byte-gpt") -> Source | None:
+    """The workload's with the fewest threads on a CPU, for which limits are set; of several the newest."""
+    found = [one for one in evidence.of(OVERHEAD) if _device(one) == "cpu" and workload_of(one) == workload]
     return min(found, key=lambda source: int(source.document["threads"]), default=None)
+
+
+def overheads_on_cpus(evidence: Evidence) -> list[Source]:
+    """That of each workload, the default one first."""
+    names = sorted({workload_of(one) for one in evidence.of(OVERHEAD)}, key=lambda name: (name != "byte-gpt", name))
+    return [one for one in (full_overhead(evidence, name) for name in names) if one is not None]
 
 
 def overheads_on_gpus(evidence: Evidence) -> list[Source]:
@@ -46,7 +53,7 @@ def covered_step(evidence: Evidence, workload: str = "byte-gpt") -> tuple[float,
 
 
 def workload_of(source: Source) -> str:
-    """Name of a profile's workload."""
+    """Name of the workload that was profiled."""
     return str(source.document["workload"])
 
 
@@ -69,8 +76,26 @@ def overhead(source: Source, links: Links) -> str:
         f"{interval(float(facts['ratio_low']), float(facts['ratio_high']))}, "
         f"median of {facts['blocks']} paired blocks of {facts['block_steps']} steps, torch with "
         f"{count(int(facts['threads']), 'thread')}; the plain step takes "
-        f"{seconds(float(facts['plain_step_s']))} ({links.to(source)})."
+        f"{seconds(float(facts['plain_step_s']))}{_more(facts)} ({links.to(source)})."
     )
+
+
+def _more(facts: Mapping[str, Any]) -> str:
+    """What the trainer's own work takes, where that is stored."""
+    more = facts.get("difference_s")
+    if more is None:
+        return ""
+    low, value, high = (seconds(float(more[name])) for name in ("low", "value", "high"))
+    return f", the trainer's own work {value} more, 95 % interval [{low}, {high}]"
+
+
+def own_time(evidence: Evidence, workload: str) -> tuple[float, float, float, Source] | None:
+    """Seconds of the trainer's own work in a full step, with their interval; None where they were not measured."""
+    source = full_overhead(evidence, workload)
+    more = None if source is None else source.document.get("difference_s")
+    if source is None or more is None:
+        return None
+    return float(more["value"]), float(more["low"]), float(more["high"]), source
 
 
 def timed_run(evidence: Evidence) -> Source | None:

@@ -76,6 +76,14 @@ def _full_overhead(evidence: Evidence) -> TargetValue | None:
     return TargetValue(share, f"{percent(share)} {interval(100.0 * low, 100.0 * high)}", source, low=low, high=high)
 
 
+def _own_time(workload: str, evidence: Evidence) -> TargetValue | None:
+    found = step_time.own_time(evidence, workload)
+    if found is None:
+        return None
+    value, low, high, source = found
+    return TargetValue(value, f"{seconds(value)} [{seconds(low)}, {seconds(high)}]", source, low=low, high=high)
+
+
 def _covered_step(evidence: Evidence) -> TargetValue | None:
     found = step_time.covered_step(evidence)
     return None if found is None else TargetValue(found[0], percent(found[0]), found[1])
@@ -180,6 +188,7 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
     "record_step": (TIMING, partial(_median, "state_history/record_step")),
     "apply": (TIMING, partial(_median, "weight_delta/apply")),
     "full_overhead": (OVERHEAD, _full_overhead),
+    "own_time_mlp": (OVERHEAD, partial(_own_time, "mlp")),
     "covered_step": (PROFILE, _covered_step),
     "peak_cuda": (MEMORY, partial(_memory, "peak over plain", "cuda", ratio, float)),
     "peak_host": (MEMORY, partial(_memory, "peak is plain + trajectory + snapshot", "cpu", percent, abs)),

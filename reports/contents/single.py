@@ -103,6 +103,12 @@ class Training(Stored):
     predictor: NotRequired[_Trained | None]
 
 
+class _Estimate(TypedDict):
+    value: Finite
+    low: Finite
+    high: Finite
+
+
 class Overhead(Stored):
     """Of a full step."""
 
@@ -114,6 +120,7 @@ class Overhead(Stored):
     blocks: Count
     block_steps: Count
     threads: Size
+    difference_s: NotRequired[_Estimate | None]
 
 
 class _SameCode(TypedDict):

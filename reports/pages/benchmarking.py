@@ -12,7 +12,7 @@ from hpt_reports.figures.benchmarks import draw_horizons, draw_parts, draw_sprea
 from hpt_reports.formatting import NOT_MEASURED, code, count, harmless, interval, percent, plain, ratio, seconds, table
 from hpt_reports.kinds import ALARMS, OVERHEAD, PROFILE, TIMING, TRAINING
 from hpt_reports.page import Figure, Links, Missing, Page, absent, counted
-from hpt_reports.step_time import covered_step, full_overhead
+from hpt_reports.step_time import covered_step
 from hpt_reports.targets import verdicts
 from hpt_reports.timings import (
     CONTROL,
@@ -38,8 +38,8 @@ def build(evidence: Evidence, links: Links) -> Page:
     """The report's content."""
     runs = by_preset(evidence)
     profiles = step_time.by_workload(evidence.of(PROFILE))
-    overhead = full_overhead(evidence)
-    overheads = [*([] if overhead is None else [overhead]), *step_time.overheads_on_gpus(evidence)]
+    overheads = [*step_time.overheads_on_cpus(evidence), *step_time.overheads_on_gpus(evidence)]
+    overhead = next(iter(overheads), None)
     run, alarms = step_time.timed_run(evidence), evidence.newest(ALARMS)
     found = [*overheads, *(one for one in (run, alarms) if one is not None)]
     judged = verdicts(evidence, KINDS)

@@ -111,6 +111,22 @@ def test_the_overhead_is_judged_where_the_fewest_threads_measured_it(runs: Path)
     assert word(gather(runs), "full_overhead") == "inconclusive"
 
 
+@pytest.mark.parametrize(("more_s", "expected"), [(0.09e-3, "reached"), (0.2e-3, "missed"), (None, "not measured")])
+def test_each_overhead_is_held_against_the_limit_of_its_workload(
+    runs: Path, more_s: float | None, expected: str
+) -> None:
+    """That of the MLP, with fewer threads and newer, says nothing of the default workload; its seconds are judged."""
+    one = next(iter(gather(runs).of(OVERHEAD)))
+    more = None if more_s is None else {"value": more_s, "low": 0.99 * more_s, "high": 1.01 * more_s}
+    mlp = {"workload": "mlp", "threads": 1, "measured_at": "2099-01-01T00:00:00+00:00", "difference_s": more}
+    (runs / "mlp.json").write_text(
+        json.dumps({**one.document, **mlp, "ratio": 1.5, "ratio_low": 1.4, "ratio_high": 1.6})
+    )
+    evidence = gather(runs)
+    assert word(evidence, "own_time_mlp") == expected
+    assert word(evidence, "full_overhead") == "inconclusive"
+
+
 def test_a_limit_inside_the_interval_is_no_verdict(stored: Path) -> None:
     """The stored overhead is 9.5 %, but its interval reaches from 2.5 to 14 %, across the limit of 3 %."""
     assert word(gather(stored), "full_overhead") == "inconclusive"
