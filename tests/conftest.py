@@ -16,6 +16,7 @@ import torch
 
 START_CHILDREN = {"cli", "compare", "distributed", "docs", "e2e", "hooks", "run", "trainer", "validate"}
 """Folders of tests whose children are forked from a server."""
+MARK = "processes"
 IN_MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 * 1024**3
 PLACE = "PYTEST_DEBUG_TEMPROOT"
@@ -27,6 +28,16 @@ if PLACE not in os.environ and os.access(IN_MEMORY, os.W_OK) and disk_usage(IN_M
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
 gc.disable()  # what is imported and collected stays, about a million objects, which need not be searched for garbage
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m processes` a file without that word has no such test, and need not be imported to find that out."""
+    is_passed_over = (
+        config.getoption("markexpr") == MARK
+        and collection_path.suffix == ".py"
+        and MARK not in collection_path.read_text(encoding="utf-8")
+    )
+    return is_passed_over or None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
