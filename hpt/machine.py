@@ -8,6 +8,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
@@ -47,20 +48,24 @@ def describe_machine(*, device: str, threads: int) -> dict[str, Any]:
 
 @cache
 def source_digests(package: Path = Path(__file__).parent) -> dict[str, str]:
-    """Fingerprint of the code by top-level member: `{"trainer": "9f...", "config.py": "02..."}`.
+    """Fingerprint of the code by top-level member: `{"trainer": "9f...", "config.py": "02..."}`, and of data files.
 
     A measurement that stores it can be told from one of other sources, member by member and without git. Each is the
-    head of a SHA-256 over the names and bytes of the member's Python files.
+    head of a SHA-256 over the names and bytes of the member's Python files; a JSON file has its own, by its path.
     """
-    digests: dict[str, str] = {}
-    for member in sorted(package.iterdir()):
-        files = sorted(member.rglob("*.py")) if member.is_dir() else [member] * (member.suffix == ".py")
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-        if files:
-            digests[member.name] = digest.hexdigest()[:DIGEST_LETTERS]
-    return digests
+    members = {
+        member.name: sorted(member.rglob("*.py")) if member.is_dir() else [member] * (member.suffix == ".py")
+        for member in sorted(package.iterdir())
+    }
+    data = {file.relative_to(package).as_posix(): [file] for file in sorted(package.rglob("*.json"))}
+    return {name: _digest_of(package, files) for name, files in (members | data).items() if files}
+
+
+def _digest_of(package: Path, files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:DIGEST_LETTERS]
 
 
 def has_gpu() -> bool:

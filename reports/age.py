@@ -7,7 +7,7 @@ the same results, to the last bit.
 
 import inspect
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hpt.machine import has_gpu, source_digests, utc_now
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.kinds import SAME_RESULTS
 
+Digests = Mapping[str, str]
 GIT_TIMEOUT_S = 10.0
 PACKAGE = Path(inspect.getfile(utc_now)).parent
 """Folder of the package `hpt`, which itself is not imported: it offers the trainer, and with it torch."""
@@ -69,28 +70,28 @@ def _same_by(source: Source, evidence: Evidence) -> str:
 
 def _shows(same: Source, source: Source) -> bool:
     """The present code was compared with the code that a measurement was made on, and nothing differed."""
-    parts, now, then = source.kind.parts, source_digests(), source.provenance.sources
+    parts, here = source.kind.parts, same.provenance.sources
     earlier = [row["sources"] for row in same.document["earlier"] if not row["differing"]]
-    here = same.provenance.sources
-    is_present = all(here.get(part) == now.get(part) for part in parts)
-    return is_present and any(all(one.get(part) == then.get(part) for part in parts) for one in earlier)
+    is_present = not _other_parts(here, source_digests(), parts)
+    return is_present and any(not _other_parts(one, source.provenance.sources, parts) for one in earlier)
+
+
+def _other_parts(one: Digests, other: Digests, parts: Sequence[str]) -> list[str]:
+    """Parts of which two digests differ; without one of a data file, as earlier measurements are, nothing is told."""
+    untold = {part for part in parts if part.endswith(".json") and not (part in one and part in other)}
+    return [part for part in parts if one.get(part) != other.get(part) and part not in untold]
 
 
 def _age(source: Source) -> tuple[bool, str] | None:
     """Whether it is known that the sources are others, and in what; None where they are the same."""
     parts, made_on = source.kind.parts, source.provenance
     if made_on.sources:
-        changed = _changed_since(source, parts)
+        changed = _other_parts(made_on.sources, source_digests(), parts)
         return (True, f"measured on other sources of {', '.join(changed)}") if changed else None
     known = _changed_in_git(source, parts)
     if known is None:
         return False, f"cannot be told: {made_on.code}, and no digests are stored"
     return (True, f"measured on commit {made_on.code}; since changed: {', '.join(known)}") if known else None
-
-
-def _changed_since(source: Source, parts: Sequence[str]) -> list[str]:
-    now, then = source_digests(), source.provenance.sources
-    return [part for part in parts if now.get(part) != then.get(part)]
 
 
 def _changed_in_git(source: Source, parts: Sequence[str]) -> list[str] | None:

@@ -10,7 +10,7 @@ from hpt_reports.provenance import Provenance
 
 TRAINER_PARTS = (
     *("config.py", "control", "history.py", "jump", "learned", "memory", "numerics", "predictors", "settings.py"),
-    *("trainer", "workloads"),
+    *("trainer", "workloads", "learned/prior.json"),
 )
 """Parts of the package `hpt` that any run of the trainer exercises."""
 MOMENTS = ("finished_at", "written_at", "measured_at", "started_at")

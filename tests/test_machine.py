@@ -81,18 +81,23 @@ def test_code_version_tells_tracked_from_merely_nearby(tmp_path: Path) -> None:
 
 
 def test_sources_are_told_apart_member_by_member(tmp_path: Path) -> None:
-    """An edit shows in its own member alone; data files and folders without code do not count."""
+    """An edit shows in its own member alone, one of a JSON file under its path; other files do not count."""
     for name in ("trainer", "cli", "assets"):
         (tmp_path / name).mkdir()
     (tmp_path / "trainer" / "one.py").write_text("a = 1\n")
     (tmp_path / "cli" / "two.py").write_text("b = 1\n")
     (tmp_path / "errors.py").write_text("")
     (tmp_path / "assets" / "note.txt").write_text("x")
+    (tmp_path / "trainer" / "rates.json").write_text("[1]")
     before = source_digests.__wrapped__(tmp_path)
     (tmp_path / "trainer" / "one.py").write_text("a = 2\n")
     after = source_digests.__wrapped__(tmp_path)
-    assert set(before) == {"trainer", "cli", "errors.py"}
+    (tmp_path / "trainer" / "rates.json").write_text("[2]")
+    (tmp_path / "assets" / "note.txt").write_text("y")
+    last = source_digests.__wrapped__(tmp_path)
+    assert set(before) == {"trainer", "trainer/rates.json", "cli", "errors.py"}
     assert {name for name in before if before[name] != after[name]} == {"trainer"}
+    assert {name for name in after if after[name] != last[name]} == {"trainer/rates.json"}
     assert describe_machine(device="cpu", threads=1)["sources"]["trainer"]
 
 

@@ -31,7 +31,8 @@ def test_a_run_of_these_sources_is_fresh(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "is_old"), [("trainer", True), ("predictors", True), ("cli", False), ("bench", False)]
+    ("part", "is_old"),
+    [("trainer", True), ("predictors", True), ("learned/prior.json", True), ("cli", False), ("bench", False)],
 )
 def test_only_the_parts_that_were_measured_count(runs: Path, part: str, is_old: bool) -> None:
     """Another help text makes no training run old; another trainer does."""
@@ -39,6 +40,18 @@ def test_only_the_parts_that_were_measured_count(runs: Path, part: str, is_old: 
     found = list(aged(gather(with_environment(runs, sources=digests))))
     assert [part in str(one) for one in found] == [True] * is_old
     assert part in TRAINING.parts or not is_old
+
+
+def test_a_run_that_stored_no_digest_of_a_data_file_is_not_judged_by_it(runs: Path) -> None:
+    """As those of before there were such digests; a room of the code that it knows nothing of makes it old."""
+    digests = source_digests()
+    without = {name: digest for name, digest in digests.items() if name != "learned/prior.json"}
+    assert list(aged(gather(with_environment(runs, sources=without)))) == []
+    file = runs.parent / "alone" / "run.json"
+    document = json.loads(file.read_text())
+    del document["environment"]["sources"]["trainer"]
+    file.write_text(json.dumps(document))
+    assert ["trainer" in str(one) for one in aged(gather(file.parent))] == [True]
 
 
 @pytest.mark.parametrize(
