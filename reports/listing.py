@@ -15,7 +15,7 @@ from hpt_reports.kind import Document, Kind
 
 OUT = "out/reports"
 WHOLE_FOLDERS = frozenset({"bench.json", "run.json", "summary.json", "overhead.json", "profile.json"})
-"""Names of files that stand for the folder which they lie in."""
+"""Names of files that stand for the folder which they lie in, where that holds no other run."""
 REQUEST, RESULT = "comparison.json", "summary.json"
 """Of a comparison: what was asked for, and what was found once it ended."""
 NOT_FINISHED, UNREADABLE = "not finished", "cannot be read"
@@ -64,12 +64,17 @@ class StoredRun:
 def stored_runs(evidence: Evidence) -> list[StoredRun]:
     """Every run, the newest first, then what cannot be read."""
     found = sorted(evidence.sources, key=lambda one: (one.provenance.moment, one.path), reverse=True)
-    rows = [_row(one) for one in found]
+    rows = [_row(one, _place(one, evidence)) for one in found]
     return [*rows, *_begun_comparisons(evidence.folder), *_unreadable(evidence)]
 
 
-def _row(source: Source) -> StoredRun:
-    place = source.file.parent if source.file.name in WHOLE_FOLDERS else source.file
+def _place(source: Source, evidence: Evidence) -> Path:
+    folder = source.file.parent
+    is_alone = not any(folder in one.file.parents for one in evidence.sources if one is not source)
+    return folder if source.file.name in WHOLE_FOLDERS and is_alone else source.file
+
+
+def _row(source: Source, place: Path) -> StoredRun:
     is_open = _is_unfinished(source)
     return StoredRun(
         path=str(place),
@@ -77,7 +82,7 @@ def _row(source: Source) -> StoredRun:
         day=source.provenance.moment[:10] or None,
         size_bytes=_size_bytes(place),
         verdict=f"{NOT_FINISHED}{_so_far(source)}" if is_open else VERDICTS[source.kind](source.document),
-        command=_going_on(source, place) if is_open else _report(source.kind, place),
+        command=_going_on(source) if is_open else _report(source.kind, place),
     )
 
 
@@ -97,17 +102,18 @@ def _so_far(source: Source) -> str:
     return ""
 
 
-def _going_on(source: Source, place: Path) -> str:
+def _going_on(source: Source) -> str:
+    folder = source.file.parent
     if source.kind is kinds.TRAINING:
-        return shlex.join(["hpt", "train", "--resume", str(place)])
+        return shlex.join(["hpt", "train", "--resume", str(folder)])
     if source.kind is kinds.COMPARISON:
-        return _resumed_comparison(place)
+        return _resumed_comparison(folder)
     command: str | list[str] = source.document.get("command") or source.kind.command
     return command if isinstance(command, str) else shlex.join(command)
 
 
-def _resumed_comparison(place: Path) -> str:
-    return shlex.join(["hpt", "compare", "--resume", "--out", str(place)])
+def _resumed_comparison(folder: Path) -> str:
+    return shlex.join(["hpt", "compare", "--resume", "--out", str(folder)])
 
 
 def _report(kind: Kind, place: Path) -> str:

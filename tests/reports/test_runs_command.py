@@ -41,6 +41,24 @@ def test_every_stored_run_is_a_row_with_its_verdict(stored: Path, capsys: pytest
     assert days == sorted(days, reverse=True)
 
 
+def test_a_file_among_other_runs_stands_for_itself_alone(
+    runs: Path, stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A profile beside folders of runs is told by its own name and size, and by its folder where it has one."""
+    profile = (stored / "profile.json").read_bytes()
+    (runs / "profile.json").write_bytes(profile)
+    (runs / "apart").mkdir()
+    (runs / "apart" / "profile.json").write_bytes(profile + b"\n")
+    (runs / "apart" / "notes.txt").write_text("x")
+    rows = listed(runs, capsys)
+    assert rows["profile.json"]["size_bytes"] == len(profile)
+    assert rows["apart"]["size_bytes"] == len(profile) + 2
+    shutil.copytree(runs / "vram", runs / "train" / "vram")
+    document = json.loads((runs / "train" / "run.json").read_text())
+    (runs / "train" / "run.json").write_text(json.dumps(document | {"status": "interrupted"}))
+    assert listed(runs, capsys)["train/run.json"]["command"] == f"hpt train --resume {runs / 'train'}"
+
+
 def test_every_command_is_one_that_click_reads(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And each is on the screen, once."""
     commands = {one["command"] for one in listed(stored, capsys).values()}
