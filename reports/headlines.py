@@ -172,6 +172,11 @@ class Pairs:
             if own["work_ratio"]["value"] < LEAST_OWN_RATIO or own["judgement"]["verdict"] == "hurts"
         ]
 
+    def above_one(self, measure: str) -> list[tuple[str, str]]:
+        """Pairs of which the whole 95 % interval of a measure lies above 1."""
+        lows = {name: one.over_own[measure]["low"] for name, one in self.by_name.items()}
+        return [name for name, low in lows.items() if low is not None and low > 1.0]
+
 
 def pairs(evidence: Evidence) -> Pairs:
     """Of every stored comparison of several optimizers, each pair from the one to believe first."""

@@ -157,6 +157,18 @@ def _never_hurts(evidence: Evidence) -> TargetValue | None:
     )
 
 
+def _pays(evidence: Evidence) -> TargetValue | None:
+    """How many pairs gain in work beyond doubt; not known before all were measured."""
+    found = headlines.pairs(evidence)
+    if found.lacking:
+        return None
+    (first, *others), above = found.by_name.values(), found.above_one("work_ratio")
+    names = ", ".join(f"{where} with {on}" for where, on in above)
+    steps = len(found.above_one("steps_ratio"))
+    text = f"{len(above)} of {len(found.by_name)} (after equally many updates {steps}): {harmless(names) or 'none'}"
+    return TargetValue(len(above), text, first.source, others=tuple(one.source for one in others))
+
+
 def _known(arm: str, evidence: Evidence) -> TargetValue | None:
     """A calibration: the width of its interval, its distance from the known ratio, or its lead over the controls."""
     found = comparisons.calibration(evidence, arm)
@@ -200,6 +212,7 @@ FINDERS: Mapping[str, tuple[Kind, Finder]] = {
     "best_alone": (COMPARISON, partial(_on_best, headlines.NOISY, "over_own", "work_ratio")),
     "best_alone_steps": (COMPARISON, partial(_on_best, headlines.NOISY, "over_own", "steps_ratio")),
     "never_hurts": (COMPARISON, _never_hurts),
+    "pays_on_pairs": (COMPARISON, _pays),
     **{f"calibration_{name}": (COMPARISON, partial(_known, name)) for name in ("self", "planted", "boost-as-method")},
 }
 

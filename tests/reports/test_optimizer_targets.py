@@ -81,6 +81,23 @@ def test_pairs_are_those_of_the_target_and_no_others(tmp_path: Path) -> None:
     assert (found.word, found.measured[:4]) == ("reached", "1.10")
 
 
+@pytest.mark.parametrize(("low", "expected", "count"), [(1.001, "reached", 8), (1.0, "missed", 7)])
+def test_a_pair_pays_where_its_whole_interval_lies_above_one(
+    tmp_path: Path, low: float, expected: str, count: int
+) -> None:
+    """Eight of twelve are enough, and an interval that begins at 1 is not above it."""
+    document = several(names=FIVE, optimizers=THREE)
+    pairs = [(where, on) for where in FIVE if where != "regression" for on in ("hybrid", "hybrid-muon", "hybrid-soap")]
+    for place, (where, on) in enumerate(pairs):
+        own = document["workloads"][where]["arms"][on]["own"]["work_ratio"]
+        own.update(value=1.1, high=1.2, low=low if place == 0 else 1.05 if place < 8 else 0.99)
+    evidence = stored_as(tmp_path, one=document)
+    found = verdict_of(BY_ID["pays_on_pairs"], evidence)
+    assert (found.word, found.measured.split(" of ")[0]) == (expected, str(count))
+    del document["workloads"]["cnn"]["arms"]["hybrid-soap"]
+    assert verdict_of(BY_ID["pays_on_pairs"], stored_as(tmp_path / "less", one=document)).word == "not measured"
+
+
 def test_nothing_is_measured_by_one_optimizer_a_quick_budget_or_another_reference(tmp_path: Path) -> None:
     """Each would reach all of them."""
     none = ["not measured"] * 5
