@@ -8,9 +8,12 @@
 Every run is stored as it ends; the same command goes on where it was stopped. What is stored is read by
 `fit_prior.py` (prior and calibration of forks) and `fit_values.py` (learned models).
 
+Of the variants three need scikit-learn, for its digits.
+
     python scripts/measure_policies.py --out runs/policies --group pairs --seeds 0,1
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds closed --factor 0.7071 --only adamw
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds closed --factor 0.7071 --only mlp
+    python scripts/measure_policies.py --out runs/policies --group variants
     python scripts/measure_policies.py --out runs/policies/large --group large --device cuda --jobs 4
 """
 
