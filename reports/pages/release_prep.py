@@ -139,7 +139,7 @@ def _tests(source: Source, links: Links) -> str:
 def _same(source: Source, links: Links) -> str:
     """Earlier commits whose runs were trained again, beside the present code."""
     document = source.document
-    exercised = {"jumps": "num_jumps", "of these undone": "num_undone_jumps", "forks": "num_forks"}
+    exercised = {"jumps kept": "num_jumps", "jumps undone": "num_undone_jumps", "forks": "num_forks"}
     rows = [
         {"commit": code(row["commit"][:COMMIT_LETTERS]), "runs": str(document["num_runs"])}
         | {word: str(document[field]) for word, field in exercised.items()}
