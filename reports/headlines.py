@@ -6,6 +6,7 @@ beat. That a pair hurts is said however it was tuned; that none does takes tuned
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,13 +180,21 @@ class Pairs:
 
 
 def pairs(evidence: Evidence) -> Pairs:
-    """Of every stored comparison of several optimizers, each pair from the one to believe first."""
+    """Of every stored comparison of several optimizers, each pair from the one to believe first.
+
+    Of two that were tuned alike and of one budget that is the one with more of the pairs, so that they are counted on
+    one machine where they can be.
+    """
     wanted = [(workload, optimizer) for workload in NOISY for optimizer in PEERS]
-    found: dict[tuple[str, str], Finding] = {}
+    measured: list[tuple[tuple[str, str], Finding]] = []
     for one in findings(evidence):
         on = next((on for on, arm in hybrids_of(one.beside).items() if arm == one.arm), "")
         if (one.workload, on) in wanted and _counts(one):
-            found.setdefault((one.workload, on), one)
+            measured.append(((one.workload, on), one))
+    sizes = Counter(one.source for _, one in measured)
+    found: dict[tuple[str, str], Finding] = {}
+    for name, one in sorted(measured, key=lambda each: (each[1].rank[:3], -sizes[each[1].source], each[1].rank[3:])):
+        found.setdefault(name, one)
     tuned = {name for name, one in found.items() if one.standing is Standing.CLOSED}
     return Pairs(found, tuple(name for name in wanted if name not in tuned))
 

@@ -6,7 +6,8 @@ one 1.4 times as long, mean over the seeds that have both.
 
     python scripts/summarize_large.py --runs runs/policies/large --result reports/evidence/large.json
 
-Runs of an earlier summary, whose files may be gone, are counted in with `--before EARLIER.json`.
+Runs of an earlier summary, whose files may be gone, are counted in with `--before EARLIER.json`, but for those of the
+default trainer, which belong to the code that chose.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def setting_of(run: Run) -> Setting:
 
 
 def runs_in(summary: Mapping[str, Any]) -> list[Run]:
-    """The runs that a summary was made of, with what it tells of them."""
+    """The runs of fixed policies that a summary was made of, with what it tells of them."""
 
     def run(row: Mapping[str, Any], policy: str, seed: str, loss: float | None, **other: Any) -> Run:
         cell = {name: row[name] for name in ("workload", "optimizer", "steps")}
@@ -48,6 +49,8 @@ def runs_in(summary: Mapping[str, Any]) -> list[Run]:
     for row in summary["rows"]:
         rate = {"lr_factor": row["lr_factor"]}
         for one in row["policies"]:
+            if one["policy"] == BY_VALUE:
+                continue
             runs = [run(row, one["policy"], seed, loss, **rate) for seed, loss in one["losses"].items()]
             found += [one_run | {"counters": {"jumps_accepted": one["jumps"]}} for one_run in runs]
         longer = [run(row, NONE, *pair, **rate, steps=row["longer_steps"]) for pair in row["longer_losses"].items()]

@@ -98,6 +98,18 @@ def test_a_pair_pays_where_its_whole_interval_lies_above_one(
     assert verdict_of(BY_ID["pays_on_pairs"], stored_as(tmp_path / "less", one=document)).word == "not measured"
 
 
+def test_pairs_are_counted_in_the_comparison_that_has_most_of_them(tmp_path: Path) -> None:
+    """One workload measured elsewhere with more seeds, where the hybrid hurts, replaces none of the twelve."""
+    narrow, wide = several(names=FIVE[:1], optimizers=THREE), several(names=FIVE, optimizers=THREE)
+    for arm in narrow["workloads"][FIVE[0]]["arms"].values():
+        if arm["measures"] is not None:
+            arm["measures"]["seeds"] = list(range(9))
+    narrow["workloads"][FIVE[0]]["arms"]["hybrid-muon"]["own"]["work_ratio"]["value"] = 0.5
+    both = rows(stored_as(tmp_path / "both", narrow=narrow, wide=wide))["never_hurts"]
+    assert (both.word, both.measured[:4]) == ("reached", "1.10")
+    assert rows(stored_as(tmp_path / "one", narrow=narrow))["never_hurts"].word == "missed"
+
+
 def test_nothing_is_measured_by_one_optimizer_a_quick_budget_or_another_reference(tmp_path: Path) -> None:
     """Each would reach all of them."""
     none = ["not measured"] * 5
