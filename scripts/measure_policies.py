@@ -1,6 +1,7 @@
 """What every policy is worth, by optimizer, workload, rate and seed: full runs with each, and forks on the way.
 
     closed    one run with each policy from the window's start to its end, and one without jumps
+    early     one run with each policy from the window's start to half of the run
     longer    one run without jumps over LONGER times the steps: what a longer run gains, the unit of worth
     default   one run of the default trainer, which chooses by value
     forks     one run without jumps that forks over all policies at five places
@@ -13,6 +14,7 @@ Of the variants three need scikit-learn, for its digits.
     python scripts/measure_policies.py --out runs/policies --group pairs --seeds 0,1
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds closed --factor 0.7071 --only adamw
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds closed --factor 0.7071 --only mlp
+    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds early,default
     python scripts/measure_policies.py --out runs/policies --group variants
     python scripts/measure_policies.py --out runs/policies/large --group large --device cuda --jobs 4
 """
@@ -58,6 +60,7 @@ AUTOCAST = {"gpt2-b32": "bf16", "byte-gpt-10m": "bf16"}
 TRIAL_SEED = 99
 OPTIMIZERS = ("adamw", "muon", "soap", "lion", "sgd")
 LONGER = 1.4
+EARLY_END_FRAC = 0.5
 
 
 def pair_cells(seed: int, factor: float) -> Iterator[PolicyCell]:
@@ -121,6 +124,8 @@ def runs_of(cell: PolicyCell) -> Iterator[tuple[str, PolicyCell]]:
     yield "forks", replace(cell, forks=True)
     for policy in (NONE, *POLICIES):
         yield "closed", replace(cell, policy=policy)
+    for policy in POLICIES:
+        yield "early", replace(cell, policy=policy, window_end_frac=EARLY_END_FRAC)
     yield "default", replace(cell, policy=BY_VALUE)
     yield "longer", replace(cell, steps=round(LONGER * cell.steps))
 
@@ -165,7 +170,7 @@ def main() -> None:
     parser.add_argument("--factor", type=float, default=1.0, help="on the rates")
     parser.add_argument("--only", default="", help="part of a key")
     parser.add_argument("--kinds", default="forks,closed,longer")
-    parser.add_argument("--policies", default="", help="of the closed runs; all by default")
+    parser.add_argument("--policies", default="", help="of closed and early runs; all by default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     arguments = parser.parse_args()
@@ -176,7 +181,9 @@ def main() -> None:
         for setting in GROUPS[arguments.group](seed, arguments.factor):
             for kind, made in runs_of(setting):
                 cell = replace(made, device=arguments.device)
-                is_wanted = kind in kinds and (policies is None or kind != "closed" or cell.policy in policies)
+                is_wanted = kind in kinds and (
+                    policies is None or kind not in ("closed", "early") or cell.policy in policies
+                )
                 if is_wanted and arguments.only in cell.key and not (arguments.out / f"{cell.key}.json").exists():
                     work = {"folder": str(arguments.out), "cell": asdict(cell)}
                     jobs.append(ChildJob(key=cell.key, target="measure_policies:run_cell", arguments=work))

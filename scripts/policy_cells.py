@@ -43,6 +43,7 @@ class PolicyCell:
         forks: fork over every policy on the way.
         device: "cpu" or "cuda".
         autocast: "none" or "bf16".
+        window_end_frac: of the run, from which on there are no jumps; None: as by default.
     """
 
     workload: str
@@ -55,12 +56,15 @@ class PolicyCell:
     device: str = "cpu"
     autocast: str = "none"
     memory: float | None = None
+    window_end_frac: float | None = None
 
     @property
     def key(self) -> str:
         """File name without its ending."""
         name = self.workload.rpartition(":")[2]
         kind = "-forks" if self.forks else ""
+        if self.window_end_frac is not None:
+            kind += f"-until{self.window_end_frac:g}"
         return f"{name}-{self.optimizer}-x{self.lr_factor:.3g}-n{self.steps}-s{self.seed}-{self.policy}{kind}"
 
 
@@ -80,7 +84,10 @@ class PolicyRun:
         config = HybridConfig.from_dict(
             {
                 "predictor": PREDICTORS.get(cell.policy, "nesterov") if not cell.forks else "nesterov",
-                "predict": {"policy": None if cell.policy in PREDICTORS else cell.policy},
+                "predict": {
+                    "policy": None if cell.policy in PREDICTORS else cell.policy,
+                    "window_end_frac": cell.window_end_frac,
+                },
                 "total_steps": cell.steps,
                 "seed": cell.seed,
                 "update": {"clip_norm": self.workload.clip_norm},

@@ -37,6 +37,7 @@ class Setting:
         worth: by seed, log work ratios (A,) of the policies, all at this rate.
         tuned_worth: the same with each policy, and no jumps, at the best of the rates that were run.
         rates: those.
+        arms: by seed, the same of whatever else was run at each of these rates: windows that end early, the default.
         gained: loss per e-fold of steps, by which losses become log work ratios.
         forks: of all seeds, as stored, each with "seed", "fall" (as the run saw it) and "cycle_steps".
     """
@@ -49,6 +50,7 @@ class Setting:
     worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
     tuned_worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
     rates: list[float] = field(default_factory=list[float])
+    arms: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
     gained: float = math.nan
     forks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
@@ -90,8 +92,13 @@ def _load(folder: Path, longer: float) -> list[Setting]:
             forks[place] = row
             finals[place].setdefault(NONE, row["final_loss"])
         else:
-            finals[place][cell["policy"]] = row["final_loss"]
+            finals[place][_arm_of(cell)] = row["final_loss"]
     return list(_settings(finals, forks, folder, longer))
+
+
+def _arm_of(cell: Mapping[str, Any]) -> str:
+    end = cell.get("window_end_frac")
+    return cell["policy"] if end is None else f"{cell['policy']}-until{end:g}"
 
 
 def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterable[Setting]:
@@ -116,10 +123,13 @@ def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterab
         for seed in whole:
             rows = _by_rate(finals, key, seed)
             setting.rates = sorted({*setting.rates, *rows})
-            best = {name: min(_known(row[name] for row in rows.values()), default=None) for name in (NONE, *NAMES)}
+            arms = set.intersection(*map(set, rows.values()))
+            best = {name: min(_known(row[name] for row in rows.values()), default=None) for name in arms}
             if rows[factor][NONE] is not None:
-                setting.worth[seed] = _worths(rows[factor], setting.gained)
-                setting.tuned_worth[seed] = _worths(best, setting.gained)
+                setting.worth[seed] = _worths(rows[factor], setting.gained, NAMES)
+                setting.tuned_worth[seed] = _worths(best, setting.gained, NAMES)
+                others = sorted(arms - {NONE, *NAMES})
+                setting.arms[seed] = dict(zip(others, _worths(best, setting.gained, others).tolist(), strict=True))
         for seed in seeds:
             if (key, seed) in forks:
                 setting.forks += _read_forks(forks[key, seed], setting, seed)
@@ -136,11 +146,11 @@ def _known(losses: Iterable[float | None]) -> list[float]:
     return [loss for loss in losses if loss is not None]
 
 
-def _worths(losses: Mapping[str, float | None], gained: float) -> FloatArray:
-    """Log work ratios (A,) of losses by policy; WORST for a run that diverged."""
+def _worths(losses: Mapping[str, float | None], gained: float, names: Sequence[str]) -> FloatArray:
+    """Log work ratios, one a name, of losses by name; WORST for a run that diverged."""
     without = losses[NONE]
     assert without is not None, "the run without jumps diverged"
-    jumped = [losses[name] for name in NAMES]
+    jumped = [losses[name] for name in names]
     return np.array([WORST if one is None else max(WORST, (without - one) / gained) for one in jumped])
 
 

@@ -2,9 +2,10 @@
 
 For each candidate (cycles with a jump, settling time, progress) and policy: over how many pairs of workload and
 optimizer does the sign of the measured value agree with that of the full runs, as it is and after the correction that
-the other pairs teach (offset and scale, leave one pair out); and what it costs, as a share of the run.
+the other pairs teach (offset and scale, leave one pair out); and what it costs, as a share of the run. What the
+policies were worth is stored beside it, and what the default and windows that end early were.
 
-    python scripts/study_forks.py --runs runs/policies --result reports/evidence/fork_study.json
+    python scripts/study_forks.py --runs runs/policies --result reports/evidence/policies.json
 """
 
 import argparse
@@ -68,6 +69,7 @@ def _described(setting: Setting) -> dict[str, Any]:
         "loss_per_e_fold": setting.gained,
         "rates": setting.rates,
         "worth_by_seed": {str(seed): row.tolist() for seed, row in setting.tuned_worth.items()},
+        "arms_by_seed": {str(seed): row for seed, row in setting.arms.items()},
     }
 
 

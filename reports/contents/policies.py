@@ -17,6 +17,7 @@ class _Setting(TypedDict):
     rates: NotRequired[list[Positive]]
     loss_per_e_fold: Positive
     worth_by_seed: Annotated[dict[str, list[Finite]], Field(min_length=1)]
+    arms_by_seed: NotRequired[dict[str, dict[str, Finite]]]
 
 
 class _Candidate(TypedDict):
@@ -42,6 +43,10 @@ def _is_whole(one: _Study) -> _Study:
     for setting in one["worth"]:
         if any(len(row) != size for row in setting["worth_by_seed"].values()):
             raise ValueError(f"worth_by_seed of {setting['workload']} must have {size} numbers a seed, one a policy")
+        if unknown := set(setting.get("arms_by_seed", {})) - set(setting["worth_by_seed"]):
+            raise ValueError(
+                f"arms_by_seed of {setting['workload']} has seed {min(unknown)}, which worth_by_seed lacks"
+            )
     for candidate in one["candidates"]:
         for field in ("right", "right_corrected", "correlation"):
             if set(candidate[field]) != names:

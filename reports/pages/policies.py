@@ -8,12 +8,19 @@ from typing import Any
 from hpt_reports.evidence import Source
 from hpt_reports.formatting import code, harmless, percent, plain, ratio, table
 from hpt_reports.page import Links
+from hpt_reports.pages.sweep import sweep_table, sweep_verdict, sweeps
 
 
 def section(source: Source, links: Links) -> dict[str, str]:
     """What the template needs."""
     link = links.to(source)
-    return {"worth": _worth_table(source, link), "forks": _fork_table(source, link)}
+    swept = list(sweeps(source.document))
+    return {
+        "worth": _worth_table(source, link),
+        "forks": _fork_table(source, link),
+        "sweep": sweep_table(swept, link),
+        "sweep_verdict": sweep_verdict(swept) if swept else "",
+    }
 
 
 def _worth_table(source: Source, link: str) -> str:

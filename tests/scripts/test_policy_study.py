@@ -18,9 +18,12 @@ NAMES, WORST, load = (STUDY[name] for name in ("NAMES", "WORST", "load"))
 LONGER = 1.4
 
 
-def store(folder: Path, rate: float, policy: str, loss: float | None, steps: int = 100) -> None:
+def store(
+    folder: Path, rate: float, policy: str, loss: float | None, steps: int = 100, end_frac: float | None = None
+) -> None:
     cell = {"workload": "mlp", "optimizer": "adamw", "steps": steps, "lr_factor": rate, "seed": 0, "policy": policy}
-    name = f"{rate}-{policy}-{steps}.json"
+    cell["window_end_frac"] = end_frac
+    name = f"{rate}-{policy}-{steps}-{end_frac}.json"
     (folder / name).write_text(json.dumps({"cell": cell | {"forks": False}, "final_loss": loss}))
 
 
@@ -65,3 +68,20 @@ def test_a_policy_that_diverged_at_every_rate_is_worth_the_worst(folder: Path) -
     assert by_name["full"] == pytest.approx(0.4)
     assert by_name["half"] == WORST
     assert setting.worth[0][NAMES.index("full")] == WORST
+
+
+def test_a_window_that_ends_early_and_the_default_are_arms_of_their_own(folder: Path) -> None:
+    """`full` to half of the run, 0.7 at the best rate, is worth 0.6, and leaves `full` to the end what it was."""
+    for rate, early, default in ((1.0, 0.7, 0.75), (0.7, 0.9, 0.95)):
+        store(folder, rate, "full", early, end_frac=0.5)
+        store(folder, rate, "default", default)
+    (setting,) = load([folder], LONGER)
+    assert setting.arms == {0: {"full-until0.5": pytest.approx(0.6), "default": pytest.approx(0.5)}}
+    assert setting.tuned_worth[0][NAMES.index("full")] == pytest.approx(0.4)
+
+
+def test_an_arm_counts_only_where_every_rate_has_it(folder: Path) -> None:
+    """What was run at one rate alone is not tuned."""
+    store(folder, 1.0, "default", 0.5)
+    (setting,) = load([folder], LONGER)
+    assert setting.arms == {0: {}}
