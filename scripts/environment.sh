@@ -2,13 +2,14 @@
 # The virtual environment at the root of the checkout, made when missing and brought up to date when stale.
 # Sourced by scripts/hpt and scripts/check, never run. Messages go to stderr, so that stdout stays the command's own.
 #
-# Stale means: the stamp in .venv does not hold the checksum of pyproject.toml, constraints.txt, Python's version and
-# the place of the checkout. The stamp goes before an install begins and comes back after it ends, so an install that
-# was cut off is repeated.
+# Stale means: the stamp in .venv does not hold the checksum of pyproject.toml, constraints.txt, this file, Python's
+# version and the place of the checkout. The stamp goes before an install begins and comes back after it ends, so an
+# install that was cut off is repeated.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="$ROOT/.venv"
 STAMP="$VENV/installed"
+RUN_EXTRAS="peers,tensorboard,cluster"  # what the documented commands need; frameworks and trackers are the user's own
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 
@@ -34,7 +35,7 @@ from pathlib import Path
 if sys.version_info < (3, 11):
     sys.exit(1)
 root = Path(sys.argv[1])
-parts = [(root / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+parts = [(root / name).read_bytes() for name in ("pyproject.toml", "constraints.txt", "scripts/environment.sh")]
 parts += [sys.version.encode(), str(root).encode()]
 print(hashlib.sha256(b"\0".join(parts)).hexdigest())
 PYTHON
@@ -78,12 +79,12 @@ make_environment() {
 
 # Torch comes first and by its exact pin: a looser request may resolve to a build with gigabytes of GPU libraries.
 install_everything() {
-  local wanted="$1" torch_pin project="$ROOT"
+  local wanted="$1" torch_pin extras="$RUN_EXTRAS"
   torch_pin="$(grep -E '^torch==' "$ROOT/constraints.txt")"
-  if [[ "$wanted" == test ]]; then project="${ROOT}[test]"; fi
+  if [[ "$wanted" == test ]]; then extras="test"; fi
   install_step "install $torch_pin (the largest part)" pip_install "$torch_pin"
   install_step "install the build tools" pip_install hatchling editables
-  install_step "install the project ($wanted)" pip_install --no-build-isolation --editable "$project"
+  install_step "install the project ($wanted)" pip_install --no-build-isolation --editable "${ROOT}[$extras]"
 }
 
 # Two commands at once must not write to one environment: the second waits here for the first. The lock belongs to an
