@@ -1,5 +1,7 @@
 """Which fork tells what a policy is worth: length, settling time and place against full runs with and without it.
 
+Of the runs in the folders those of the group `pairs` count.
+
 For each candidate (cycles with a jump, settling time, progress) and policy: over how many pairs of workload and
 optimizer does the sign of the measured value agree with that of the full runs, as it is and after the correction that
 the other pairs teach (offset and scale, leave one pair out); and what it costs, as a share of the run. What the
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from fit_prior import fit
-from measure_policies import LONGER
+from measure_policies import LONGER, PAIRS
 from policy_study import NAMES, Setting, load, per_loss, value_of
 
 from hpt.jsonfiles import write_json
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
-    settings = load(arguments.runs, LONGER)
+    settings = [one for one in load(arguments.runs, LONGER) if (one.workload, one.steps) in PAIRS]
     if not any(setting.forks for setting in settings):
         sys.exit("--runs holds no forks beside full runs; run measure_policies.py")
     rows = [candidate for key, found in sorted(_candidates(settings).items()) for candidate in [_scored(key, found)]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from hpt_reports.formatting import code, harmless, plain, ratio, table
+from hpt_reports.formatting import code, harmless, ratio, table
 
 NEAR_FRAC = 0.03
 """Of the work, by which the default may fall short of the best fixed policy."""
@@ -106,6 +106,6 @@ def sweep_verdict(found: Sequence[Sweep]) -> str:
     near = sum(one.is_near for one in found)
     mean = math.exp(-fmean(one.shortfall for one in found))
     return (
-        f"The default comes within {plain(100 * NEAR_FRAC)} % of the best fixed policy in {near} of {len(found)}; "
+        f"The default comes within {100 * NEAR_FRAC:g} % of the best fixed policy in {near} of {len(found)}; "
         f"geometric mean of its ratios to the best {ratio(mean)}."
     )
