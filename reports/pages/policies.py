@@ -19,7 +19,7 @@ def section(source: Source, links: Links) -> dict[str, str]:
         "worth": _worth_table(source, link),
         "forks": _fork_table(source, link),
         "sweep": sweep_table(swept, link),
-        "sweep_verdict": sweep_verdict(swept) if swept else "",
+        "sweep_verdict": sweep_verdict(swept, link) if swept else "",
     }
 
 

@@ -101,11 +101,11 @@ def _row(one: Sweep) -> dict[str, str]:
     }
 
 
-def sweep_verdict(found: Sequence[Sweep]) -> str:
+def sweep_verdict(found: Sequence[Sweep], link: str) -> str:
     """In how many the default comes near, and its mean ratio to the best."""
     near = sum(one.is_near for one in found)
     mean = math.exp(-fmean(one.shortfall for one in found))
     return (
         f"The default comes within {100 * NEAR_FRAC:g} % of the best fixed policy in {near} of {len(found)}; "
-        f"geometric mean of its ratios to the best {ratio(mean)}."
+        f"geometric mean of its ratios to the best {ratio(mean)} ({link})."
     )

@@ -62,4 +62,4 @@ def test_the_table_shows_ratios_and_the_verdict_counts() -> None:
     assert " 1.10x |" in shown
     assert "full, 1.21x" in shown
     assert "0.909x" in shown
-    assert "0 of 1" in sweep_verdict(found)
+    assert "0 of 1" in sweep_verdict(found, "[runs](policies.json)")
