@@ -21,10 +21,10 @@ LONGER = 1.4
 def store(
     folder: Path, rate: float, policy: str, loss: float | None, steps: int = 100, end_frac: float | None = None
 ) -> None:
-    cell = {"workload": "mlp", "optimizer": "adamw", "steps": steps, "lr_factor": rate, "seed": 0, "policy": policy}
-    cell["window_end_frac"] = end_frac
+    cell = {"workload": "mlp", "optimizer": "adamw", "steps": steps, "lr_factor": rate, "seed": 0}
+    row = {"cell": cell | {"policy": policy, "window_end_frac": end_frac, "forks": False}, "final_loss": loss}
     name = f"{rate}-{policy}-{steps}-{end_frac}.json"
-    (folder / name).write_text(json.dumps({"cell": cell | {"forks": False}, "final_loss": loss}))
+    (folder / name).write_text(json.dumps(row))
 
 
 @pytest.fixture
