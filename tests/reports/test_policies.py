@@ -62,3 +62,12 @@ def test_a_policy_that_is_missing_is_named(tmp_path: Path, field: str) -> None:
     (tmp_path / "policies.json").write_text(json.dumps(document))
     (remark,) = [one for one in gather(tmp_path).remarks if one.word != "partial"]
     assert field in remark.reason
+
+
+def test_arms_of_a_seed_without_policies_are_refused(tmp_path: Path) -> None:
+    """What the default was worth on a seed tells nothing without the policies on it."""
+    document = json.loads(STORED.read_text())
+    document["worth"][0]["arms_by_seed"] = {"7": {"default": 0.1}}
+    (tmp_path / "policies.json").write_text(json.dumps(document))
+    (remark,) = [one for one in gather(tmp_path).remarks if one.word != "partial"]
+    assert "arms_by_seed of byte-gpt has seed 7" in remark.reason
