@@ -12,8 +12,10 @@ Every run is stored as it ends; the same command goes on where it was stopped. W
 Of the variants three need scikit-learn, for its digits.
 
     python scripts/measure_policies.py --out runs/policies --group pairs --seeds 0,1
-    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds closed,early,default --factor 0.7071 --only adamw
-    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds closed,early,default --factor 0.7071 --only mlp
+    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only adamw \\
+        --kinds closed,early,default
+    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only mlp \\
+        --kinds closed,early,default
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds early,default
     python scripts/measure_policies.py --out runs/policies --group variants
     python scripts/measure_policies.py --out runs/policies/large --group large --device cuda --jobs 4
