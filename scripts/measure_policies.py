@@ -1,4 +1,4 @@
-"""What every policy is worth, by optimizer, workload, rate and seed: full runs with each, and forks on the way.
+r"""What every policy is worth, by optimizer, workload, rate and seed: full runs with each, and forks on the way.
 
     closed    one run with each policy from the window's start to its end, and one without jumps
     early     one run with each policy from the window's start to half of the run
@@ -12,9 +12,9 @@ Every run is stored as it ends; the same command goes on where it was stopped. W
 Of the variants three need scikit-learn, for its digits.
 
     python scripts/measure_policies.py --out runs/policies --group pairs --seeds 0,1
-    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only adamw \\
+    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only adamw \
         --kinds closed,early,default
-    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only mlp \\
+    python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only mlp \
         --kinds closed,early,default
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds early,default
     python scripts/measure_policies.py --out runs/policies --group variants
