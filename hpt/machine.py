@@ -99,6 +99,16 @@ def usable_cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
+def cpus_of(text: str) -> set[int]:
+    """Processors that a list names, as in "0,2-3".
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    return {cpu for part in ends for cpu in range(part[0], part[-1] + 1)}
+
+
 def cpu_model() -> str | None:
     """Name of the processor: Linux tells it in /proc/cpuinfo, other systems through `platform`."""
     try:

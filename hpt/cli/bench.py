@@ -29,7 +29,7 @@ from hpt.cli.console import message_console, result_console
 from hpt.cli.main import debug_option
 from hpt.cli.options import QUIET, THREADS, Real, parse_percent
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured, UsageError
-from hpt.machine import utc_now
+from hpt.machine import cpus_of, utc_now
 from hpt.run.folder import locked
 from hpt.run.measuring import measuring
 from hpt.run.ownership import fresh_folder
@@ -225,8 +225,7 @@ def _settings(flags: dict[str, Any]) -> BenchSettings:
 def _check_affinity(text: str) -> None:
     usable = os.sched_getaffinity(0)
     try:
-        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        wanted = {cpu for part in ends for cpu in range(part[0], part[-1] + 1)}
+        wanted = cpus_of(text)
     except ValueError:
         wanted = set[int]()
     if not wanted or not wanted <= usable:

@@ -5,6 +5,7 @@ the wheel works in a fresh environment that a user would have, its documented co
 regressed, version and change log agree, and the committed evidence was measured on these sources.
 """
 
+import json
 import os
 import re
 import shlex
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpt.errors import InconclusiveError, NothingMeasured, PrerequisiteError
+from hpt.machine import cpus_of
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 STOP_S = 5.0
@@ -29,8 +31,17 @@ UNDECIDED = (InconclusiveError.exit_code, NothingMeasured.exit_code)
 """Exit codes of hpt's commands that are no verdict: the benchmarks of the evidence are of another machine, say."""
 LAST_LINES = 15
 BASELINE = "reports/evidence/bench_default/bench.json"
+BASELINE_SETTINGS = "reports/evidence/bench_default/machine.json"
 VERSION_FILE = "hpt/version.py"
-NEEDED = ("pyproject.toml", VERSION_FILE, "constraints.txt", "CHANGELOG.md", "scripts/check", BASELINE)
+NEEDED = (
+    "pyproject.toml",
+    VERSION_FILE,
+    "constraints.txt",
+    "CHANGELOG.md",
+    "scripts/check",
+    BASELINE,
+    BASELINE_SETTINGS,
+)
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -104,6 +115,7 @@ def steps_of(root: Path, work: Path) -> list[Step]:
     install = [str(fresh / "python"), *PIP, "install", "-c", "constraints.txt", torch_pin(root), str(wheel)]
     hpt, installed, tests = str(fresh / "hpt"), ("install",), work / "tests"
     bench, vram, compare = str(runs / "bench"), str(runs / "vram"), str(runs / "compare")
+    measure = [hpt, "bench", "all", "--fast", *settings_of_baseline(root), "--out", bench]
     memory = [hpt, "validate-vram", "--model", "gpt2-nano", "--out", vram]
     report = [hpt, "report", "all", "--runs", str(runs), "--out", str(work / "reports")]
     check = ["env", f"HPT_TEST_COUNTS={tests}", "scripts/check"]
@@ -114,7 +126,7 @@ def steps_of(root: Path, work: Path) -> list[Step]:
         Step("environment", "fresh environment", [python, "-m", "venv", "--clear", env], 2),
         Step("install", "install of the wheel into the fresh environment", install, 10, ("wheel", "environment")),
         Step("version", "the installed command is of this version", [hpt, "--version"], 1, installed, says=version),
-        Step("bench", "all benchmarks, fast", [hpt, "bench", "all", "--fast", "--out", bench], 5, installed),
+        Step("bench", "all benchmarks, fast", measure, 5, installed),
         Step("gate", "no benchmark has regressed", [hpt, "bench", "compare", BASELINE, bench], 1, ("bench",)),
         Step("memory", "memory validation", memory, 3, installed),
         Step("compare", "comparison, quick", [hpt, "compare", "--budget", "quick", "--out", compare], 6, installed),
@@ -122,6 +134,15 @@ def steps_of(root: Path, work: Path) -> list[Step]:
         Step("check", "everything that a change must pass", check, 20, counts=tests),
         Step("evidence", "committed reports against evidence that is measured on these sources", fresh_evidence, 2),
     ]
+
+
+def settings_of_baseline(root: Path) -> list[str]:
+    """Options of `hpt bench` under which its results may be compared with the baseline's, where this machine can."""
+    settings = json.loads((root / BASELINE_SETTINGS).read_text(encoding="utf-8"))["settings"]
+    alike = {name: str(settings[name]) for name in ("preset", "threads", "affinity") if settings[name] is not None}
+    if "affinity" in alike and not cpus_of(alike["affinity"]) <= os.sched_getaffinity(0):
+        del alike["affinity"]
+    return [word for name, value in alike.items() for word in (f"--{name}", value)]
 
 
 def version_of(root: Path) -> str:

@@ -114,6 +114,19 @@ def test_what_scripts_check_says_is_asked_of_scripts_check() -> None:
     assert "scripts/check" in steps["check"].command
 
 
+def test_benchmarks_run_as_those_that_they_are_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same preset, threads and processors as the stored ones; a machine that lacks those processors leaves them out."""
+    stored = json.loads((ROOT / "reports/evidence/bench_default/machine.json").read_text(encoding="utf-8"))["settings"]
+    assert stored["affinity"] == "1"
+    measured: list[list[str]] = []
+    for usable in ({0, 1}, {0}):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _process, usable=usable: usable)
+        (bench,) = (step for step in steps_of(ROOT, ROOT / "out" / "release") if step.name == "bench")
+        measured.append(list(bench.command[4:-2]))
+    alike = ["--preset", stored["preset"], "--threads", str(stored["threads"])]
+    assert measured == [[*alike, "--affinity", "1"], alike]
+
+
 def test_the_version_is_the_sources_and_the_change_log_has_it() -> None:
     """What the release check looks for is what the package says of itself, wherever it was installed from."""
     assert version_of(ROOT) == hpt.__version__
