@@ -5,12 +5,12 @@ does not flatter what is measured afterwards. Where nothing was tuned it is chos
 that are compared, and the result says so.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from hpt.compare.search import SEARCHED, best_trial, mean_loss
 from hpt.errors import UsageError
 from hpt.optimizers.catalogue import OWN, why_no_jumps
 
@@ -56,16 +56,14 @@ class Best:
 
 
 def best_by_trials(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> Best | None:
-    """By the lowest loss of any trial; None if one of the optimizers has none.
+    """By the loss of the trial that each has its settings from; None if one of the optimizers has none.
 
     Args:
         trials: by optimizer, as `tuning.Tuned` keeps them.
     """
     if not all(trials.values()):
         return None
-    lowest = {
-        name: min(math.inf if one["loss"] is None else one["loss"] for one in each) for name, each in trials.items()
-    }
+    lowest = {name: mean_loss(best_trial(each)) for name, each in trials.items()}
     return Best(min(lowest, key=lowest.__getitem__), BY_TRIALS)
 
 
@@ -101,7 +99,7 @@ def _losses_of_both(
     """Losses at the recipes that are in both."""
 
     def by_recipe(each: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], float | None]:
-        return {tuple(sorted((key, value) for key, value in one.items() if key != "loss")): one["loss"] for one in each}
+        return {tuple(one[name] for name in SEARCHED): one["loss"] for one in each}
 
     first, second = by_recipe(some), by_recipe(others)
     both = [(first[recipe], second[recipe]) for recipe in first.keys() & second.keys()]

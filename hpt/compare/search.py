@@ -2,20 +2,22 @@
 
 Learning rate first, at factors of sqrt(2) around the workload's own, extended until the best lies between two worse
 ones (a closed bracket); then schedule shape and the optimizer's longest average at that rate; trials left over halve
-the steps around the best rate. A diverged trial counts as the worst.
+the steps around the best rate. Then a playoff: the best of them run once more, on a second seed, and the lowest mean of
+both wins, since the least of nine noisy losses is as much luck as merit. A diverged trial counts as the worst.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+from statistics import fmean
+from typing import Annotated, Any, NotRequired
 
 from typing_extensions import TypedDict
 
 from hpt.compare.cells import Recipe
 from hpt.documents import Finite, Like, Positive
 
-NUM_TRIALS = 9
+NUM_TRIALS, NUM_FINALISTS = 9, 3
 STEP = math.sqrt(2.0)
 FIRST_RATES = (-2, -1, 0, 1, 2)  # exponents of STEP
 OTHER_SHAPES = ("cosine", "wsd")
@@ -28,6 +30,7 @@ class _Trial(TypedDict):
     shape: str
     memory: Finite | None
     loss: Finite | None
+    second_loss: NotRequired[Finite | None]  # older comparisons had no playoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,8 @@ class Tuned:
         recipe: without the arm's own changes.
         source: "tuned" by trials in this comparison, "cached" trials of another one, or "workload" (not tuned).
         bracket_closed: the best learning rate lies between two worse ones; None without trials.
-        trials: recipe settings and final loss of every trial, None if it diverged.
+        trials: recipe settings and final loss of every trial, None if it diverged; those in the playoff have a
+            `second_loss`, too.
     """
 
     recipe: Recipe
@@ -63,32 +67,58 @@ def _at(lr_factor: float) -> Recipe:
     return Recipe(lr_factor=lr_factor)
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of a search.
+
+    Attributes:
+        recipe: how it trains.
+        is_playoff: on the second seed.
+    """
+
+    recipe: Recipe
+    is_playoff: bool = False
+
+
 class Search:
     """The trials of one arm on one workload, proposed in rounds.
 
     Args:
-        num_trials: in all.
+        num_trials: in all, on the first seed.
+        num_finalists: of them, that run again on the second.
     """
 
-    def __init__(self, num_trials: int = NUM_TRIALS) -> None:
-        self._num_trials = num_trials
+    def __init__(self, num_trials: int = NUM_TRIALS, num_finalists: int = NUM_FINALISTS) -> None:
+        self._num_trials, self._num_finalists = num_trials, num_finalists
         self._losses: dict[_Key, float] = {}
+        self._second_losses: dict[_Key, float] = {}
         self._order: list[Recipe] = []
-        self._asked: list[Recipe] = []
+        self._asked: list[Trial] = []
 
-    def ask(self) -> list[Recipe]:
-        """Recipes to run next, each one trial; empty when all trials were made."""
+    def ask(self) -> list[Trial]:
+        """What to run next; empty when all was run."""
         left = self._num_trials - len(self._order)
-        fresh = [recipe for recipe in self._wanted() if self._find(recipe) is None]
-        self._asked = fresh[:left]
+        if left > 0:
+            fresh = [recipe for recipe in self._wanted() if self._find(recipe) is None]
+            self._asked = [Trial(recipe) for recipe in fresh[:left]]
+        else:
+            unplayed = [one for one in self._finalists() if _key(one) not in self._second_losses]
+            self._asked = [Trial(recipe, is_playoff=True) for recipe in unplayed]
         return list(self._asked)
 
     def tell(self, losses: Sequence[float]) -> None:
         """Final losses of the round asked for, infinite where a run diverged."""
-        for recipe, loss in zip(self._asked, losses, strict=True):
-            self._order.append(recipe)
-            self._losses[_key(recipe)] = loss
+        for trial, loss in zip(self._asked, losses, strict=True):
+            if trial.is_playoff:
+                self._second_losses[_key(trial.recipe)] = loss
+                continue
+            self._order.append(trial.recipe)
+            self._losses[_key(trial.recipe)] = loss
         self._asked = []
+
+    def _finalists(self) -> list[Recipe]:
+        best = sorted(self._order, key=lambda recipe: self._losses[_key(recipe)])[: self._num_finalists]
+        return [one for one in best if math.isfinite(self._losses[_key(one)])]
 
     def _wanted(self) -> list[Recipe]:
         if not self._order:
@@ -113,14 +143,30 @@ class Search:
         return self._losses.get(_key(recipe))
 
     def outcome(self) -> Tuned:
-        """The best of all trials."""
+        """The winner of the playoff, and all trials."""
         rates = self._rates()
         best_rate = min(rates, key=lambda rate: rates[rate])
-        best = min(self._order, key=lambda recipe: self._losses[_key(recipe)])
-        trials = [
-            {name: getattr(recipe, name) for name in SEARCHED}
-            | {"loss": self._losses[_key(recipe)] if math.isfinite(self._losses[_key(recipe)]) else None}
-            for recipe in self._order
-        ]
+        trials = [self._document(recipe) for recipe in self._order]
+        winner = best_trial(trials)
+        best = next(recipe for recipe, trial in zip(self._order, trials, strict=True) if trial is winner)
         closed = best_rate not in (min(rates), max(rates)) and math.isfinite(rates[best_rate])
         return Tuned(recipe=best, source="tuned", bracket_closed=closed, trials=trials)
+
+    def _document(self, recipe: Recipe) -> dict[str, Any]:
+        losses = {"loss": self._losses[_key(recipe)]}
+        if _key(recipe) in self._second_losses:
+            losses["second_loss"] = self._second_losses[_key(recipe)]
+        known = {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
+        return {name: getattr(recipe, name) for name in SEARCHED} | known
+
+
+def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The one with the lowest mean loss of those in the playoff; of all where there was none."""
+    finalists = [one for one in trials if "second_loss" in one]
+    return min(finalists or trials, key=mean_loss)
+
+
+def mean_loss(trial: Mapping[str, Any]) -> float:
+    """Of a trial's runs; infinite if one diverged."""
+    losses = [trial[name] for name in ("loss", "second_loss") if name in trial]
+    return math.inf if None in losses else fmean(losses)

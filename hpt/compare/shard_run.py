@@ -13,7 +13,7 @@ from hpt.compare.attempts import Attempts, Show
 from hpt.compare.cells import Cell, Recipe
 from hpt.compare.request import TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.runner import PRELOADED
-from hpt.compare.search import Tuned
+from hpt.compare.search import Trial, Tuned
 from hpt.compare.shards import Shard
 from hpt.compare.standing import Standing
 from hpt.compare.suite import Task
@@ -92,7 +92,7 @@ class ShardRun:
         return [
             (task, arm)
             for task, arm in standing.open_places
-            if self._shard.has(trial_cell(self.plan, task, arm, Recipe()).key)
+            if self._shard.has(trial_cell(self.plan, task, arm, Trial(Recipe())).key)
         ]
 
     def missing(self, standing: Standing) -> list[Cell]:

@@ -213,9 +213,16 @@ def trials_table(summary: Mapping[str, Any]) -> TextTable:
     for workload, arm, tuned in _tuned_arms(summary):
         for trial in tuned["trials"]:
             memory = "workload's" if trial["memory"] is None else f"{trial['memory']:g}"
-            loss = "diverged" if trial["loss"] is None else f"{trial['loss']:.4f}"
-            rows.append((workload, arm, f"x {trial['lr_factor']:.3g}", trial["shape"], memory, loss))
-    return TextTable("tuning trials", ("workload", "arm", "learning rate", "shape", "memory", "loss"), tuple(rows))
+            losses = (_trial_loss(trial, "loss"), _trial_loss(trial, "second_loss"))
+            rows.append((workload, arm, f"x {trial['lr_factor']:.3g}", trial["shape"], memory, *losses))
+    head = ("workload", "arm", "learning rate", "shape", "memory", "loss", "loss in the playoff")
+    return TextTable("tuning trials", head, tuple(rows))
+
+
+def _trial_loss(trial: Mapping[str, Any], name: str) -> str:
+    if name not in trial:
+        return ""
+    return "diverged" if trial[name] is None else f"{trial[name]:.4f}"
 
 
 def _overall_table(summary: Mapping[str, Any]) -> TextTable:

@@ -1,8 +1,8 @@
 """Settings of a comparison: from trials, as many for every optimizer by itself as for every arm a claim is made for.
 
-Trials run at length T on a seed that is never reported (`search` says which). The outcome is kept by everything that
-decides it, in the comparison's own folder and in one that comparisons share. The own folder has the last word: what is
-tuned elsewhere in the meantime changes no recipe of a comparison.
+Trials run at length T on two seeds that are never reported (`search` says which). The outcome is kept by everything
+that decides it, in the comparison's own folder and in one that comparisons share. The own folder has the last word:
+what is tuned elsewhere in the meantime changes no recipe of a comparison.
 """
 
 import hashlib
@@ -19,13 +19,14 @@ from hpt.compare.arms import DISJOINT_SEEDS, Arm
 from hpt.compare.cells import Cell, CellFolder, CellResult, Recipe
 from hpt.compare.peers import Best, best_by_trials
 from hpt.compare.plan import Bests, ComparisonPlan
-from hpt.compare.search import NUM_TRIALS, UNTUNED, Search, Tuned
+from hpt.compare.search import NUM_FINALISTS, NUM_TRIALS, UNTUNED, Search, Trial, Tuned
 from hpt.compare.suite import Task
 from hpt.documents import Version1, read_document
 from hpt.jsonfiles import disk_errors, write_json
 
 TUNING_SCHEMA_VERSION = 1
 TUNING_SEED = 2 * DISJOINT_SEEDS
+PLAYOFF_SEED = TUNING_SEED + 1
 TunedSettings = dict[tuple[str, str], Tuned]
 """By workload and arm."""
 Place = tuple[Task, Arm]
@@ -41,10 +42,11 @@ class _Stored(TypedDict):
     tuned: Tuned
 
 
-def trial_cell(plan: ComparisonPlan, task: Task, arm: Arm, recipe: Recipe) -> Cell:
-    """The run of one tuning trial: the arm's cell with the trial's recipe, on the seed kept for tuning."""
-    cell = plan.cell(task, arm, TUNING_SEED, task.steps, arm.recipe(recipe))
-    return replace(cell, arm=f"{arm.name}-trial", seed=TUNING_SEED)
+def trial_cell(plan: ComparisonPlan, task: Task, arm: Arm, trial: Trial) -> Cell:
+    """The run of one tuning trial: the arm's cell with the trial's recipe, on a seed kept for tuning."""
+    seed = PLAYOFF_SEED if trial.is_playoff else TUNING_SEED
+    cell = plan.cell(task, arm, seed, task.steps, arm.recipe(trial.recipe))
+    return replace(cell, arm=f"{arm.name}-trial", seed=seed)
 
 
 def loss_of(result: CellResult | None) -> float:
@@ -63,9 +65,9 @@ class TuningCache:
         self._folder = folder
 
     def _file_of(self, plan: ComparisonPlan, task: Task, arm: Arm, num_trials: int) -> Path:
-        """Named after the first trial, which holds all that decides the search but the number of trials."""
-        first = trial_cell(plan, task, arm, Recipe())
-        text = json.dumps([TUNING_SCHEMA_VERSION, num_trials, asdict(first)], sort_keys=True)
+        """Named after the first trial, which holds all that decides the search but the numbers of trials."""
+        first = trial_cell(plan, task, arm, Trial(Recipe()))
+        text = json.dumps([TUNING_SCHEMA_VERSION, num_trials, NUM_FINALISTS, asdict(first)], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         return self._folder / f"{first.key.rpartition('-n')[0]}-n{task.steps}-{digest}.json"
 
@@ -167,7 +169,7 @@ def tune(
     open_searches = {(task, arm.name): (arm, Search()) for task, arm in places}
     while open_searches:
         rounds = {
-            place: [trial_cell(plan, place[0], arm, recipe) for recipe in search.ask()]
+            place: [trial_cell(plan, place[0], arm, trial) for trial in search.ask()]
             for place, (arm, search) in open_searches.items()
         }
         run_cells([cell for cells in rounds.values() for cell in cells])
