@@ -54,7 +54,10 @@ class PredictConfig(Settings):
         None, "first progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
     )
     window_end_frac: float | None = setting(
-        None, "last progress at which jumps are allowed; None: the preset's", low=0.0, high=1.0
+        None,
+        "last progress at which jumps are allowed; None: the preset's, or where they ended in runs of the kind at hand",
+        low=0.0,
+        high=1.0,
     )
     max_jump_ratio: float = setting(
         1.5, "trust region: |jump| over |last displacement|", low=0.01, high=10.0, source="lab 5"

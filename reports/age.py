@@ -2,7 +2,7 @@
 
 Only the parts of the package that a kind of measurement exercises count: a changed help text makes no benchmark old.
 What tells results, and not time or memory, is as good as new where code before and after a change was shown to train to
-the same results, to the last bit.
+the same results, to the last bit; a comparison also where only runs on other workloads than its own ended differently.
 """
 
 import inspect
@@ -69,11 +69,19 @@ def _same_by(source: Source, evidence: Evidence) -> str:
 
 
 def _shows(same: Source, source: Source) -> bool:
-    """The present code was compared with the code that a measurement was made on, and nothing differed."""
+    """The present code was compared with that which a measurement was made on, and no run that concerns it differed."""
     parts, here = source.kind.parts, same.provenance.sources
-    earlier = [row["sources"] for row in same.document["earlier"] if not row["differing"]]
+    earlier = [row["sources"] for row in same.document["earlier"] if not _concern(row["differing"], source)]
     is_present = not _other_parts(here, source_digests(), parts)
     return is_present and any(not _other_parts(one, source.provenance.sources, parts) for one in earlier)
+
+
+def _concern(runs: Sequence[str], source: Source) -> bool:
+    """One of these runs, named `workload-arm-...`, is on a workload of the measurement; any, where it names none."""
+    workloads = source.document.get("workloads")
+    if not isinstance(workloads, dict):
+        return bool(runs)
+    return any(run.startswith(f"{workload}-") for run in runs for workload in workloads)
 
 
 def _other_parts(one: Digests, other: Digests, parts: Sequence[str]) -> list[str]:

@@ -5,20 +5,23 @@ tune it. Its spread is what a further run of the kind would have about it: scatt
 scatter within all kinds, and the error of the mean. A family's spread has the scatter between its kinds as well, that
 of `any` the scatter between families: the less is known, the wider, and the sooner a fork pays.
 
+Where jumps that end early were worth more than the best through the whole window, by two standard errors, a kind's
+entry is that of those runs, and says where they ended. Runs of the group `pairs` count.
+
     python scripts/fit_prior.py --runs runs/policies
 """
 
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measure_policies import LONGER
-from policy_study import NAMES, FloatArray, Setting, load, per_loss, value_of
+from measure_policies import LONGER, PAIRS
+from policy_study import EARLY_END_FRAC, NAMES, FloatArray, Setting, load, per_loss, value_of
 
 from hpt.jsonfiles import write_json
 from hpt.learned.prior import ANY, PATH
@@ -28,8 +31,11 @@ from hpt.workloads.inner import inner_optimizers
 from hpt.workloads.registry import load_workload
 
 PSEUDO_RUNS = 4.0  # that the scatter within all kinds counts as, beside a kind's own
+NUM_ERRORS = 2.0  # standard errors by which ending early must beat the whole window
 LEAST_SD, LEAST_CORRELATION = 0.05, 0.7  # of the scatter within kinds: eleven pairs do not tell it any better
 NUM_JUMPS, SETTLE_STEPS = 3, 60
+Row = tuple[str, FloatArray]
+"""Name of a run, worths of the policies in it."""
 
 
 def main() -> None:
@@ -38,7 +44,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
     parser.add_argument("--out", type=Path, default=PATH)
     arguments = parser.parse_args()
-    settings = load(arguments.runs, LONGER)
+    settings = [one for one in load(arguments.runs, LONGER) if (one.workload, one.steps) in PAIRS]
     if not settings:
         sys.exit("--runs holds no setting with every policy and a longer run; run measure_policies.py")
     document: dict[str, Any] = {
@@ -67,22 +73,19 @@ def traits(setting: Setting) -> RunTraits:
 
 def entries(settings: Sequence[Setting]) -> dict[str, Any]:
     """By kind, family and for any run: mean, covariance and the runs behind them."""
-    kinds: dict[str, list[tuple[str, FloatArray]]] = defaultdict(list)
+    kinds: dict[str, list[Row]] = defaultdict(list)
+    early: dict[str, list[Row]] = defaultdict(list)
     families: dict[str, str] = {}
     for setting in settings:
         found = traits(setting)
         families[found.kind] = found.family
-        for seed, worth in setting.tuned_worth.items():
-            rates = " or ".join(f"x{rate:g}" for rate in setting.rates)
-            name = f"{setting.workload} {setting.optimizer} {rates} T={setting.steps} seed {seed}"
-            kinds[found.kind].append((name, worth))
+        kinds[found.kind] += rows_of(setting, setting.tuned_worth)
+        early[found.kind] += rows_of(setting, setting.early_worth)
     means = {kind: np.mean([worth for _, worth in rows], axis=0) for kind, rows in kinds.items()}
     within = floored(pooled([np.array([worth for _, worth in rows]) for rows in kinds.values()]))
     result: dict[str, Any] = {}
     for kind, rows in kinds.items():
-        deviations = np.array([worth for _, worth in rows]) - means[kind]
-        own = (PSEUDO_RUNS * within + deviations.T @ deviations) / (PSEUDO_RUNS + len(rows) - 1)
-        result[kind] = entry(means[kind], own * (1.0 + 1.0 / len(rows)), [name for name, _ in rows])
+        result[kind] = entry_of_kind(rows, within)
     between = between_kinds(families, means)
     for family, members in members_of(families).items():
         mean = np.mean([means[kind] for kind in members], axis=0)
@@ -93,7 +96,35 @@ def entries(settings: Sequence[Setting]) -> dict[str, Any]:
     widest = np.mean([result[family]["covariance"] for family in members_of(families)], axis=0)
     spread = widest + pooled([tops]) * (1.0 + 1.0 / len(tops))
     result[ANY] = entry(tops.mean(axis=0), spread, [name for rows in kinds.values() for name, _ in rows])
+    for kind, rows in early.items():
+        if ends_early(rows, max(0.0, float(means[kind].max()))):
+            result[kind] = entry_of_kind(rows, within) | {"window_end_frac": EARLY_END_FRAC}
     return result
+
+
+def rows_of(setting: Setting, worths: Mapping[int, FloatArray]) -> list[Row]:
+    """A name and the worths of each seed."""
+    rates = " or ".join(f"x{rate:g}" for rate in setting.rates)
+    stem = f"{setting.workload} {setting.optimizer} {rates} T={setting.steps}"
+    return [(f"{stem} seed {seed}", worth) for seed, worth in sorted(worths.items())]
+
+
+def entry_of_kind(rows: Sequence[Row], within: FloatArray) -> dict[str, Any]:
+    """Mean of its runs, scatter shrunk to that within all kinds, and the error of the mean."""
+    worths = np.array([worth for _, worth in rows])
+    mean = worths.mean(axis=0)
+    deviations = worths - mean
+    own = (PSEUDO_RUNS * within + deviations.T @ deviations) / (PSEUDO_RUNS + len(rows) - 1)
+    return entry(mean, own * (1.0 + 1.0 / len(rows)), [name for name, _ in rows])
+
+
+def ends_early(rows: Sequence[Row], best: float) -> bool:
+    """Some policy that ends early is worth more than the best through the whole window, in the mean over seeds."""
+    if len(rows) < 2:
+        return False
+    worths = np.array([worth for _, worth in rows])
+    means, errors = worths.mean(axis=0), worths.std(axis=0, ddof=1) / np.sqrt(len(rows))
+    return bool((means - NUM_ERRORS * errors > best).any())
 
 
 def between_kinds(families: dict[str, str], means: dict[str, FloatArray]) -> FloatArray:

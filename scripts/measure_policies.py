@@ -1,6 +1,7 @@
 r"""What every policy is worth, by optimizer, workload, rate and seed: full runs with each, and forks on the way.
 
-    closed    one run with each policy from the window's start to its end, and one without jumps
+    none      one run without jumps
+    closed    one run with each policy from the window's start to its end
     early     one run with each policy from the window's start to half of the run
     longer    one run without jumps over LONGER times the steps: what a longer run gains, the unit of worth
     default   one run of the default trainer, which chooses by value
@@ -13,10 +14,13 @@ Of the variants three need scikit-learn, for its digits.
 
     python scripts/measure_policies.py --out runs/policies --group pairs --seeds 0,1
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only adamw \
-        --kinds closed,early,default
+        --kinds none,closed,early,default
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --factor 0.7071 --only mlp \
-        --kinds closed,early,default
+        --kinds none,closed,early,default
     python scripts/measure_policies.py --out runs/policies --seeds 0,1 --kinds early,default
+    python scripts/measure_policies.py --out runs/policies --seeds 6,7,8,9,10,11,12,13 --only cnn --kinds none,early
+    python scripts/measure_policies.py --out runs/policies --seeds 6,7,8,9,10,11,12,13 --factor 0.7071 \
+        --only cnn-adamw --kinds none,early
     python scripts/measure_policies.py --out runs/policies --group variants
     python scripts/measure_policies.py --out runs/policies/large --group large --device cuda --jobs 4
 """
@@ -31,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from policy_cells import BY_VALUE, PolicyCell, PolicyRun
+from policy_study import EARLY_END_FRAC
 from policy_variants import VARIANTS
 
 from hpt.jsonfiles import write_json
@@ -62,7 +67,6 @@ AUTOCAST = {"gpt2-b32": "bf16", "byte-gpt-10m": "bf16"}
 TRIAL_SEED = 99
 OPTIMIZERS = ("adamw", "muon", "soap", "lion", "sgd")
 LONGER = 1.4
-EARLY_END_FRAC = 0.5
 
 
 def pair_cells(seed: int, factor: float) -> Iterator[PolicyCell]:
@@ -124,7 +128,8 @@ def _large(workload: str, optimizer: str, steps: int, rate: float, seed: int) ->
 def runs_of(cell: PolicyCell) -> Iterator[tuple[str, PolicyCell]]:
     """Every run of a setting, with its kind."""
     yield "forks", replace(cell, forks=True)
-    for policy in (NONE, *POLICIES):
+    yield "none", cell
+    for policy in POLICIES:
         yield "closed", replace(cell, policy=policy)
     for policy in POLICIES:
         yield "early", replace(cell, policy=policy, window_end_frac=EARLY_END_FRAC)
@@ -171,7 +176,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--factor", type=float, default=1.0, help="on the rates")
     parser.add_argument("--only", default="", help="part of a key")
-    parser.add_argument("--kinds", default="forks,closed,longer")
+    parser.add_argument("--kinds", default="forks,none,closed,longer")
     parser.add_argument("--policies", default="", help="of closed and early runs; all by default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")

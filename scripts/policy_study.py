@@ -19,6 +19,8 @@ from hpt.predictors.protocol import MeasuredValue
 
 FloatArray = NDArray[np.float64]
 NAMES = tuple(POLICIES)
+EARLY_END_FRAC = 0.5  # of the runs whose jumps end early
+EARLY_NAMES = tuple(f"{name}-until{EARLY_END_FRAC:g}" for name in NAMES)
 WINDOW = 0.8  # of a run, in which the default jumps
 WORST = -1.0  # log work ratio of a run that diverged with jumps, or ended as after a third of the steps
 STRUCTURES = {"byte": "text", "gpt": "text", "gru": "text", "window": "text", "cnn": "normalised"}
@@ -37,6 +39,7 @@ class Setting:
         worth: by seed, log work ratios (A,) of the policies, all at this rate.
         tuned_worth: the same with each policy, and no jumps, at the best of the rates that were run.
         rates: those.
+        early_worth: by seed, the same of jumps that end early, where each policy was run so.
         arms: by seed, the same of whatever else was run at each of these rates: windows that end early, the default.
         gained: loss per e-fold of steps, by which losses become log work ratios.
         forks: of all seeds, as stored, each with "seed", "fall" (as the run saw it) and "cycle_steps".
@@ -49,6 +52,7 @@ class Setting:
     folder: Path
     worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
     tuned_worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
+    early_worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
     rates: list[float] = field(default_factory=list[float])
     arms: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
     gained: float = math.nan
@@ -121,7 +125,7 @@ def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterab
             continue
         setting = Setting(workload, optimizer, steps, factor, folder, gained=fmean(gains))
         for seed in whole:
-            rows = _by_rate(finals, key, seed)
+            rows = _by_rate(finals, key, seed, NAMES)
             setting.rates = sorted({*setting.rates, *rows})
             arms = set.intersection(*map(set, rows.values()))
             best = {name: min(_known(row[name] for row in rows.values()), default=None) for name in arms}
@@ -131,15 +135,20 @@ def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterab
                 others = sorted(arms - {NONE, *NAMES})
                 setting.arms[seed] = dict(zip(others, _worths(best, setting.gained, others).tolist(), strict=True))
         for seed in seeds:
+            early = _by_rate(finals, key, seed, EARLY_NAMES)
+            if set(early) >= set(setting.rates):
+                best = {name: min(_known(row[name] for row in early.values()), default=None) for name in EARLY_NAMES}
+                best[NONE] = min(_known(row[NONE] for row in early.values()))
+                setting.early_worth[seed] = _worths(best, setting.gained, EARLY_NAMES)
             if (key, seed) in forks:
                 setting.forks += _read_forks(forks[key, seed], setting, seed)
         yield setting
 
 
-def _by_rate(finals: Finals, key: Key, seed: int) -> dict[float, dict[str, float | None]]:
-    """Losses by policy of one seed, by rate, where every policy was run."""
+def _by_rate(finals: Finals, key: Key, seed: int, names: Sequence[str]) -> dict[float, dict[str, float | None]]:
+    """Losses by policy of one seed, by rate, where every one of these policies was run, and none."""
     found = {one[3]: row for (one, other), row in finals.items() if other == seed and one[:3] == key[:3]}
-    return {rate: row for rate, row in found.items() if {NONE, *NAMES} <= set(row)}
+    return {rate: row for rate, row in found.items() if {NONE, *names} <= set(row)}
 
 
 def _known(losses: Iterable[float | None]) -> list[float]:

@@ -2,7 +2,8 @@
 
 `prior.json` is written by `scripts/fit_prior.py` from runs made by `scripts/measure_policies.py`; it names the runs
 behind every entry. A run of a kind that was measured begins with that kind's mean; one whose optimizer was measured on
-other models, with its family's; any other with the mean of all, each with the spread of what was measured.
+other models, with its family's; any other with the mean of all, each with the spread of what was measured. Where jumps
+were measured to pay only if they end early, the kind's entry says when, and its worths are those of jumps that do.
 """
 
 import json
@@ -68,11 +69,13 @@ class Prior:
         name: of the kind, the family, or `ANY`.
         belief: about the policies' worth.
         num_runs: settings behind it.
+        window_end_frac: progress at which its jumps ended; None: where the preset's do.
     """
 
     name: str
     belief: Belief
     num_runs: int
+    window_end_frac: float | None = None
 
 
 def prior_of(traits: RunTraits) -> Prior:
@@ -81,7 +84,7 @@ def prior_of(traits: RunTraits) -> Prior:
     name = next(one for one in (traits.kind, traits.family, ANY) if one in entries)
     entry = entries[name]
     belief = Belief(np.array(entry["mean"]), np.array(entry["covariance"]))
-    return Prior(name, belief, len(entry["runs"]))
+    return Prior(name, belief, len(entry["runs"]), entry.get("window_end_frac"))
 
 
 def fork_reading() -> ForkReading:

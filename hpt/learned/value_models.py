@@ -76,7 +76,9 @@ class PriorValues(Stateful):
         self._traits = traits
         self.prior = prior_of(traits) if prior is None else prior
         other = "" if self.prior.name == traits.kind else f" of {self.prior.name}"
-        self.basis = f"{traits.kind}, prior of {self.prior.num_runs} runs{other}"
+        end = self.prior.window_end_frac
+        early = "" if end is None else f", whose jumps ended at {end:.0%}"
+        self.basis = f"{traits.kind}, prior of {self.prior.num_runs} runs{other}{early}"
 
     def tick(self, features: Vector, actions: Vector) -> None:
         """The state of the run does not matter."""
@@ -88,12 +90,13 @@ class PriorValues(Stateful):
         return self.prior.belief
 
     def describe(self) -> dict[str, Any]:
-        """Kind, entry of the prior, runs behind it, mean and standard deviation by policy."""
+        """Kind, entry of the prior, runs behind it, end of their window, mean and standard deviation by policy."""
         belief = self.prior.belief
         return {
             "kind": self._traits.kind,
             "entry": self.prior.name,
             "num_runs": self.prior.num_runs,
+            "window_end_frac": self.prior.window_end_frac,
             "means": dict(zip(POLICIES, map(float, belief.mean), strict=True)),
             "sds": {name: belief.sd(place) for place, name in enumerate(POLICIES)},
         }

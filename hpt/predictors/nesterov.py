@@ -24,6 +24,8 @@ from hpt.jump.delta import WeightDelta
 from hpt.jump.policy import POLICIES
 from hpt.jump.stats import CycleStats
 from hpt.learned.loss_trend import LossTrend
+from hpt.learned.prior import prior_of
+from hpt.optimizers.traits import RunTraits
 from hpt.predictors.protocol import BasePredictor, Proposal
 
 MIN_CYCLES = 3  # before that the EMA is little more than the last displacement
@@ -67,6 +69,7 @@ class Nesterov(BasePredictor):
         config: settings; `predict.preset` and `predict.policy` choose the jump, `predict.window_*_frac` replaces the
             preset's window.
         preset: name of a preset, over the one in `config`.
+        latest_end: progress at which the window ends where the preset's would end later.
 
     Raises:
         ConfigError: the window is empty.
@@ -74,11 +77,12 @@ class Nesterov(BasePredictor):
 
     name = "nesterov"
 
-    def __init__(self, config: HybridConfig, preset: str | None = None) -> None:
+    def __init__(self, config: HybridConfig, preset: str | None = None, latest_end: float | None = None) -> None:
         self.preset = PRESETS[config.predict.preset if preset is None else preset]
         self.policy = POLICIES[config.predict.policy or "full"]
         self.scale = self.preset.scale
-        self.window = window_of(config, self.preset.window)
+        start, end = self.preset.window
+        self.window = window_of(config, (start, end if latest_end is None else min(end, latest_end)))
 
     def delta(self, stats: CycleStats) -> WeightDelta:
         """Pull-back and gain at this point of the run, whatever the horizon."""
@@ -128,6 +132,14 @@ def proposal_of(
         gain = max(0.0, delta.pull_back + max_horizon / num_steps)
         delta, horizon = replace(delta, gain=gain), max_horizon
     return Proposal(predictor=name, delta=delta, horizon=horizon, arm=arm, confidence=confidence)
+
+
+def base_of_kind(config: HybridConfig, traits: RunTraits) -> Nesterov:
+    """The preset from which policies are chosen: its window ends where jumps in runs of the kind ended.
+
+    A policy in the settings is played through the preset's own window.
+    """
+    return Nesterov(config, latest_end=None if config.predict.policy else prior_of(traits).window_end_frac)
 
 
 def window_of(config: HybridConfig, default: tuple[float, float]) -> tuple[float, float]:

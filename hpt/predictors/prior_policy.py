@@ -16,7 +16,7 @@ from hpt.learned.loss_trend import LossTrend
 from hpt.learned.value_models import PriorValues
 from hpt.optimizers.traits import RunTraits
 from hpt.predictors.chooser import PolicyChooser
-from hpt.predictors.nesterov import Nesterov, proposal_of
+from hpt.predictors.nesterov import base_of_kind, proposal_of
 from hpt.predictors.protocol import BasePredictor, ForkRequest, Proposal
 from hpt.records import DecisionRecord
 
@@ -35,7 +35,7 @@ class PriorPolicy(BasePredictor):
     name = "prior"
 
     def __init__(self, config: HybridConfig, traits: RunTraits, jump_cost: float = 0.0) -> None:
-        self._base = Nesterov(config)
+        self._base = base_of_kind(config, traits)
         self.scale, self.window = self._base.scale, self._base.window
         self._fixed = config.predict.policy
         self._chooser = PolicyChooser(config, PriorValues(traits), self.window, jump_cost)

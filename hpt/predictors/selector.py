@@ -23,7 +23,7 @@ from hpt.numerics.stateful import Stateful
 from hpt.optimizers.traits import RunTraits
 from hpt.predictors.chooser import PolicyChooser
 from hpt.predictors.loss_forecasts import MAX_FORECAST_STEPS, LossForecasts, horizon_ticks, tick_steps_of
-from hpt.predictors.nesterov import Nesterov, proposal_of
+from hpt.predictors.nesterov import Nesterov, base_of_kind, proposal_of
 from hpt.predictors.protocol import ForkOutcome, ForkRequest, Proposal
 from hpt.records import DecisionRecord
 
@@ -58,7 +58,7 @@ class PolicySelector(Stateful):
     ) -> None:
         assert {name, FALLBACK} <= set(models), f"models are {list(models)}"
         self.name = name
-        self.base = Nesterov(config)
+        self.base = base_of_kind(config, traits)
         self.scale, self.window = self.base.scale, self.base.window
         self.forecasts = LossForecasts(config, models, nominal_horizon(self.base, config))
         self.far: int | None = self.forecasts.far

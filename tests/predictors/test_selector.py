@@ -14,10 +14,12 @@ from hpt.config import HybridConfig, LearnerConfig, PredictConfig, ValueConfig
 from hpt.history import NEVER, FloatArray
 from hpt.jump.policy import NONE, POLICIES
 from hpt.learned.belief import Belief
+from hpt.learned.prior import Prior
 from hpt.optimizers.traits import UNKNOWN, RunTraits
 from hpt.predictors.chooser import PolicyChooser
 from hpt.predictors.loss_forecasts import MAX_FORECAST_STEPS
 from hpt.predictors.nesterov import Nesterov
+from hpt.predictors.prior_policy import PriorPolicy
 from hpt.predictors.protocol import ForkRequest
 from hpt.predictors.selector import PolicySelector, build, nominal_horizon
 
@@ -232,3 +234,48 @@ def test_a_saved_selector_with_a_fixed_policy_continues() -> None:
     assert state["chooser"] is None
     twin.load_state_dict(state)
     assert twin.forecasts.raw_features.tolist() == selector.forecasts.raw_features.tolist()
+
+
+def prior_ending_at(end: float | None) -> Prior:
+    """Of any run: `half` pays."""
+    mean = np.array([0.3 if name == "half" else 0.0 for name in POLICIES])
+    return Prior("adam-normalised", Belief(mean, 1e-4 * np.eye(len(mean))), 10, end)
+
+
+@pytest.mark.parametrize(
+    ("end", "predict", "expected"),
+    [
+        (None, PredictConfig(), 0.9),
+        (0.5, PredictConfig(), 0.5),
+        (0.95, PredictConfig(), 0.9),
+        (0.5, PredictConfig(window_end_frac=0.7), 0.7),
+        (0.5, PredictConfig(policy="half"), 0.9),
+    ],
+    ids=(
+        "the preset's",
+        "the kind's, which is earlier",
+        "never later",
+        "the settings'",
+        "a fixed policy is played out",
+    ),
+)
+@pytest.mark.parametrize("name", ["ridge", "prior"])
+def test_jumps_end_where_they_ended_in_runs_of_the_kind(
+    monkeypatch: pytest.MonkeyPatch, name: str, end: float | None, predict: PredictConfig, expected: float
+) -> None:
+    """For the default and for loops that show no loss; settings come first."""
+    for module in ("hpt.predictors.nesterov", "hpt.learned.value_models"):
+        monkeypatch.setattr(f"{module}.prior_of", lambda _traits: prior_ending_at(end))
+    found = config("ridge", predict=predict)
+    predictor = build(name, found, UNKNOWN) if name == "ridge" else PriorPolicy(found, UNKNOWN)
+    assert predictor.window == (0.1, expected)
+
+
+def test_the_preset_falls_to_its_end_where_the_jumps_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 50 % of a run whose jumps end there: half of the preset's last gain and pull-back."""
+    for module in ("hpt.predictors.nesterov", "hpt.learned.value_models"):
+        monkeypatch.setattr(f"{module}.prior_of", lambda _traits: prior_ending_at(0.5))
+    selector = build("ridge", config(), UNKNOWN)
+    delta = selector.policy_delta("half", replace(cycle_of(100, K, 0), progress=0.5))
+    last_pull_back, last_gain = selector.base.preset.end
+    assert (delta.pull_back, delta.gain) == (pytest.approx(0.5 * last_pull_back), pytest.approx(0.5 * last_gain))

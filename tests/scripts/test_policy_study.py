@@ -85,3 +85,15 @@ def test_an_arm_counts_only_where_every_rate_has_it(folder: Path) -> None:
     store(folder, 1.0, "default", 0.5)
     (setting,) = load([folder], LONGER)
     assert setting.arms == {0: {}}
+
+
+def test_jumps_that_end_early_are_a_measurement_where_every_policy_ended_so(folder: Path) -> None:
+    """0.85 at the higher rate, 0.7 at the lower; without jumps 1.0 at best: worth (1.0 - 0.7) / 0.5 on that seed."""
+    for policy in NAMES:
+        store(folder, 1.0, policy, 0.85, end_frac=0.5)
+        store(folder, 0.7, policy, 0.7, end_frac=0.5)
+    (setting,) = load([folder], LONGER)
+    np.testing.assert_allclose(setting.early_worth[0], 0.6, rtol=1e-12)
+    (folder / "0.7-full-100-0.5.json").unlink()
+    (setting,) = load([folder], LONGER)
+    assert setting.early_worth == {}

@@ -1,0 +1,58 @@
+"""The prior from planted settings: a kind whose jumps pay only where they end early gets the entry of those runs."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(SCRIPTS)  # as for a script that is called
+    FIT = runpy.run_path(str(SCRIPTS / "fit_prior.py"))
+entries, ends_early, NAMES, Setting = (FIT[name] for name in ("entries", "ends_early", "NAMES", "Setting"))
+SEEDS = range(6)
+
+
+def planted(workload: str, whole: float, early: float, spread: float = 0.01) -> Any:
+    """A setting of AdamW; every policy is worth the same, give or take, through the whole window and ended early."""
+    setting = Setting(workload, "adamw", 100, 1.0, Path(), rates=[1.0])
+    for seed in SEEDS:
+        off = spread * (seed - 2.5)
+        setting.worth[seed] = setting.tuned_worth[seed] = np.full(len(NAMES), whole + off)
+        setting.early_worth[seed] = np.full(len(NAMES), early + off)
+    return setting
+
+
+def test_a_kind_whose_jumps_pay_only_ended_early_says_so() -> None:
+    """The CNN's entry is of the runs that ended early; the MLP's, where ending early loses, is not."""
+    found = entries([planted("cnn", -0.1, 0.15), planted("mlp", 0.3, 0.1)])
+    np.testing.assert_allclose(found["adam-normalised"]["mean"], 0.15, atol=1e-5)
+    assert found["adam-normalised"]["window_end_frac"] == 0.5
+    np.testing.assert_allclose(found["adam-plain"]["mean"], 0.3, atol=1e-5)
+    assert "window_end_frac" not in found["adam-plain"]
+
+
+def test_what_other_runs_begin_with_does_not_know_of_early_ends() -> None:
+    """Entries of the family and of any run, and of the other kinds, are those without the runs that ended early."""
+    mlp = planted("mlp", 0.3, 0.1)
+    with_early, without = (entries([planted("cnn", -0.1, early), mlp]) for early in (0.15, -0.2))
+    assert with_early["adam-normalised"] != without["adam-normalised"]
+    for name in ("adam", "any", "adam-plain"):
+        assert with_early[name] == without[name]
+
+
+@pytest.mark.parametrize(
+    ("early", "best", "expected"),
+    [
+        ([0.1, 0.12, 0.08], 0.0, True),
+        ([0.1, 0.12, 0.08], 0.09, False),
+        ([0.3, -0.2, 0.2], 0.0, False),
+        ([0.5], 0.0, False),
+    ],
+    ids=("proven", "no better than the whole window", "noise", "one seed proves nothing"),
+)
+def test_ending_early_must_be_better_by_two_standard_errors(early: list[float], best: float, expected: bool) -> None:
+    """0.1, 0.12, 0.08 have mean 0.1 and standard error 0.0115; 0.3, -0.2, 0.2 have 0.1 and 0.153."""
+    assert ends_early([(str(one), np.array([one])) for one in early], best) is expected
