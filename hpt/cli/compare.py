@@ -20,7 +20,7 @@ from hpt.compare.cluster import CLUSTERS
 from hpt.compare.comparison import ComparisonRun
 from hpt.compare.request import DEFAULT_BUDGET, REQUEST_FILE, TUNING_FOLDER, ComparisonFolder, ComparisonRequest
 from hpt.compare.roster import ARMS
-from hpt.compare.search import NUM_TRIALS
+from hpt.compare.search import NUM_FINALISTS, NUM_TRIALS
 from hpt.compare.suite import BUDGETS
 from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, HptError, NothingMeasured
 from hpt.optimizers.catalogue import CATALOGUE
@@ -92,7 +92,7 @@ On many machines that share a folder (docs/cluster.md):
 @click.option(
     "--tune/--no-tune",
     default=None,
-    help=f"Tune the baseline and every method first, {NUM_TRIALS} trials each, unless stored trials exist.",
+    help=f"Tune the baseline and every method first: {NUM_TRIALS} trials, the best {NUM_FINALISTS} twice, if none are stored.",
 )
 @click.option("--out", metavar="FOLDER", help="Folder of cells and results. [default: runs/compare-<budget>]")
 @click.option(
