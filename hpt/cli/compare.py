@@ -92,7 +92,7 @@ On many machines that share a folder (docs/cluster.md):
 @click.option(
     "--tune/--no-tune",
     default=None,
-    help=f"Tune the baseline and every method first, unless stored: {NUM_TRIALS} trials, the best {NUM_FINALISTS} twice.",
+    help=f"Tune the baseline and every method, unless stored: {NUM_TRIALS} trials, the best {NUM_FINALISTS} twice.",
 )
 @click.option("--out", metavar="FOLDER", help="Folder of cells and results. [default: runs/compare-<budget>]")
 @click.option(
