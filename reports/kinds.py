@@ -124,7 +124,8 @@ STOPPING = Kind(
 POLICIES = Kind(
     name="policies",
     title="what policies are worth, and forks",
-    command="python scripts/study_forks.py --runs runs/policies --result reports/evidence/policies.json",
+    command="python scripts/study_forks.py --runs runs/policies --unseen runs/unseen --result "
+    "reports/evidence/policies.json",
     fields=frozenset({"what", "policies", "worth", "candidates"}),
     schema=policies.Policies,
     is_of_results=True,

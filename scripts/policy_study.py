@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -85,19 +85,29 @@ def load(folders: Sequence[Path], longer: float) -> list[Setting]:
     return [setting for folder in folders for setting in _load(folder, longer)]
 
 
-def _load(folder: Path, longer: float) -> list[Setting]:
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+def final_losses(folder: Path) -> Finals:
+    """Of the stored runs, None of those that diverged; a run that forked by itself stands for one without jumps."""
     finals: Finals = defaultdict(dict)
-    forks: dict[tuple[Key, int], dict[str, Any]] = {}
-    for row in rows:
-        cell = row["cell"]
-        place = (cell["workload"], cell["optimizer"], cell["steps"], cell["lr_factor"]), cell["seed"]
-        if cell["forks"]:
-            forks[place] = row
-            finals[place].setdefault(NONE, row["final_loss"])
+    for row in _rows(folder):
+        if row["cell"]["forks"]:
+            finals[_place_of(row)].setdefault(NONE, row["final_loss"])
         else:
-            finals[place][_arm_of(cell)] = row["final_loss"]
-    return list(_settings(finals, forks, folder, longer))
+            finals[_place_of(row)][_arm_of(row["cell"])] = row["final_loss"]
+    return finals
+
+
+def _load(folder: Path, longer: float) -> list[Setting]:
+    forks = {_place_of(row): row for row in _rows(folder) if row["cell"]["forks"]}
+    return list(_settings(final_losses(folder), forks, folder, longer))
+
+
+def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+    return (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
+
+
+def _place_of(row: Mapping[str, Any]) -> tuple[Key, int]:
+    cell = row["cell"]
+    return (cell["workload"], cell["optimizer"], cell["steps"], cell["lr_factor"]), cell["seed"]
 
 
 def _arm_of(cell: Mapping[str, Any]) -> str:

@@ -5,9 +5,10 @@ Of the runs in the folders those of the group `pairs` count.
 For each candidate (cycles with a jump, settling time, progress) and policy: over how many pairs of workload and
 optimizer does the sign of the measured value agree with that of the full runs, as it is and after the correction that
 the other pairs teach (offset and scale, leave one pair out); and what it costs, as a share of the run. What the
-policies were worth is stored beside it, and what the default and windows that end early were.
+policies were worth is stored beside it, what the default and windows that end early were, and what the default saves on
+workloads that the prior has not seen.
 
-    python scripts/study_forks.py --runs runs/policies --result reports/evidence/policies.json
+    python scripts/study_forks.py --runs runs/policies --unseen runs/unseen --result reports/evidence/policies.json
 """
 
 import argparse
@@ -20,9 +21,11 @@ from typing import Any
 import numpy as np
 from fit_prior import fit
 from measure_policies import LONGER, PAIRS
-from policy_study import NAMES, Setting, load, per_loss, value_of
+from policy_cells import BY_VALUE
+from policy_study import NAMES, Setting, final_losses, load, per_loss, value_of
 
 from hpt.jsonfiles import write_json
+from hpt.jump.policy import NONE
 from hpt.machine import describe_machine, utc_now
 
 SETTLE_STEPS = (10, 20, 30, 60)
@@ -33,6 +36,7 @@ def main() -> None:
     """Score every candidate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
+    parser.add_argument("--unseen", type=Path, nargs="*", default=[], help="the same, of other workloads")
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
     settings = [one for one in load(arguments.runs, LONGER) if (one.workload, one.steps) in PAIRS]
@@ -47,6 +51,7 @@ def main() -> None:
             "policies": list(NAMES),
             "worth": [_described(setting) for setting in settings],
             "candidates": rows,
+            "unseen": [row for folder in arguments.unseen for row in unseen(folder)],
             "written_at": utc_now(),
             "environment": describe_machine(device="cpu", threads=1),
         },
@@ -60,6 +65,33 @@ def main() -> None:
             f"{row['cost_frac']:.1%} of a run",
             file=sys.stderr,
         )
+
+
+def unseen(folder: Path) -> list[dict[str, Any]]:
+    """What the default saves of the final loss, by workload and optimizer, with it and no jumps each at its best rate.
+
+    Rates count at which a seed was run both ways; runs that diverged do not.
+    """
+    rates: dict[tuple[str, str, int], set[float]] = defaultdict(set)
+    best: dict[tuple[str, str, int], dict[int, tuple[float, float]]] = defaultdict(dict)
+    for ((workload, optimizer, steps, rate), seed), row in final_losses(folder).items():
+        without, chosen = row.get(NONE), row.get(BY_VALUE)
+        if without is None or chosen is None:
+            continue
+        key = workload.rpartition(":")[2], optimizer, steps
+        rates[key].add(rate)
+        so_far = best[key].get(seed, (without, chosen))
+        best[key][seed] = min(so_far[0], without), min(so_far[1], chosen)
+    return [
+        {
+            "workload": workload,
+            "optimizer": optimizer,
+            "steps": steps,
+            "rates": sorted(rates[workload, optimizer, steps]),
+            "saved_by_seed": {str(seed): without - chosen for seed, (without, chosen) in sorted(seeds.items())},
+        }
+        for (workload, optimizer, steps), seeds in sorted(best.items())
+    ]
 
 
 def _described(setting: Setting) -> dict[str, Any]:

@@ -20,6 +20,14 @@ class _Setting(TypedDict):
     arms_by_seed: NotRequired[dict[str, dict[str, Finite]]]
 
 
+class _Unseen(TypedDict):
+    workload: str
+    optimizer: str
+    steps: Size
+    rates: Annotated[list[Positive], Field(min_length=1)]
+    saved_by_seed: Annotated[dict[str, Finite], Field(min_length=1)]
+
+
 class _Candidate(TypedDict):
     num_jumps: Size
     settle_steps: Size
@@ -36,6 +44,7 @@ class _Study(Stored):
     policies: Annotated[list[str], Field(min_length=1)]
     worth: Annotated[list[_Setting], Field(min_length=1)]
     candidates: list[_Candidate]
+    unseen: NotRequired[list[_Unseen]]
 
 
 def _is_whole(one: _Study) -> _Study:

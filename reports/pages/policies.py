@@ -1,7 +1,7 @@
 """What policies were worth in full runs, and how well forks tell it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -20,6 +20,7 @@ def section(source: Source, links: Links) -> dict[str, str]:
         "forks": _fork_table(source, link),
         "sweep": sweep_table(swept, link),
         "sweep_verdict": sweep_verdict(swept, link) if swept else "",
+        "unseen": _unseen_table(source, link),
     }
 
 
@@ -41,6 +42,26 @@ def _worth_table(source: Source, link: str) -> str:
             }
         )
     return table(rows, link)
+
+
+def _unseen_table(source: Source, link: str) -> str:
+    """Loss that the default saves on other workloads: mean over seeds, and its range."""
+    rows = [
+        {
+            "workload": code(one["workload"]),
+            "optimizer": harmless(one["optimizer"]),
+            "rates": ", ".join(f"x {plain(float(rate))}" for rate in one["rates"]),
+            "updates": str(one["steps"]),
+            "seeds": str(len(one["saved_by_seed"])),
+            "loss saved": _saved(list(one["saved_by_seed"].values())),
+        }
+        for one in source.document.get("unseen", [])
+    ]
+    return table(rows, link)
+
+
+def _saved(losses: Sequence[float]) -> str:
+    return f"{fmean(losses):+.4f} [{min(losses):+.4f}, {max(losses):+.4f}]"
 
 
 def _fork_table(source: Source, link: str) -> str:

@@ -71,3 +71,15 @@ def test_arms_of_a_seed_without_policies_are_refused(tmp_path: Path) -> None:
     (tmp_path / "policies.json").write_text(json.dumps(document))
     (remark,) = [one for one in gather(tmp_path).remarks if one.word != "partial"]
     assert "arms_by_seed of byte-gpt has seed 7" in remark.reason
+
+
+def test_what_the_default_saves_elsewhere_is_a_mean_and_its_range(tmp_path: Path) -> None:
+    """Losses of 0.01, -0.002 and 0.004 saved: 0.004, between the least and the most; nothing stored shows nothing."""
+    document = json.loads(STORED.read_text())
+    assert page_of(tmp_path, document).values["policies"]["unseen"] == ""
+    saved = {"0": 0.01, "1": -0.002, "2": 0.004}
+    row = {"workload": "mlp_norm", "optimizer": "soap", "steps": 1500, "rates": [0.5, 1.0], "saved_by_seed": saved}
+    table = page_of(tmp_path, document | {"unseen": [row]}).values["policies"]["unseen"].splitlines()
+    shown = dict(zip(cells_of(table[0]), cells_of(table[2]), strict=True))
+    assert shown["loss saved"] == "+0.0040 [-0.0020, +0.0100]"
+    assert (shown["rates"], shown["seeds"]) == ("x 0.500, x 1.00", "3")
