@@ -6,17 +6,18 @@ scatter within all kinds, and the error of the mean. A family's spread has the s
 of `any` the scatter between families: the less is known, the wider, and the sooner a fork pays.
 
 Where jumps that end early were worth more than the best through the whole window, by two standard errors, a kind's
-entry is that of those runs, and says where they ended. Runs of the group `pairs` count.
+entry is that of those runs, and says where they ended. Of runs through the whole window those of the group `pairs`
+count; of runs that ended early all do, every workload as much as another, however many seeds it has.
 
     python scripts/fit_prior.py --runs runs/policies
 """
 
 import argparse
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +35,14 @@ PSEUDO_RUNS = 4.0  # that the scatter within all kinds counts as, beside a kind'
 NUM_ERRORS = 2.0  # standard errors by which ending early must beat the whole window
 LEAST_SD, LEAST_CORRELATION = 0.05, 0.7  # of the scatter within kinds: eleven pairs do not tell it any better
 NUM_JUMPS, SETTLE_STEPS = 3, 60
-Row = tuple[str, FloatArray]
-"""Name of a run, worths of the policies in it."""
+
+
+class Row(NamedTuple):
+    """A run's name and workload, and the worths of the policies in it."""
+
+    name: str
+    workload: str
+    worth: FloatArray
 
 
 def main() -> None:
@@ -44,8 +51,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
     parser.add_argument("--out", type=Path, default=PATH)
     arguments = parser.parse_args()
-    settings = [one for one in load(arguments.runs, LONGER) if (one.workload, one.steps) in PAIRS]
-    if not settings:
+    settings = load(arguments.runs, LONGER)
+    if not any(is_pair(one) for one in settings):
         sys.exit("--runs holds no setting with every policy and a longer run; run measure_policies.py")
     document: dict[str, Any] = {
         "schema_version": 1,
@@ -53,7 +60,7 @@ def main() -> None:
         "policies": list(NAMES),
         "unit": "log work ratio of playing a policy through the whole window",
         "entries": entries(settings),
-        "forks": fork_reading(settings),
+        "forks": fork_reading([one for one in settings if is_pair(one)]),
     }
     write_json(arguments.out, document)
     for name, entry in document["entries"].items():
@@ -62,6 +69,11 @@ def main() -> None:
             f"{policy} {mean:+.3f} +- {sd:.3f}" for policy, mean, sd in zip(NAMES, entry["mean"], sds, strict=True)
         )
         print(f"{name:18s} {len(entry['runs']):3d} runs  {row}")
+
+
+def is_pair(setting: Setting) -> bool:
+    """Of the group `pairs`."""
+    return (setting.workload, setting.steps) in PAIRS
 
 
 def traits(setting: Setting) -> RunTraits:
@@ -78,11 +90,12 @@ def entries(settings: Sequence[Setting]) -> dict[str, Any]:
     families: dict[str, str] = {}
     for setting in settings:
         found = traits(setting)
-        families[found.kind] = found.family
-        kinds[found.kind] += rows_of(setting, setting.tuned_worth)
-        early[found.kind] += rows_of(setting, setting.early_worth)
-    means = {kind: np.mean([worth for _, worth in rows], axis=0) for kind, rows in kinds.items()}
-    within = floored(pooled([np.array([worth for _, worth in rows]) for rows in kinds.values()]))
+        early[found.kind] += rows_of(setting, setting.early_worth, setting.early_rates)
+        if is_pair(setting):
+            families[found.kind] = found.family
+            kinds[found.kind] += rows_of(setting, setting.tuned_worth, setting.rates)
+    means = {kind: np.mean([row.worth for row in rows], axis=0) for kind, rows in kinds.items()}
+    within = floored(pooled([np.array([row.worth for row in rows]) for rows in kinds.values()]))
     result: dict[str, Any] = {}
     for kind, rows in kinds.items():
         result[kind] = entry_of_kind(rows, within)
@@ -91,40 +104,48 @@ def entries(settings: Sequence[Setting]) -> dict[str, Any]:
         mean = np.mean([means[kind] for kind in members], axis=0)
         own = np.mean([result[kind]["covariance"] for kind in members], axis=0)
         spread = own + between * (1.0 + 1.0 / len(members))
-        result[family] = entry(mean, spread, [name for kind in members for name, _ in kinds[kind]])
+        result[family] = entry(mean, spread, [row.name for kind in members for row in kinds[kind]])
     tops = np.array([result[family]["mean"] for family in members_of(families)])
     widest = np.mean([result[family]["covariance"] for family in members_of(families)], axis=0)
     spread = widest + pooled([tops]) * (1.0 + 1.0 / len(tops))
-    result[ANY] = entry(tops.mean(axis=0), spread, [name for rows in kinds.values() for name, _ in rows])
+    result[ANY] = entry(tops.mean(axis=0), spread, [row.name for rows in kinds.values() for row in rows])
     for kind, rows in early.items():
-        if ends_early(rows, max(0.0, float(means[kind].max()))):
+        if kind in means and ends_early(rows, max(0.0, float(means[kind].max()))):
             result[kind] = entry_of_kind(rows, within) | {"window_end_frac": EARLY_END_FRAC}
     return result
 
 
-def rows_of(setting: Setting, worths: Mapping[int, FloatArray]) -> list[Row]:
+def rows_of(setting: Setting, worths: Mapping[int, FloatArray], rates: Sequence[float]) -> list[Row]:
     """A name and the worths of each seed."""
-    rates = " or ".join(f"x{rate:g}" for rate in setting.rates)
-    stem = f"{setting.workload} {setting.optimizer} {rates} T={setting.steps}"
-    return [(f"{stem} seed {seed}", worth) for seed, worth in sorted(worths.items())]
+    factors = " or ".join(f"x{rate:g}" for rate in rates)
+    stem = f"{setting.workload.rpartition(':')[2]} {setting.optimizer} {factors} T={setting.steps}"
+    return [Row(f"{stem} seed {seed}", setting.workload, worth) for seed, worth in sorted(worths.items())]
 
 
 def entry_of_kind(rows: Sequence[Row], within: FloatArray) -> dict[str, Any]:
-    """Mean of its runs, scatter shrunk to that within all kinds, and the error of the mean."""
-    worths = np.array([worth for _, worth in rows])
-    mean = worths.mean(axis=0)
-    deviations = worths - mean
-    own = (PSEUDO_RUNS * within + deviations.T @ deviations) / (PSEUDO_RUNS + len(rows) - 1)
-    return entry(mean, own * (1.0 + 1.0 / len(rows)), [name for name, _ in rows])
+    """Mean over its workloads, scatter of runs shrunk to that within all kinds, and the error of the mean."""
+    worths, weights = np.array([row.worth for row in rows]), weights_of(rows)
+    mean = weights @ worths
+    deviations, num_runs = worths - mean, 1.0 / float(weights @ weights)
+    scatter = num_runs * (deviations.T * weights) @ deviations
+    own = (PSEUDO_RUNS * within + scatter) / (PSEUDO_RUNS + num_runs - 1.0)
+    return entry(mean, own * (1.0 + 1.0 / num_runs), [row.name for row in rows])
+
+
+def weights_of(rows: Sequence[Row]) -> FloatArray:
+    """Of runs, of sum 1: the same for every workload, and within one for every run."""
+    sizes = Counter(row.workload for row in rows)
+    return np.array([1.0 / (len(sizes) * sizes[row.workload]) for row in rows])
 
 
 def ends_early(rows: Sequence[Row], best: float) -> bool:
     """Some policy that ends early is worth more than the best through the whole window, in the mean over seeds."""
     if len(rows) < 2:
         return False
-    worths = np.array([worth for _, worth in rows])
-    means, errors = worths.mean(axis=0), worths.std(axis=0, ddof=1) / np.sqrt(len(rows))
-    return bool((means - NUM_ERRORS * errors > best).any())
+    worths, weights = np.array([row.worth for row in rows]), weights_of(rows)
+    mean, num_runs = weights @ worths, 1.0 / float(weights @ weights)
+    errors = np.sqrt(weights @ (worths - mean) ** 2 / (num_runs - 1.0))
+    return bool((mean - NUM_ERRORS * errors > best).any())
 
 
 def between_kinds(families: dict[str, str], means: dict[str, FloatArray]) -> FloatArray:

@@ -40,6 +40,7 @@ class Setting:
         tuned_worth: the same with each policy, and no jumps, at the best of the rates that were run.
         rates: those.
         early_worth: by seed, the same of jumps that end early, where each policy was run so.
+        early_rates: those of these runs.
         arms: by seed, the same of whatever else was run at each of these rates: windows that end early, the default.
         gained: loss per e-fold of steps, by which losses become log work ratios.
         forks: of all seeds, as stored, each with "seed", "fall" (as the run saw it) and "cycle_steps".
@@ -53,6 +54,7 @@ class Setting:
     worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
     tuned_worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
     early_worth: dict[int, FloatArray] = field(default_factory=dict[int, FloatArray])
+    early_rates: list[float] = field(default_factory=list[float])
     rates: list[float] = field(default_factory=list[float])
     arms: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
     gained: float = math.nan
@@ -147,6 +149,7 @@ def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterab
         for seed in seeds:
             early = _by_rate(finals, key, seed, EARLY_NAMES)
             if set(early) >= set(setting.rates):
+                setting.early_rates = sorted({*setting.early_rates, *early})
                 best = {name: min(_known(row[name] for row in early.values()), default=None) for name in EARLY_NAMES}
                 best[NONE] = min(_known(row[NONE] for row in early.values()))
                 setting.early_worth[seed] = _worths(best, setting.gained, EARLY_NAMES)

@@ -5,8 +5,8 @@ Of the runs in the folders those of the group `pairs` count.
 For each candidate (cycles with a jump, settling time, progress) and policy: over how many pairs of workload and
 optimizer does the sign of the measured value agree with that of the full runs, as it is and after the correction that
 the other pairs teach (offset and scale, leave one pair out); and what it costs, as a share of the run. What the
-policies were worth is stored beside it, what the default and windows that end early were, and what the default saves on
-workloads that the prior has not seen.
+policies were worth is stored beside it, what the default and windows that end early were, and what the default saves in
+runs that the prior has not seen.
 
     python scripts/study_forks.py --runs runs/policies --unseen runs/unseen --result reports/evidence/policies.json
 """
@@ -36,7 +36,7 @@ def main() -> None:
     """Score every candidate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of measure_policies.py")
-    parser.add_argument("--unseen", type=Path, nargs="*", default=[], help="the same, of other workloads")
+    parser.add_argument("--unseen", type=Path, nargs="*", default=[], help="the same, of other seeds and workloads")
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
     settings = [one for one in load(arguments.runs, LONGER) if (one.workload, one.steps) in PAIRS]

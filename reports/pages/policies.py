@@ -45,7 +45,7 @@ def _worth_table(source: Source, link: str) -> str:
 
 
 def _unseen_table(source: Source, link: str) -> str:
-    """Loss that the default saves on other workloads: mean over seeds, and its range."""
+    """Loss that the default saves in runs that the prior has not seen: mean over seeds, and its range."""
     rows = [
         {
             "workload": code(one["workload"]),

@@ -94,6 +94,7 @@ def test_jumps_that_end_early_are_a_measurement_where_every_policy_ended_so(fold
         store(folder, 0.7, policy, 0.7, end_frac=0.5)
     (setting,) = load([folder], LONGER)
     np.testing.assert_allclose(setting.early_worth[0], 0.6, rtol=1e-12)
+    assert setting.early_rates == [0.7, 1.0]
     (folder / "0.7-full-100-0.5.json").unlink()
     (setting,) = load([folder], LONGER)
     assert setting.early_worth == {}

@@ -1,4 +1,4 @@
-"""What the default saves on workloads that the prior has not seen, from stored runs."""
+"""What the default saves in runs that the prior has not seen, from stored runs."""
 
 import json
 import runpy
