@@ -22,10 +22,12 @@ Of the variants three need scikit-learn, for its digits.
     python scripts/measure_policies.py --out runs/policies --seeds 6,7,8,9,10,11,12,13 --factor 0.7071 \
         --only cnn-adamw --kinds none,early
     python scripts/measure_policies.py --out runs/policies --group variants
-    python scripts/measure_policies.py --out runs/policies --group variants --seeds 0,1,2 --only norm --kinds none,early
-    python scripts/measure_policies.py --out runs/policies --group variants --seeds 0,1,2 --only norm --kinds none,early \
-        --factor 0.5
-    python scripts/measure_policies.py --out runs/unseen --group variants --seeds 3,4,5 --only norm --kinds none,default
+    for factor in 1.0 0.5; do
+        python scripts/measure_policies.py --out runs/policies --group variants --only norm --factor $factor \
+            --seeds 0,1,2 --kinds none,early
+        python scripts/measure_policies.py --out runs/unseen --group variants --only norm --factor $factor \
+            --seeds 3,4,5 --kinds none,default
+    done
     python scripts/measure_policies.py --out runs/policies/large --group large --device cuda --jobs 4
 """
 
