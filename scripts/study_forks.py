@@ -103,6 +103,7 @@ def _described(setting: Setting) -> dict[str, Any]:
         "loss_per_e_fold": setting.gained,
         "rates": setting.rates,
         "worth_by_seed": {str(seed): row.tolist() for seed, row in setting.tuned_worth.items()},
+        "early_by_seed": {str(seed): row.tolist() for seed, row in setting.early_worth.items()},
         "arms_by_seed": {str(seed): row for seed, row in setting.arms.items()},
     }
 

@@ -17,6 +17,7 @@ class _Setting(TypedDict):
     rates: NotRequired[list[Positive]]
     loss_per_e_fold: Positive
     worth_by_seed: Annotated[dict[str, list[Finite]], Field(min_length=1)]
+    early_by_seed: NotRequired[dict[str, list[Finite]]]
     arms_by_seed: NotRequired[dict[str, dict[str, Finite]]]
 
 
@@ -50,8 +51,9 @@ class _Study(Stored):
 def _is_whole(one: _Study) -> _Study:
     size, names = len(one["policies"]), set(one["policies"])
     for setting in one["worth"]:
-        if any(len(row) != size for row in setting["worth_by_seed"].values()):
-            raise ValueError(f"worth_by_seed of {setting['workload']} must have {size} numbers a seed, one a policy")
+        for field in ("worth_by_seed", "early_by_seed"):
+            if any(len(row) != size for row in setting.get(field, {}).values()):
+                raise ValueError(f"{field} of {setting['workload']} must have {size} numbers a seed, one a policy")
         if unknown := set(setting.get("arms_by_seed", {})) - set(setting["worth_by_seed"]):
             raise ValueError(
                 f"arms_by_seed of {setting['workload']} has seed {min(unknown)}, which worth_by_seed lacks"

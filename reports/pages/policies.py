@@ -16,7 +16,8 @@ def section(source: Source, links: Links) -> dict[str, str]:
     link = links.to(source)
     swept = list(sweeps(source.document))
     return {
-        "worth": _worth_table(source, link),
+        "worth": _worth_table(source, link, "worth_by_seed"),
+        "early": _worth_table(source, link, "early_by_seed"),
         "forks": _fork_table(source, link),
         "sweep": sweep_table(swept, link),
         "sweep_verdict": sweep_verdict(swept, link) if swept else "",
@@ -24,12 +25,17 @@ def section(source: Source, links: Links) -> dict[str, str]:
     }
 
 
-def _worth_table(source: Source, link: str) -> str:
-    """Work ratio of each policy over the same optimizer without jumps, each at its best rate; mean log over seeds."""
+def _worth_table(source: Source, link: str, field: str) -> str:
+    """Work ratio of each policy over the same optimizer without jumps, each at its best rate; mean log over seeds.
+
+    `field` holds the logarithms by seed; settings that have none are left out.
+    """
     names = source.document["policies"]
     rows: list[dict[str, str]] = []
     for one in source.document["worth"]:
-        seeds = list(one["worth_by_seed"].values())
+        seeds = list(one.get(field, {}).values())
+        if not seeds:
+            continue
         means = [fmean(seed[place] for seed in seeds) for place in range(len(names))]
         rows.append(
             {

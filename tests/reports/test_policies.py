@@ -40,6 +40,20 @@ def test_a_ratio_is_that_of_the_mean_logarithm_over_seeds(tmp_path: Path) -> Non
     assert (shown["full"], shown["half"], shown["seeds"]) == ("1.15x", "1.00x", "2")
 
 
+def test_jumps_that_end_early_have_a_table_of_their_own(tmp_path: Path) -> None:
+    """Two seeds of log 1.1 and log 1.21 for `full`; settings without such runs are left out."""
+    document = json.loads(STORED.read_text())
+    assert page_of(tmp_path, document).values["policies"]["early"] == ""
+    place = document["policies"].index("full")
+    rows = [[0.0] * len(document["policies"]) for _ in range(2)]
+    rows[0][place], rows[1][place] = math.log(1.1), math.log(1.21)
+    document["worth"][0]["early_by_seed"] = {"6": rows[0], "7": rows[1]}
+    table = page_of(tmp_path, document).values["policies"]["early"].splitlines()
+    assert len(table) == 3
+    shown = dict(zip(cells_of(table[0]), cells_of(table[2]), strict=True))
+    assert (shown["full"], shown["half"], shown["seeds"]) == ("1.15x", "1.00x", "2")
+
+
 def test_agreement_is_told_before_and_after_the_correction(tmp_path: Path) -> None:
     """With the correlation beside it."""
     document = json.loads(STORED.read_text())
