@@ -1,10 +1,12 @@
 """A loop with jumps attached makes the jumps of `HybridTrainer`, and nothing else."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from references.forking_prior import forking_prior
 from references.host_loop import SETTINGS, Loop, trainer_on_the_same
 from references.problems import Problem, pure_noise, teacher, weights_of
 from references.records import events_of
@@ -13,6 +15,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Muon
 from torch.optim.lr_scheduler import LinearLR
 
+from hpt.jump.policy import NUM_POLICIES
 from hpt.profile.transfers import counted_reads
 
 RSSM: dict[str, Any] = {"predictor": "rssm", "predict": {**SETTINGS["predict"], "policy": None}}
@@ -81,24 +84,10 @@ def test_the_loss_of_an_update_is_the_sum_of_what_was_shown() -> None:
     assert losses[0] == losses[1] == [3.0] * 10
 
 
-class SOAP(AdamW):
-    """Of the family whose prior says that no policy is worth anything where layers normalise."""
-
-
-def soap_like() -> Problem:
-    problem = teacher(norm=True)
-    problem.optimizer, problem.scheduler = SOAP(problem.model.parameters(), lr=3e-3), None
-    return problem
-
-
-def normalised() -> Problem:
-    return teacher(norm=True)
-
-
-@pytest.mark.parametrize("make", [normalised, soap_like])
-def test_where_nothing_pays_the_loop_is_the_plain_one(make: Callable[[], Problem]) -> None:
+def test_where_nothing_pays_the_loop_is_the_plain_one(tmp_path: Path) -> None:
     """The prior says none: weights are those of the loop without hpt, bit for bit."""
-    plain, loop = Loop(make()).run(120), Loop(make()).attach(predictor="prior").run(120)
+    with forking_prior(tmp_path, means=[-0.1] * NUM_POLICIES, spread=1e-4):
+        plain, loop = Loop(teacher()).run(120), Loop(teacher()).attach(predictor="prior").run(120)
     assert loop.jumps is not None
     assert loop.jumped == []
     assert "no jumps" in str(loop.jumps.summary()["why"])
