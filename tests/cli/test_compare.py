@@ -93,11 +93,11 @@ def test_a_boosted_learning_rate_posing_as_prediction_does_not_win(tmp_path: Pat
 
 
 def test_tuning_spends_equal_trials_and_is_cached(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Baseline and method alike; a second comparison runs none again."""
+    """Nine and three in the playoff, baseline and method alike; a second comparison runs none again."""
     arguments = ["--workloads", "regression=60", "--arms", "nesterov", "--budget", "quick", "--seeds", "1", "--tune"]
     cache = ["--tuning-cache", str(tmp_path / "cache"), "--no-figures"]
     assert run(["compare", "--out", str(tmp_path / "one"), *arguments, *cache]) == 0
-    assert capsys.readouterr().err.count("-trial-") == 2 * 9
+    assert capsys.readouterr().err.count("-trial-") == 2 * (9 + 3)
     assert run(["compare", "--out", str(tmp_path / "two"), *arguments, *cache, "--json"]) == 0
     shown = capsys.readouterr()
     assert "-trial-" not in shown.err
