@@ -124,27 +124,28 @@ def rows_of(setting: Setting, worths: Mapping[int, FloatArray], rates: Sequence[
 
 def entry_of_kind(rows: Sequence[Row], within: FloatArray) -> dict[str, Any]:
     """Mean over its workloads, scatter of runs shrunk to that within all kinds, and the error of the mean."""
-    worths, weights = np.array([row.worth for row in rows]), weights_of(rows)
-    mean = weights @ worths
-    deviations, num_runs = worths - mean, 1.0 / float(weights @ weights)
-    scatter = num_runs * (deviations.T * weights) @ deviations
+    mean, covariance, num_runs = moments(rows)
+    scatter = num_runs * covariance
     own = (PSEUDO_RUNS * within + scatter) / (PSEUDO_RUNS + num_runs - 1.0)
     return entry(mean, own * (1.0 + 1.0 / num_runs), [row.name for row in rows])
 
 
-def weights_of(rows: Sequence[Row]) -> FloatArray:
-    """Of runs, of sum 1: the same for every workload, and within one for every run."""
+def moments(rows: Sequence[Row]) -> tuple[FloatArray, FloatArray, float]:
+    """Mean (A,), covariance about it (A, A) and effective number of runs, every workload with the same weight."""
     sizes = Counter(row.workload for row in rows)
-    return np.array([1.0 / (len(sizes) * sizes[row.workload]) for row in rows])
+    weights = np.array([1.0 / (len(sizes) * sizes[row.workload]) for row in rows])
+    worths = np.array([row.worth for row in rows])
+    mean = weights @ worths
+    deviations = worths - mean
+    return mean, (deviations.T * weights) @ deviations, 1.0 / float(weights @ weights)
 
 
 def ends_early(rows: Sequence[Row], best: float) -> bool:
     """Some policy that ends early is worth more than the best through the whole window, in the mean over seeds."""
     if len(rows) < 2:
         return False
-    worths, weights = np.array([row.worth for row in rows]), weights_of(rows)
-    mean, num_runs = weights @ worths, 1.0 / float(weights @ weights)
-    errors = np.sqrt(weights @ (worths - mean) ** 2 / (num_runs - 1.0))
+    mean, covariance, num_runs = moments(rows)
+    errors = np.sqrt(np.diag(covariance) / (num_runs - 1.0))
     return bool((mean - NUM_ERRORS * errors > best).any())
 
 

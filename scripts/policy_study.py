@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -89,8 +89,18 @@ def load(folders: Sequence[Path], longer: float) -> list[Setting]:
 
 def final_losses(folder: Path) -> Finals:
     """Of the stored runs, None of those that diverged; a run that forked by itself stands for one without jumps."""
+    return _finals(_rows(folder))
+
+
+def _load(folder: Path, longer: float) -> list[Setting]:
+    rows = _rows(folder)
+    forks = {_place_of(row): row for row in rows if row["cell"]["forks"]}
+    return list(_settings(_finals(rows), forks, folder, longer))
+
+
+def _finals(rows: Sequence[Mapping[str, Any]]) -> Finals:
     finals: Finals = defaultdict(dict)
-    for row in _rows(folder):
+    for row in rows:
         if row["cell"]["forks"]:
             finals[_place_of(row)].setdefault(NONE, row["final_loss"])
         else:
@@ -98,13 +108,8 @@ def final_losses(folder: Path) -> Finals:
     return finals
 
 
-def _load(folder: Path, longer: float) -> list[Setting]:
-    forks = {_place_of(row): row for row in _rows(folder) if row["cell"]["forks"]}
-    return list(_settings(final_losses(folder), forks, folder, longer))
-
-
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    return (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
 def _place_of(row: Mapping[str, Any]) -> tuple[Key, int]:
@@ -140,7 +145,7 @@ def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterab
             rows = _by_rate(finals, key, seed, NAMES)
             setting.rates = sorted({*setting.rates, *rows})
             arms = set.intersection(*map(set, rows.values()))
-            best = {name: min(_known(row[name] for row in rows.values()), default=None) for name in arms}
+            best = _best(rows, arms)
             if rows[factor][NONE] is not None:
                 setting.worth[seed] = _worths(rows[factor], setting.gained, NAMES)
                 setting.tuned_worth[seed] = _worths(best, setting.gained, NAMES)
@@ -150,8 +155,7 @@ def _settings(finals: Finals, forks: Any, folder: Path, longer: float) -> Iterab
             early = _by_rate(finals, key, seed, EARLY_NAMES)
             if set(early) >= set(setting.rates):
                 setting.early_rates = sorted({*setting.early_rates, *early})
-                best = {name: min(_known(row[name] for row in early.values()), default=None) for name in EARLY_NAMES}
-                best[NONE] = min(_known(row[NONE] for row in early.values()))
+                best = _best(early, (NONE, *EARLY_NAMES))
                 setting.early_worth[seed] = _worths(best, setting.gained, EARLY_NAMES)
             if (key, seed) in forks:
                 setting.forks += _read_forks(forks[key, seed], setting, seed)
@@ -162,6 +166,11 @@ def _by_rate(finals: Finals, key: Key, seed: int, names: Sequence[str]) -> dict[
     """Losses by policy of one seed, by rate, where every one of these policies was run, and none."""
     found = {one[3]: row for (one, other), row in finals.items() if other == seed and one[:3] == key[:3]}
     return {rate: row for rate, row in found.items() if {NONE, *names} <= set(row)}
+
+
+def _best(rows: Mapping[float, Mapping[str, float | None]], names: Iterable[str]) -> dict[str, float | None]:
+    """The least loss of each at any rate; None where all diverged."""
+    return {name: min(_known(row[name] for row in rows.values()), default=None) for name in names}
 
 
 def _known(losses: Iterable[float | None]) -> list[float]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fit_prior import fit
-from measure_policies import LONGER, PAIRS
+from fit_prior import fit, is_pair
+from measure_policies import LONGER
 from policy_cells import BY_VALUE
 from policy_study import NAMES, Setting, final_losses, load, per_loss, value_of
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--unseen", type=Path, nargs="*", default=[], help="the same, of other seeds and workloads")
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
-    settings = [one for one in load(arguments.runs, LONGER) if (one.workload, one.steps) in PAIRS]
+    settings = [one for one in load(arguments.runs, LONGER) if is_pair(one)]
     if not any(setting.forks for setting in settings):
         sys.exit("--runs holds no forks beside full runs; run measure_policies.py")
     rows = [candidate for key, found in sorted(_candidates(settings).items()) for candidate in [_scored(key, found)]]
