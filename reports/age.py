@@ -2,7 +2,8 @@
 
 Only the parts of the package that a kind of measurement exercises count: a changed help text makes no benchmark old.
 What tells results, and not time or memory, is as good as new where code before and after a change was shown to train to
-the same results, to the last bit; a comparison also where only runs on other workloads than its own ended differently.
+the same results, to the last bit. A comparison, whose cells may be of several sources, is judged run by run: where some
+runs ended differently, the others are as good as new.
 """
 
 import inspect
@@ -10,10 +11,11 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpt.machine import has_gpu, source_digests, utc_now
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.kinds import SAME_RESULTS
+from hpt_reports.kinds import COMPARISON, SAME_RESULTS
 
 Digests = Mapping[str, str]
 GIT_TIMEOUT_S = 10.0
@@ -69,19 +71,43 @@ def _same_by(source: Source, evidence: Evidence) -> str:
 
 
 def _shows(same: Source, source: Source) -> bool:
-    """The present code was compared with that which a measurement was made on, and no run that concerns it differed."""
-    parts, here = source.kind.parts, same.provenance.sources
-    earlier = [row["sources"] for row in same.document["earlier"] if not _concern(row["differing"], source)]
-    is_present = not _other_parts(here, source_digests(), parts)
-    return is_present and any(not _other_parts(one, source.provenance.sources, parts) for one in earlier)
+    """The present code was compared with all that a measurement was made on, and no run that concerns it differed."""
+    parts, now = source.kind.parts, source_digests()
+    is_present = not _other_parts(same.provenance.sources, now, parts)
+    old = [one for one in _code(source) if _other_parts(one.sources, now, parts)]
+    return is_present and all(_is_as_new(one, same.document, parts) for one in old)
 
 
-def _concern(runs: Sequence[str], source: Source) -> bool:
-    """One of these runs, named `workload-arm-...`, is on a workload of the measurement; any, where it names none."""
+def _is_as_new(code: "_Code", same: Mapping[str, Any], parts: Sequence[str]) -> bool:
+    rows = [row for row in same["earlier"] if not _other_parts(row["sources"], code.sources, parts)]
+    return any(not any(_ended_differently(run, row["differing"], same["runs"]) for run in code.runs) for row in rows)
+
+
+def _ended_differently(run: tuple[str, str], differing: Sequence[str], compared: Sequence[str]) -> bool:
+    """Whether it did, or may have: an arm that was not compared is taken for its workload's, both "" for any run."""
+    workload, arm = run
+    is_compared = bool(arm) and any(one.startswith(f"{workload}-{arm}-n") for one in compared)
+    start = f"{workload}-{arm}-n" if is_compared else f"{workload}-" if workload else ""
+    return any(one.startswith(start) for one in differing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """Sources of a measurement, and the workload and arm of what was measured on them; "" where it is not told."""
+
+    sources: Digests
+    runs: Sequence[tuple[str, str]]
+
+
+def _code(source: Source) -> list[_Code]:
+    """All sources of a measurement; none is told where it stored no digests."""
+    rows = source.document.get("code") if source.kind is COMPARISON else None
+    if rows:
+        named = [[(one, arm) for one, arms in row["runs"].items() for arm in arms] for row in rows]
+        return [_Code(row["sources"], runs) for row, runs in zip(rows, named, strict=True)]
     workloads = source.document.get("workloads")
-    if not isinstance(workloads, dict):
-        return bool(runs)
-    return any(run.startswith(f"{workload}-") for run in runs for workload in workloads)
+    named = [(one, "") for one in workloads] if isinstance(workloads, dict) else [("", "")]
+    return [_Code(source.provenance.sources, named)] if source.provenance.sources else []
 
 
 def _other_parts(one: Digests, other: Digests, parts: Sequence[str]) -> list[str]:
@@ -92,9 +118,11 @@ def _other_parts(one: Digests, other: Digests, parts: Sequence[str]) -> list[str
 
 def _age(source: Source) -> tuple[bool, str] | None:
     """Whether it is known that the sources are others, and in what; None where they are the same."""
-    parts, made_on = source.kind.parts, source.provenance
-    if made_on.sources:
-        changed = _other_parts(made_on.sources, source_digests(), parts)
+    parts, made_on, code = source.kind.parts, source.provenance, _code(source)
+    if code:
+        now = source_digests()
+        found = {part for one in code for part in _other_parts(one.sources, now, parts)}
+        changed = [part for part in parts if part in found]
         return (True, f"measured on other sources of {', '.join(changed)}") if changed else None
     known = _changed_in_git(source, parts)
     if known is None:

@@ -225,6 +225,6 @@ VERDICTS: Mapping[Kind, Callable[[Document], str]] = {
     kinds.LARGE: lambda one: f"{len(one['rows'])} settings",
     kinds.ATTACHED: lambda one: f"{len(one['losses'])} runs",
     kinds.SAME_RESULTS: lambda one: (
-        f"{max(len(row['differing']) for row in one['earlier'])} of {one['num_runs']} runs differ"
+        f"{max(len(row['differing']) for row in one['earlier'])} of {len(one['runs'])} runs differ"
     ),
 }

@@ -31,7 +31,7 @@ WORKLOADS = "regression=3000,mlp=3000,cnn=250,byte-gpt-b16=200"
 ARMS = (
     *("hybrid", "unlearned", "no-forks", "attached", "attached-silent", "nesterov", "mlp", "ridge"),
     *("always-quarter", "always-quarter-kept", "always-half", "always-half-kept", "always-full-kept"),
-    *("never", "frozen", "random", "fewer-steps", "lr-boost"),
+    *("never", "frozen", "random", "fewer-steps", "lr-boost", "lr-x1.25"),
 )
 OPTIMIZERS = "adamw,muon,soap,sgd"
 RUNS = ("--workloads", WORKLOADS, "--arms", ",".join(ARMS), "--optimizers", OPTIMIZERS, "--seeds", "1")
@@ -116,7 +116,7 @@ def main() -> int:
             "kind": "same-results",
             "command": ["python", "scripts/same_results.py", *arguments.commits, "--result", str(arguments.result)],
             "what": "runs trained by the code as it was and as it is, compared to the last bit",
-            "num_runs": len(here),
+            "runs": sorted(here),
             **{name: int(sum(one[counter] for one in counters)) for name, counter in COUNTED.items()},
             "earlier": rows,
             "machine": describe_machine(device="cpu", threads=1),

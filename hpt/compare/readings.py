@@ -35,6 +35,7 @@ class TaskReading:
         measures: of every arm but the first against the reference by itself; arms without a complete pair are missing.
         own: the same against the arm's own optimizer by itself.
         results: the arms' cells by name and the pair's seed.
+        every: all cells by the arm's name, those of an optimizer by itself at every length.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class TaskReading:
     measures: dict[str, Measures]
     own: dict[str, Measures]
     results: dict[str, dict[int, CellResult]]
+    every: dict[str, list[CellResult]]
 
     @property
     def baseline(self) -> Baseline | None:
@@ -90,6 +92,8 @@ def _read_task(
     arms, data = plan.arms_on(best), SameData()
     bases = {one: _loaded(plan.alone_cells(task, one, recipes), folder, data) for one in plan.optimizers}
     results = {arm.name: _loaded(plan.arm_cells(task, arm, recipes), folder, data) for arm in arms}
+    every = {arm: list(found.values()) for arm, found in results.items()}
+    every |= {plan.alone(one).name: list(base.values()) for one, base in bases.items()}
     measures: dict[str, Measures] = {}
     own: dict[str, Measures] = {}
     for arm in arms[1:]:
@@ -106,6 +110,7 @@ def _read_task(
         measures=measures,
         own=own,
         results=results,
+        every=every,
     )
 
 

@@ -8,7 +8,9 @@ Values that are not known are null, never 0. Losses are in the workload's own un
     command          the command line
     settings         budget, tasks [{workload, steps}], arms, optimizers (the reference first), seeds, length_fracs,
                      device, dtype, threads, data, jobs
-    machine          environment of the newest cell; "commits": commits of the code of all cells, "unknown" among them
+    machine          environment of the last cell; "commits": commits of the code of all cells, "unknown" among them
+    code             on which sources the cells were measured: rows of "sources", digests by part, and "runs", arms by
+                     workload
     complete         every cell that was asked for has a result
     failed           {cell key: reason}
     workloads        by name:
@@ -59,6 +61,7 @@ Values that are not known are null, never 0. Losses are in the workload's own un
     headline         the same of the hybrid on the best optimizer of each: {over_own, over_reference, sentence}, or null
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -116,6 +119,7 @@ def summarize(
         "command": about.command,
         "settings": _settings(plan, about),
         "machine": _machine(readings),
+        "code": _code(readings),
         "complete": about.complete,
         "failed": dict(about.failed),
         "workloads": {one.task.workload: WorkloadSummary(plan, settings, readings, one).document() for one in readings},
@@ -150,11 +154,23 @@ def _settings(plan: ComparisonPlan, about: Circumstances) -> dict[str, Any]:
 
 
 def _machine(readings: Sequence[TaskReading]) -> dict[str, Any] | None:
-    results = [one for reading in readings for arm in reading.results.values() for one in arm.values()]
+    results = [one for reading in readings for every in reading.every.values() for one in every]
     if not results:
         return None
     commits = {result.environment.get("commit") or "unknown" for result in results}
     return {**results[-1].environment, "commits": sorted(commits)}
+
+
+def _code(readings: Sequence[TaskReading]) -> list[dict[str, Any]]:
+    """Cells that were kept when the code changed are of other sources than those measured since."""
+    found: dict[str, dict[str, Any]] = {}
+    for reading in readings:
+        for arm, every in reading.every.items():
+            for sources in (one.environment.get("sources") or {} for one in every):
+                row = found.setdefault(json.dumps(sources, sort_keys=True), {"sources": sources, "runs": {}})
+                arms = row["runs"].setdefault(reading.task.workload, [])
+                arms += [arm] if arm not in arms else []
+    return list(found.values())
 
 
 def _overall(settings: TunedSettings, readings: Sequence[TaskReading], *, is_looked_at: bool) -> dict[str, Any]:

@@ -193,8 +193,14 @@ class _ComparisonSettings(TypedDict):
     seeds: list[int]
 
 
+class _Code(TypedDict):
+    sources: dict[str, str]
+    runs: dict[str, list[str]]
+
+
 class _Comparison(Stored):
     schema_version: Version1
+    code: NotRequired[list[_Code] | None]
     settings: _ComparisonSettings
     complete: NotRequired[bool]
     failed: NotRequired[dict[str, Any] | None]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from hpt.documents import Count, Size, Version1
+from hpt.documents import Count, Version1
 from hpt_reports.contents.origin import Commit, Stored
 
 
@@ -22,7 +22,7 @@ class SameResults(Stored):
 
     schema_version: Version1
     what: str
-    num_runs: Size
+    runs: Annotated[list[str], Field(min_length=1)]
     num_jumps: Count
     num_undone_jumps: Count
     num_forks: Count

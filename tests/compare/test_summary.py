@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,18 @@ def test_without_a_closed_bracket_there_is_no_claim(tmp_path: Path) -> None:
     found = summary_of(folder, UNTUNED)["workloads"]["mlp"]["arms"]["hybrid"]
     assert (found["judgement"]["verdict"], found["claim"]) == ("accelerates", False)
     assert "not tuned" in found["sentence"]
+
+
+def test_cells_kept_when_the_code_changed_are_told_from_those_measured_since(tmp_path: Path) -> None:
+    """By workload and arm; an arm is named for both where it has cells of both."""
+    folder = CellFolder(tmp_path)
+    fill(folder, {"hybrid": 1.3})
+    for cell in PLAN.arm_cells(TASKS[0], ARMS["hybrid"], recipes_of(PLAN, BESTS, settings())).values():
+        result = make_result(1.0, T)
+        folder.store(cell, replace(result, environment=result.environment | {"sources": {"jump": "0" * 16}}))
+    kept, since = sorted(summary_of(folder)["code"], key=lambda row: "jump" in row["sources"])
+    assert kept["runs"] == {"mlp": ["baseline"], "cnn": ["baseline", "hybrid"]}
+    assert since == {"sources": {"jump": "0" * 16}, "runs": {"mlp": ["hybrid"]}}
 
 
 def test_an_arm_without_cells_is_not_measured(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_results_stay_where_other_sources_train_to_the_same(runs: Path) -> None:
     ("kind", "changes"),
     [
         ("vram", {}),
-        ("compare", {"differing": ["mlp-hybrid-n600-s0"]}),
+        ("compare", {"differing": ["mlp-hybrid-n600-s101"]}),
         ("compare", {"now": {"trainer": "1" * 16}}),
         ("compare", {"then": {"jump": "1" * 16}}),
         ("compare", {"then": {"control": "1" * 16}}),
@@ -139,3 +139,28 @@ def test_a_part_that_was_not_measured_may_differ(runs: Path) -> None:
     """Another help text in the code compared with leaves the comparison of results what it was."""
     (found,) = aged(gather(with_proof(runs, "compare", then={"cli": "1" * 16}, now={"cli": "2" * 16})))
     assert found.is_excused
+
+
+@pytest.mark.parametrize(
+    ("arm", "sources", "is_as_new"),
+    [
+        ("never", {"jump": "0" * 16}, True),
+        ("hybrid", {"jump": "0" * 16}, False),
+        ("hybrid", {}, True),
+        ("unlearned", {"jump": "0" * 16}, False),
+        ("never", {"jump": "1" * 16}, False),
+        ("never", {"cli": "1" * 16}, True),
+    ],
+)
+def test_runs_kept_when_the_code_changed_are_judged_one_by_one(
+    runs: Path, arm: str, sources: dict[str, str], is_as_new: bool
+) -> None:
+    """An arm that ends differently now, or was not compared where others do, must be of the present sources."""
+    folder = with_proof(runs, "compare", differing=["cnn-hybrid-n250-s101"])
+    file = folder / "compare" / "summary.json"
+    document = json.loads(file.read_text())
+    kept = {"sources": source_digests() | sources, "runs": {"cnn": [arm], "mlp": ["baseline"]}}
+    renewed = {"sources": source_digests(), "runs": {"cnn": ["hybrid"]}}
+    file.write_text(json.dumps(document | {"code": [kept, renewed]}))
+    found = [str(one) for one in aged(gather(folder)) if not one.is_excused]
+    assert [next(iter(sources)) in one for one in found] == [True] * (not is_as_new)
