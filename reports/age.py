@@ -84,10 +84,10 @@ def _is_as_new(code: "_Code", same: Mapping[str, Any], parts: Sequence[str]) -> 
 
 
 def _ended_differently(run: tuple[str, str], differing: Sequence[str], compared: Sequence[str]) -> bool:
-    """Whether it did, or may have: an arm that was not compared is taken for its workload's, both "" for any run."""
+    """Whether it did, or may have: an arm that was not compared did if any of its workload did, else if any run did."""
     workload, arm = run
-    is_compared = bool(arm) and any(one.startswith(f"{workload}-{arm}-n") for one in compared)
-    start = f"{workload}-{arm}-n" if is_compared else f"{workload}-" if workload else ""
+    starts = (f"{workload}-{arm}-n" if arm else f"{workload}-", f"{workload}-", "")
+    start = next(start for start in starts if any(one.startswith(start) for one in compared) or not start)
     return any(one.startswith(start) for one in differing)
 
 

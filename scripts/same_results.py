@@ -27,7 +27,7 @@ from hpt.machine import describe_machine, source_digests, utc_now
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("hpt", "scenarios", "reports", "hpt_scenarios", "hpt_reports", "pyproject.toml")
-WORKLOADS = "regression=3000,mlp=3000,cnn=250,byte-gpt-b16=200"
+WORKLOADS = "regression=3000,mlp=3000,cnn=250,byte-gpt-b16=200,byte-gpt=100,byte-gpt-variant=100"
 ARMS = (
     *("hybrid", "unlearned", "no-forks", "attached", "attached-silent", "nesterov", "mlp", "ridge"),
     *("always-quarter", "always-quarter-kept", "always-half", "always-half-kept", "always-full-kept"),

@@ -135,6 +135,18 @@ def test_runs_of_other_workloads_may_end_differently(runs: Path) -> None:
     assert found.is_excused
 
 
+def test_a_workload_that_was_not_compared_may_be_one_that_ends_differently(runs: Path) -> None:
+    """It is as good as new only where no run at all ended differently."""
+    for differing in ([], ["cnn-hybrid-n250-s101"]):
+        folder = with_proof(runs, "compare", differing=differing)
+        file = folder / "same_results.json"
+        proof = json.loads(file.read_text())
+        file.write_text(json.dumps(proof | {"runs": [run for run in proof["runs"] if run.startswith("cnn-")]}))
+        (found,) = aged(gather(folder))
+        assert found.is_excused is not bool(differing)
+        shutil.rmtree(folder)
+
+
 def test_a_part_that_was_not_measured_may_differ(runs: Path) -> None:
     """Another help text in the code compared with leaves the comparison of results what it was."""
     (found,) = aged(gather(with_proof(runs, "compare", then={"cli": "1" * 16}, now={"cli": "2" * 16})))
