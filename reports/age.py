@@ -106,7 +106,7 @@ def _code(source: Source) -> list[_Code]:
         named = [[(one, arm) for one, arms in row["runs"].items() for arm in arms] for row in rows]
         return [_Code(row["sources"], runs) for row, runs in zip(rows, named, strict=True)]
     workloads = source.document.get("workloads")
-    named = [(one, "") for one in workloads] if isinstance(workloads, dict) else [("", "")]
+    named = [(one, "") for one in workloads] if isinstance(workloads, dict) else [(source.kind.workload or "", "")]
     return [_Code(source.provenance.sources, named)] if source.provenance.sources else []
 
 

@@ -31,6 +31,7 @@ class Kind:
         schema: what the pages read of it; None where `completed` sees to that.
         parts: of the package `hpt` that were measured: a change in them makes the measurement old.
         is_of_results: it says what training comes to, and not how long that takes or in how much memory.
+        workload: that every document of it is about; None where the document says so, or says nothing.
         companions: files beside it whose bytes count as its own.
         completed: the document with what lies beside it; raises DocumentError where that is damaged.
         lacks: what is unfinished, in words.
@@ -44,6 +45,7 @@ class Kind:
     schema: Any
     parts: tuple[str, ...] = TRAINER_PARTS
     is_of_results: bool = False
+    workload: str | None = None
     companions: Callable[[Path], list[Path]] = lambda _: []
     completed: Completed = lambda _, document: document
     lacks: Callable[[Document], Iterable[str]] = lambda _: ()

@@ -155,6 +155,8 @@ ATTACHED = Kind(
     calls_itself="attached",
     schema=attached.Attached,
     parts=(*TRAINER_PARTS, "hooks", "integrations"),
+    is_of_results=True,
+    workload="byte-gpt",
 )
 SAME_RESULTS = Kind(
     name="same_results",

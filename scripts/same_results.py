@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hpt.jsonfiles import write_json
 from hpt.machine import describe_machine, source_digests, utc_now
@@ -35,7 +35,7 @@ ARMS = (
 )
 OPTIMIZERS = "adamw,muon,soap,sgd"
 RUNS = ("--workloads", WORKLOADS, "--arms", ",".join(ARMS), "--optimizers", OPTIMIZERS, "--seeds", "1")
-FLAGS = ("--first-seed", "101", "--budget", "standard", "--no-tune", "--no-figures", "--quiet")
+FLAGS = ("--first-seed", "101", "--budget", "quick", "--no-tune", "--no-figures", "--quiet")
 OF_THE_MACHINE = {"train_s", "cpu_s", "peak_host_bytes", "peak_device_bytes", "alone", "environment"}
 """Fields of a cell's result that are not about training."""
 COUNTED = {"num_jumps": "jumps_accepted", "num_undone_jumps": "jumps_rejected", "num_forks": "forks"}
@@ -63,7 +63,14 @@ def train(tree: Path, out: Path, runs: Sequence[str], jobs: int) -> Results:
 
 
 def _of_training(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if name not in OF_THE_MACHINE}
+    return {name: _known(value) for name, value in result.items() if name not in OF_THE_MACHINE}
+
+
+def _known(value: Any) -> Any:
+    """Without fields that are null: code that knows a field stores null where earlier code stored nothing."""
+    if isinstance(value, Mapping):
+        return {name: _known(one) for name, one in cast(Mapping[str, Any], value).items() if one is not None}
+    return [_known(one) for one in cast(list[Any], value)] if isinstance(value, list) else value
 
 
 def differing(one: Results, other: Results) -> list[str]:
