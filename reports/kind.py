@@ -35,6 +35,7 @@ class Kind:
         companions: files beside it whose bytes count as its own.
         completed: the document with what lies beside it; raises DocumentError where that is damaged.
         lacks: what is unfinished, in words.
+        made_by: the command that makes it, of a document that stores one.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Kind:
     companions: Callable[[Path], list[Path]] = lambda _: []
     completed: Completed = lambda _, document: document
     lacks: Callable[[Document], Iterable[str]] = lambda _: ()
+    made_by: Callable[[Document], str] = lambda document: document["command"]
 
     def read(self, file: Path, content: bytes) -> dict[str, Any]:
         """The document as the pages read it, with what lies beside it.
@@ -67,7 +69,8 @@ class Kind:
     def provenance(self, document: Document) -> Provenance:
         """Machine, commit, day, command."""
         machine = document.get("machine") or document.get("environment")
-        return Provenance(machine, moment_of(document) or "", document.get("command") or self.command)
+        command = self.made_by(document) if document.get("command") else self.command
+        return Provenance(machine, moment_of(document) or "", command)
 
 
 def moment_of(document: Document) -> str | None:

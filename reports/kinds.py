@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hpt.documents import FOREIGN, DocumentError
+from hpt_reports.begun import beginning
 from hpt_reports.contents import (
     attached,
     comparison,
@@ -71,6 +72,7 @@ COMPARISON = Kind(
     parts=(*TRAINER_PARTS, "compare", "optimizers"),
     is_of_results=True,
     lacks=comparison_lacks,
+    made_by=beginning,
 )
 PROFILE = Kind(
     name="profile",

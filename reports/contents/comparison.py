@@ -185,12 +185,21 @@ class _Overall(TypedDict):
     over: NotRequired[_Over | None]
 
 
+class _Task(TypedDict):
+    workload: str
+    steps: Size
+
+
 class _ComparisonSettings(TypedDict):
     budget: str
+    tasks: NotRequired[list[_Task]]
+    arms: NotRequired[list[str]]
+    dtype: NotRequired[str | None]
+    data: NotRequired[str | None]
     optimizers: NotRequired[Annotated[list[str], Field(min_length=1)]]
     device: str
     threads: Size
-    seeds: list[int]
+    seeds: Annotated[list[int], Field(min_length=1)]
 
 
 class _Code(TypedDict):
