@@ -4,9 +4,9 @@ Runs of the arms that the evidence is made of are trained by both on one machine
 loop by hand, with fixed policies, controls; on optimizers of which it is known what jumps are worth, and on one on
 which that is measured. All that `hpt compare` stores of a run is compared, but for seconds, memory and machine.
 
-Where nothing differs, what was measured at the earlier commit about results, and not about time or memory, is as good
-as measured now: `hpt report all --check --fresh` passes over it. On two cores it takes five minutes and a half, and
-half of that for each further commit.
+What was measured at the earlier commit about results, and not about time or memory, is as good as measured now where
+no run of its kind ends differently: `hpt report all --check --fresh` passes over it. On two cores it takes ten minutes,
+and half of that for each further commit.
 
     python scripts/same_results.py f56ea4d --result reports/evidence/same_results.json
 """

@@ -1,6 +1,7 @@
 """PHASE_3_RELEASE_PREP_REPORT: what was run before a release and how it ended, and which claim rests on which run."""
 
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 from typing import Any
 
 from hpt_reports.claims import claims
@@ -23,6 +24,8 @@ from hpt_reports.provenance import COMMIT_LETTERS
 from hpt_reports.targets import targets, verdict_of
 
 NAME = "PHASE_3_RELEASE_PREP_REPORT"
+MANY_RUNS = 6
+"""More are told by what their names have in common."""
 WORDS = {"passed": REACHED, "failed": MISSED, "not run": NOT_MEASURED}
 
 
@@ -141,12 +144,20 @@ def _same(source: Source, links: Links) -> str:
     document = source.document
     exercised = {"jumps kept": "num_jumps", "jumps undone": "num_undone_jumps", "forks": "num_forks"}
     rows = [
-        {"commit": code(row["commit"][:COMMIT_LETTERS]), "runs": str(document["num_runs"])}
+        {"commit": code(row["commit"][:COMMIT_LETTERS]), "runs": str(len(document["runs"]))}
         | {word: str(document[field]) for word, field in exercised.items()}
-        | {"ended differently": ", ".join(map(code, row["differing"])) or "none"}
+        | {"ended differently": _differing(row["differing"])}
         for row in document["earlier"]
     ]
     return table(rows, links.to(source))
+
+
+def _differing(runs: Sequence[str]) -> str:
+    """Names of runs, or what many of them begin with."""
+    if len(runs) <= MANY_RUNS:
+        return ", ".join(map(code, runs)) or "none"
+    common = commonprefix(list(runs))  # noqa: RUF071 - letters are meant, no folders
+    return f"{len(runs)}, all {code(common + '…')}" if common else str(len(runs))
 
 
 def _original_index(links: Links) -> str:
