@@ -9,7 +9,7 @@ or one optimizer left out at a time.
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -171,8 +171,7 @@ def models(kept: Sequence[Row], left: Sequence[Row]) -> dict[str, Model]:
     encoded = {id(row): latents(world, row.ticks, row.forks[0]["tick"]) for row in (*kept, *left)}
 
     def prior(row: Row) -> Belief:
-        entry = next(table[name] for name in (row.kind, row.family, ANY) if name in table)
-        return Belief(np.array(entry["mean"]), np.array(entry["covariance"]))
+        return prior_of(table, row)
 
     residuals = np.array([row.worth - prior(row).mean for row in kept])
     everything = np.array([row.worth for row in kept])
@@ -192,6 +191,12 @@ def models(kept: Sequence[Row], left: Sequence[Row]) -> dict[str, Model]:
             0.0,
         ),
     }
+
+
+def prior_of(table: Mapping[str, Any], row: Row) -> Belief:
+    """That of its kind, else of its family, else of all, as training looks it up."""
+    entry = next(table[name] for name in (row.kind, row.family, ANY) if name in table)
+    return Belief(np.array(entry["mean"]), np.array(entry["covariance"]))
 
 
 def two_forks(belief: Belief, row: Row, reading: ForkReading) -> tuple[Belief, float]:
@@ -226,8 +231,9 @@ def save(rows: Sequence[Row], world: dict[str, torch.Tensor], path: Path) -> Non
     from safetensors.torch import save_file  # noqa: PLC0415
 
     table = entries(list({id(row.setting): row.setting for row in rows}.values()))
-    residuals = np.array([row.worth - np.array(table[row.kind]["mean"]) for row in rows])
-    spread = np.mean([table[row.kind]["covariance"] for row in rows], axis=0)
+    priors = [prior_of(table, row) for row in rows]
+    residuals = np.array([row.worth - prior.mean for row, prior in zip(rows, priors, strict=True)])
+    spread = np.mean([prior.covariance for prior in priors], axis=0)
     tensors = {f"world.{name}": one.contiguous() for name, one in world.items()}
     for name, inputs in (("ridge", [row.raw for row in rows]), ("rssm", [row.latent for row in rows])):
         correction = fit_correction(np.array(inputs), residuals, PENALTY, spread)

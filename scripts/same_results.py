@@ -34,8 +34,7 @@ ARMS = (
     *("never", "frozen", "random", "fewer-steps", "lr-boost", "lr-x1.25"),
 )
 OPTIMIZERS = "adamw,muon,soap,sgd"
-RUNS = ("--workloads", WORKLOADS, "--arms", ",".join(ARMS), "--optimizers", OPTIMIZERS, "--seeds", "1")
-FLAGS = ("--first-seed", "101", "--budget", "quick", "--no-tune", "--no-figures", "--quiet")
+FLAGS = ("--seeds", "1", "--first-seed", "101", "--budget", "quick", "--no-tune", "--no-figures", "--quiet")
 OF_THE_MACHINE = {"train_s", "cpu_s", "peak_host_bytes", "peak_device_bytes", "alone", "environment"}
 """Fields of a cell's result that are not about training."""
 COUNTED = {"num_jumps": "jumps_accepted", "num_undone_jumps": "jumps_rejected", "num_forks": "forks"}
@@ -101,17 +100,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commits", nargs="+", help="earlier versions of the code")
     parser.add_argument("--result", type=Path, required=True, help="JSON file, written at the end")
+    parser.add_argument("--arms", default=",".join(ARMS), help="of hpt compare; others are then not told")
+    parser.add_argument("--optimizers", default=OPTIMIZERS, help="the same")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     arguments = parser.parse_args()
+    runs = ("--workloads", WORKLOADS, "--arms", arguments.arms, "--optimizers", arguments.optimizers)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        here = train(ROOT, place / "here", RUNS, arguments.jobs)
+        here = train(ROOT, place / "here", runs, arguments.jobs)
         for commit in arguments.commits:
             tree = place / commit
             tree.mkdir()
             name = unpack(commit, tree)
-            there = train(tree, place / f"runs-{commit}", RUNS, arguments.jobs)
+            there = train(tree, place / f"runs-{commit}", runs, arguments.jobs)
             found = differing(here, there)
             rows.append({"commit": name, "sources": sources_in(tree), "differing": found})
             print(f"{commit}: {len(found)} of {len(here)} runs differ", *found, sep="\n", file=sys.stderr)
@@ -121,7 +123,7 @@ def main() -> int:
         {
             "schema_version": 1,
             "kind": "same-results",
-            "command": ["python", "scripts/same_results.py", *arguments.commits, "--result", str(arguments.result)],
+            "command": ["python", *sys.argv],
             "what": "runs trained by the code as it was and as it is, compared to the last bit",
             "runs": sorted(here),
             **{name: int(sum(one[counter] for one in counters)) for name, counter in COUNTED.items()},
