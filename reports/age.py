@@ -52,6 +52,14 @@ class Aged:
         return f"{self.path}: {self.reason}{excuse}{same}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """Sources of a measurement, and the workload and arm of what was measured on them; "" where it is not told."""
+
+    sources: Digests
+    runs: Sequence[tuple[str, str]]
+
+
 def aged(evidence: Evidence) -> Iterator[Aged]:
     """Measurements that were made on other sources than the present ones, or may have been."""
     lacks_gpu = not has_gpu()
@@ -78,7 +86,7 @@ def _shows(same: Source, source: Source) -> bool:
     return is_present and all(_is_as_new(one, same.document, parts) for one in old)
 
 
-def _is_as_new(code: "_Code", same: Mapping[str, Any], parts: Sequence[str]) -> bool:
+def _is_as_new(code: _Code, same: Mapping[str, Any], parts: Sequence[str]) -> bool:
     rows = [row for row in same["earlier"] if not _other_parts(row["sources"], code.sources, parts)]
     return any(not any(_ended_differently(run, row["differing"], same["runs"]) for run in code.runs) for row in rows)
 
@@ -89,14 +97,6 @@ def _ended_differently(run: tuple[str, str], differing: Sequence[str], compared:
     starts = (f"{workload}-{arm}-n" if arm else f"{workload}-", f"{workload}-", "")
     start = next(start for start in starts if any(one.startswith(start) for one in compared) or not start)
     return any(one.startswith(start) for one in differing)
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """Sources of a measurement, and the workload and arm of what was measured on them; "" where it is not told."""
-
-    sources: Digests
-    runs: Sequence[tuple[str, str]]
 
 
 def _code(source: Source) -> list[_Code]:

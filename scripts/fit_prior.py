@@ -52,15 +52,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PATH)
     arguments = parser.parse_args()
     settings = load(arguments.runs, LONGER)
-    if not any(is_pair(one) for one in settings):
+    pairs = [one for one in settings if is_pair(one)]
+    if not pairs:
         sys.exit("--runs holds no setting with every policy and a longer run; run measure_policies.py")
     document: dict[str, Any] = {
         "schema_version": 1,
         "made_by": "scripts/fit_prior.py",
         "policies": list(NAMES),
         "unit": "log work ratio of playing a policy through the whole window",
-        "entries": entries(settings),
-        "forks": fork_reading([one for one in settings if is_pair(one)]),
+        "entries": entries(pairs, settings),
+        "forks": fork_reading(pairs),
     }
     write_json(arguments.out, document)
     for name, entry in document["entries"].items():
@@ -83,17 +84,19 @@ def traits(setting: Setting) -> RunTraits:
     return traits_of(model, InnerOptimizer(inner_optimizers(workload, model, setting.optimizer, setting.steps)))
 
 
-def entries(settings: Sequence[Setting]) -> dict[str, Any]:
-    """By kind, family and for any run: mean, covariance and the runs behind them."""
+def entries(whole: Sequence[Setting], early: Sequence[Setting] = ()) -> dict[str, Any]:
+    """By kind, family and for any run: mean, covariance and the runs behind them.
+
+    Args:
+        whole: settings whose runs with jumps through the whole window count.
+        early: those whose runs with jumps that ended early do.
+    """
     kinds: dict[str, list[Row]] = defaultdict(list)
-    early: dict[str, list[Row]] = defaultdict(list)
     families: dict[str, str] = {}
-    for setting in settings:
+    for setting in whole:
         found = traits(setting)
-        early[found.kind] += rows_of(setting, setting.early_worth, setting.early_rates)
-        if is_pair(setting):
-            families[found.kind] = found.family
-            kinds[found.kind] += rows_of(setting, setting.tuned_worth, setting.rates)
+        families[found.kind] = found.family
+        kinds[found.kind] += rows_of(setting, setting.tuned_worth, setting.rates)
     means = {kind: np.mean([row.worth for row in rows], axis=0) for kind, rows in kinds.items()}
     within = floored(pooled([np.array([row.worth for row in rows]) for rows in kinds.values()]))
     result: dict[str, Any] = {}
@@ -109,7 +112,10 @@ def entries(settings: Sequence[Setting]) -> dict[str, Any]:
     widest = np.mean([result[family]["covariance"] for family in members_of(families)], axis=0)
     spread = widest + pooled([tops]) * (1.0 + 1.0 / len(tops))
     result[ANY] = entry(tops.mean(axis=0), spread, [row.name for rows in kinds.values() for row in rows])
-    for kind, rows in early.items():
+    ended: dict[str, list[Row]] = defaultdict(list)
+    for setting in early:
+        ended[traits(setting).kind] += rows_of(setting, setting.early_worth, setting.early_rates)
+    for kind, rows in ended.items():
         if kind in means and ends_early(rows, max(0.0, float(means[kind].max()))):
             result[kind] = entry_of_kind(rows, within) | {"window_end_frac": EARLY_END_FRAC}
     return result
