@@ -28,7 +28,8 @@ def planted(workload: str, whole: float, early: float, spread: float = 0.01) -> 
 
 def test_a_kind_whose_jumps_pay_only_ended_early_says_so() -> None:
     """The CNN's entry is of the runs that ended early; the MLP's, where ending early loses, is not."""
-    found = entries([planted("cnn", -0.1, 0.15), planted("mlp", 0.3, 0.1)])
+    settings = [planted("cnn", -0.1, 0.15), planted("mlp", 0.3, 0.1)]
+    found = entries(settings, settings)
     np.testing.assert_allclose(found["adam-normalised"]["mean"], 0.15, atol=1e-5)
     assert found["adam-normalised"]["window_end_frac"] == 0.5
     np.testing.assert_allclose(found["adam-plain"]["mean"], 0.3, atol=1e-5)
@@ -38,10 +39,20 @@ def test_a_kind_whose_jumps_pay_only_ended_early_says_so() -> None:
 def test_what_other_runs_begin_with_does_not_know_of_early_ends() -> None:
     """Entries of the family and of any run, and of the other kinds, are those without the runs that ended early."""
     mlp = planted("mlp", 0.3, 0.1)
-    with_early, without = (entries([planted("cnn", -0.1, early), mlp]) for early in (0.15, -0.2))
+    with_early, without = (
+        entries(both, both) for both in ([planted("cnn", -0.1, early), mlp] for early in (0.15, -0.2))
+    )
     assert with_early["adam-normalised"] != without["adam-normalised"]
     for name in ("adam", "any", "adam-plain"):
         assert with_early[name] == without[name]
+
+
+def test_runs_that_ended_early_count_only_where_they_are_asked_for() -> None:
+    """What beliefs are scored against is what policies are worth through the whole window."""
+    settings = [planted("cnn", -0.1, 0.15), planted("mlp", 0.3, 0.1)]
+    found = entries(settings)
+    np.testing.assert_allclose(found["adam-normalised"]["mean"], -0.1, atol=1e-5)
+    assert not any("window_end_frac" in entry for entry in found.values())
 
 
 @pytest.mark.parametrize(
