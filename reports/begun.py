@@ -1,16 +1,15 @@
 """The command that begins a stored comparison, where it was finished by one that only continued it."""
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
+from hpt.compare.arms import BASELINE
 from hpt.compare.suite import BUDGETS
+from hpt.optimizers.catalogue import OWN
+from hpt_reports.kind import Document
 
 RESUME, OUT = "--resume", "--out"
-ALONE, OF_WORKLOAD = "baseline", "workload"
 CPU, NO_AUTOCAST = "cpu", "none"
 TRIED = frozenset({"tuned", "cached"})
-Document = Mapping[str, Any]
 
 
 def beginning(comparison: Document) -> str:
@@ -28,13 +27,13 @@ def _folder(words: list[str]) -> list[str]:
 def _asked(comparison: Document) -> list[str]:
     settings, budget = comparison["settings"], BUDGETS.get(comparison["settings"]["budget"])
     tasks = {one["workload"]: one["steps"] for one in settings["tasks"]}
-    optimizers = [one for one in settings.get("optimizers", ()) if one != OF_WORKLOAD]
+    optimizers = [one for one in settings.get("optimizers", ()) if one != OWN]
     is_whole = budget is not None and tasks == {one.workload: one.steps for one in budget.tasks}
     first, device, dtype = min(settings["seeds"]), settings["device"], settings.get("dtype") or NO_AUTOCAST
     flags = {
         "--budget": settings["budget"],
         "--workloads": None if is_whole else ",".join(f"{name}={steps}" for name, steps in tasks.items()),
-        "--arms": ",".join(one for one in settings["arms"] if one != ALONE),
+        "--arms": ",".join(one for one in settings["arms"] if one != BASELINE),
         "--optimizers": ",".join(optimizers) or None,
         "--first-seed": first or None,
         "--seeds": len(settings["seeds"]),
