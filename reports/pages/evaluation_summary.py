@@ -1,6 +1,7 @@
 """The points at the top of the evaluation report."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hpt_reports.comparisons import (
     DEFAULT_ARM,
@@ -13,7 +14,7 @@ from hpt_reports.comparisons import (
     measured_arms,
 )
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.formatting import DIVERGED, NOT_MEASURED, harmless, in_brackets, interval, ratio
+from hpt_reports.formatting import NOT_MEASURED, bounded, harmless, in_brackets, interval, ratio
 from hpt_reports.headlines import NOISY, Mean, all_on_best, alone_mean, mean_over, peer_of, quoted
 from hpt_reports.inner_optimizers import ADAMW, NO_OTHER, over_own
 from hpt_reports.page import Links
@@ -116,8 +117,7 @@ def _tuned_ratios(evidence: Evidence, found: Mapping[str, Finding], links: Links
 
 
 def _ratio(name: str, found: Finding) -> str:
-    value = found.work_ratio["value"]
-    return f"{harmless(name)} {ratio(value) if value else DIVERGED}"
+    return f"{harmless(name)} {bounded(found.work_ratio)}"
 
 
 def why_not(found: Finding) -> str:
@@ -130,19 +130,27 @@ def _has_method(one: Finding) -> bool:
     return any(arm["role"] == "method" for arm in measured_arms(one.beside).values())
 
 
+def _controls(one: Finding) -> list[Mapping[str, Any]]:
+    """Those measured on its workload in its comparison."""
+    return [arm for arm in measured_arms(one.beside).values() if arm["role"] == "control"]
+
+
 def _control_line(evidence: Evidence, links: Links) -> str:
-    """The best control of each workload over its own optimizer, from the comparison that is believed first."""
+    """The best control of each workload over its own optimizer, from where the default trainer's value is from.
+
+    Where that has none, from the comparison that is believed first.
+    """
+    defaults = [one for name in _workloads(evidence) if (one := best_known(evidence, name)) is not None]
     used: dict[str, Finding] = {}
-    for one in findings(evidence):
-        if one.stored["role"] == "control" and _has_method(one):
+    for one in [*defaults, *findings(evidence)]:
+        if _controls(one) and _has_method(one):
             used.setdefault(one.workload, one)
     against: list[str] = []
     for workload, one in used.items():
-        controls = [arm for arm in measured_arms(one.beside).values() if arm["role"] == "control"]
-        best = max(over_own(arm)["work_ratio"]["value"] for arm in controls)
+        best = max((over_own(arm)["work_ratio"] for arm in _controls(one)), key=lambda found: found["value"])
         base = of_baseline(one.beside)
         words = in_brackets("" if base is Standing.CLOSED else f"baseline {LACKS[base]}")
-        against.append(f"{harmless(workload)} {ratio(best) if best else DIVERGED}{words}")
+        against.append(f"{harmless(workload)} {bounded(best)}{words}")
     if not against:
         return f"Controls: {NOT_MEASURED}."
     sources = links.every([one.source for one in used.values()])

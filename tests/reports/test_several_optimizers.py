@@ -157,6 +157,15 @@ def test_controls_on_another_optimizer_are_told_over_that_one(tmp_path: Path) ->
     assert ratios == pytest.approx([1.0, 1.0], rel=0.01)
 
 
+@pytest.mark.parametrize(("bound", "expected"), [(None, "mlp 0.870x"), ("below", "mlp 0.870x or less")])
+def test_controls_are_those_beside_the_default_trainer(tmp_path: Path, bound: str | None, expected: str) -> None:
+    """A newer comparison of more seeds with several optimizers has others, and a bound is told as one."""
+    own = comparison()
+    own["workloads"]["mlp"]["arms"]["lr-boost"]["measures"]["work_ratio"].update(value=0.87, bound=bound)
+    line = page_of(tmp_path, own=own, other=several()).summary[2]
+    assert f"{expected}," in line
+
+
 def test_what_is_worth_its_place_is_what_the_comparison_itself_prints(tmp_path: Path) -> None:
     """Part by part, the row over all workloads included: 1.3 over 1.1, 1.4 and 1.3."""
     gains = {"hybrid": 1.3, "without-ramp": 1.1, "without-gate": 1.4, "without-probe": 1.3}
