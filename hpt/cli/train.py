@@ -26,8 +26,9 @@ from hpt.errors import EXIT_DONE, EXIT_INTERRUPTED, ConfigError, UsageError
 from hpt.optimizers.catalogue import CATALOGUE, OWN
 from hpt.records import Sink, discard
 from hpt.run.alone import Alone
-from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
+from hpt.run.folder import RunFolder
 from hpt.run.launch import hpt_words, resume_line
+from hpt.run.record import DONE, INTERRUPTED, RunRecord
 from hpt.run.settings import DEFAULT_WORKLOAD, DTYPES, EXPORTS, TrainSettings, default_folder, merge_config
 
 if TYPE_CHECKING:

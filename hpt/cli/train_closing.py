@@ -8,8 +8,8 @@ from hpt.cli.closing import MORE, Closing
 from hpt.cli.train_decisions import last_decision
 from hpt.config import HybridConfig
 from hpt.optimizers.catalogue import OWN, why_no_jumps
-from hpt.run.folder import DONE, RunRecord
 from hpt.run.launch import hpt_words, resume_line
+from hpt.run.record import DONE, RunRecord
 
 DEFAULT_PREDICTOR = HybridConfig().predictor
 USUAL = (None, "cpu", "fp32")

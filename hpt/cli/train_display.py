@@ -16,7 +16,7 @@ from hpt.cli.console import Heartbeat, LiveBar, duration, message_console
 from hpt.cli.tables import table
 from hpt.cli.train_decisions import last_decision, told
 from hpt.records import Phase, Record, Sink, StepRecord
-from hpt.run.folder import RunRecord
+from hpt.run.record import RunRecord
 from hpt.run.trouble import TroubleCount
 
 REDRAW_S = 0.25

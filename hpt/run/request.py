@@ -13,8 +13,9 @@ from hpt.config import HybridConfig
 from hpt.errors import DataError
 from hpt.machine import describe_machine, utc_now
 from hpt.optimizers.catalogue import OWN
-from hpt.run.folder import RUNNING, RunFolder, RunRecord
+from hpt.run.folder import RunFolder
 from hpt.run.launch import Launch
+from hpt.run.record import RUNNING, RunRecord
 from hpt.run.settings import DTYPES, TrainSettings
 from hpt.workloads.workload import Workload
 

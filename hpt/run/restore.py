@@ -14,8 +14,9 @@ from typing import Any
 from hpt.config import HybridConfig
 from hpt.errors import CheckpointError
 from hpt.jsonfiles import read_lines
-from hpt.run.folder import DONE, INTERRUPTED, RunFolder, RunRecord
+from hpt.run.folder import RunFolder
 from hpt.run.launch import resume_line
+from hpt.run.record import DONE, INTERRUPTED, RunRecord
 from hpt.trainer.checkpoint_file import CheckpointFolder, read_checkpoint
 from hpt.trainer.hybrid import HybridTrainer
 

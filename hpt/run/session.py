@@ -28,8 +28,9 @@ from hpt.records import Record, Sink
 from hpt.run.alone import Alone
 from hpt.run.device import find_device
 from hpt.run.exports import open_exports
-from hpt.run.folder import DONE, FAILED, INTERRUPTED, RUNNING, RunLog, RunRecord, locked
+from hpt.run.folder import RunLog, locked
 from hpt.run.launch import resume_line
+from hpt.run.record import DONE, FAILED, INTERRUPTED, RUNNING, RunRecord
 from hpt.run.request import TrainRequest, check_same_workload, first_record
 from hpt.run.restore import Restored, restore
 from hpt.run.settings import DEFAULT_WORKLOAD, check_optimizer, complete_config

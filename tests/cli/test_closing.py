@@ -15,7 +15,7 @@ from hpt.bench.summary import BenchRow
 from hpt.cli import bench_display, compare_display, train_closing, validate_display
 from hpt.cli.closing import Closing, show_closing
 from hpt.cli.console import result_console
-from hpt.run.folder import FAILED, INTERRUPTED
+from hpt.run.record import FAILED, INTERRUPTED
 
 STORED = Path(__file__).parents[1] / "reports" / "data"
 OUT = Path("runs/a b")

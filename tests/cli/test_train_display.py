@@ -9,7 +9,7 @@ from rich.console import Console
 from hpt.cli.console import Heartbeat, duration
 from hpt.cli.train_display import Tally, _plain_lines, show_progress, show_summary
 from hpt.records import EventRecord, ForkRecord, Phase, StepRecord
-from hpt.run.folder import FAILED, INTERRUPTED, RunRecord
+from hpt.run.record import FAILED, INTERRUPTED, RunRecord
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """What `run.json` says of a run that was never made."""
 
-from hpt.run.folder import DONE, RunRecord
+from hpt.run.record import DONE, RunRecord
 
 TRAINED = RunRecord(
     status=DONE,

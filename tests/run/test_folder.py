@@ -17,7 +17,8 @@ from references.records import jump_at
 from hpt.errors import CheckpointError, DiskError, UsageError
 from hpt.jsonfiles import cut_lines, make_folder, owner, read_lines, write_json
 from hpt.records import EventRecord, Phase, StepRecord
-from hpt.run.folder import DONE, RunFolder, RunLog, RunRecord, locked
+from hpt.run.folder import RunFolder, RunLog, locked
+from hpt.run.record import DONE, RunRecord
 
 ROW: SearchStrategy[dict[str, object]] = st.dictionaries(
     st.text(max_size=4), st.floats(allow_nan=False) | st.text(max_size=8), max_size=3
