@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.formatting import DIVERGED, interval, ratio
+from hpt_reports.formatting import DIVERGED, ratio_cell
 from hpt_reports.inner_optimizers import HYBRID, has_one, has_several, optimizers_of, over_own
 from hpt_reports.kinds import COMPARISON
 from hpt_reports.tuning import Standing, of_pair
@@ -184,7 +184,7 @@ class Calibration:
     @property
     def text(self) -> str:
         """The ratio that was found, and its interval."""
-        return DIVERGED if self.ends is None else f"{ratio(self.finding.work_ratio['value'])} {interval(*self.ends)}"
+        return DIVERGED if self.ends is None else ratio_cell(self.finding.work_ratio)
 
     @property
     def half_width(self) -> float:

@@ -3,17 +3,20 @@
 import html
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 NOT_MEASURED = "not measured"
 DIVERGED = "diverged"
 _ROUNDING = 1e-9
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
-_BOUNDS = {"above": " or more", "below": " or less"}
+_BOUNDS: Mapping[tuple[str, ...], str] = {
+    (): "",
+    ("above",): " or more",
+    ("below",): " or less",
+    ("above", "below"): " (of bounds both ways)",
+}
 LONGEST_NUMBER = 40
 NO_NUMBERS = frozenset({"-", "", NOT_MEASURED, "no claim", "not there", "no interval", DIVERGED})
 """What stands in a column of numbers where there is none."""
@@ -72,9 +75,15 @@ def interval(low: float | None, high: float | None, text: str = "") -> str:
     return f"[{plain(low)}, {plain(high)}]{text}"
 
 
+def direction(bounds: Collection[str]) -> str:
+    """Where the truth may lie of a ratio that rests on bounds, "above" or "below"."""
+    return _BOUNDS[tuple(sorted(set(bounds)))]
+
+
 def bounded(found: Mapping[str, Any]) -> str:
     """A stored ratio without its interval; its direction where it is only a bound."""
-    return f"{ratio(found['value'])}{_BOUNDS.get(str(found.get('bound')), '')}" if found["value"] else DIVERGED
+    bound = found.get("bound")
+    return f"{ratio(found['value'])}{direction([bound] if bound else [])}" if found["value"] else DIVERGED
 
 
 def ratio_cell(found: Mapping[str, Any] | None) -> str:
@@ -111,6 +120,8 @@ def table(rows: Sequence[Mapping[str, str]], source: str = "") -> str:
     """
     if not rows:
         return ""
+    import pandas as pd  # noqa: PLC0415 - slow, and `hpt runs` formats ratios alone
+
     frame = pd.DataFrame([{**row, "source": source} if source else row for row in rows], dtype=object)
     align = ["right" if _are_numbers(frame[name].tolist()) else "left" for name in frame.columns]
     return str(frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align))

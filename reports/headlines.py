@@ -7,13 +7,14 @@ beat. That a pair hurts is said however it was tuned; that none does takes tuned
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpt.statistics import mean_over_groups
 from hpt_reports.comparisons import BUDGETS, WORKLOADS, Finding, budget_of, findings
 from hpt_reports.evidence import Evidence, Source
+from hpt_reports.formatting import direction, interval, ratio
 from hpt_reports.inner_optimizers import (
     ADAMW,
     NO_OTHER,
@@ -53,6 +54,16 @@ class Mean:
     low: float | None
     high: float | None
     bounds: frozenset[str]
+
+    @property
+    def short(self) -> str:
+        """The value, and its direction where it rests on bounds."""
+        return f"{ratio(self.value)}{direction(self.bounds)}"
+
+    @property
+    def text(self) -> str:
+        """The same with its interval."""
+        return f"{self.short} {interval(self.low, self.high)}"
 
 
 def _counts(one: Finding) -> bool:
@@ -124,19 +135,24 @@ def alone_mean(found: Sequence[Finding], kind: str) -> Mean | None:
     return _mean([max((REFERENCE, *(one[kind] for one in peers.values())), key=_value) for peers in each])
 
 
-def _value(ratio: Mapping[str, Any]) -> float:
-    return float(ratio["value"])
+def _value(found: Mapping[str, Any]) -> float:
+    return float(found["value"])
 
 
 def _mean(ratios: Sequence[Mapping[str, Any]]) -> Mean:
-    groups = [[_log(one) for one in ratio.get("by_seed") or [ratio["value"]]] for ratio in ratios]
+    groups = [[_log(each) for each in one.get("by_seed") or [one["value"]]] for one in ratios]
     found = mean_over_groups(groups)
-    bounds = frozenset(str(ratio["bound"]) for ratio in ratios if ratio.get("bound"))
+    bounds = bounds_of(ratios)
     return Mean(_exp(found.value) or 0.0, _exp(found.low), _exp(found.high), bounds)
 
 
-def _log(ratio: float) -> float:
-    return math.log(ratio) if ratio > 0.0 else -math.inf
+def bounds_of(ratios: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Where the truth may lie of those that are only bounds, "above" or "below"."""
+    return frozenset(str(one["bound"]) for one in ratios if one.get("bound"))
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0.0 else -math.inf
 
 
 def _exp(log: float | None) -> float | None:
@@ -170,13 +186,19 @@ class Pairs:
         return [
             name
             for name, own in ratios.items()
-            if own["work_ratio"]["value"] < LEAST_OWN_RATIO or own["judgement"]["verdict"] == "hurts"
+            if _is_below(own["work_ratio"], LEAST_OWN_RATIO) or own["judgement"]["verdict"] == "hurts"
         ]
 
     def above_one(self, measure: str) -> list[tuple[str, str]]:
         """Pairs of which the whole 95 % interval of a measure lies above 1."""
-        lows = {name: one.over_own[measure]["low"] for name, one in self.by_name.items()}
+        found = {name: one.over_own[measure] for name, one in self.by_name.items()}
+        lows = {name: one["low"] for name, one in found.items() if one.get("bound") != "below"}
         return [name for name, low in lows.items() if low is not None and low > 1.0]
+
+
+def _is_below(found: Mapping[str, Any], limit: float) -> bool:
+    """A ratio, and not only a bound above which the truth lies."""
+    return found["value"] < limit and found.get("bound") != "above"
 
 
 def pairs(evidence: Evidence) -> Pairs:

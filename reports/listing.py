@@ -11,6 +11,7 @@ from typing import Any
 
 from hpt_reports import kinds
 from hpt_reports.evidence import FOREIGN, Evidence, Source
+from hpt_reports.formatting import bounded
 from hpt_reports.kind import Document, Kind
 
 OUT = "out/reports"
@@ -173,8 +174,7 @@ def _comparison(document: Document) -> str:
     name = "hybrid" if "hybrid" in arms else next(iter(arms), None)
     if name is None:
         return "no ratio measured"
-    ratio = arms[name]["work_ratio"]["value"]
-    return f"{name}: {arms[name]['judgement']['verdict']}, work ratio {ratio:.2f}x"
+    return f"{name}: {arms[name]['judgement']['verdict']}, work ratio {bounded(arms[name]['work_ratio'])}"
 
 
 def _training(document: Document) -> str:

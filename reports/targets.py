@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
@@ -104,11 +104,12 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
     found = comparisons.default_arm(evidence, workload)
     if found is None:
         return None
-    value, low, high = (found.work_ratio[name] for name in ("value", "low", "high"))
     is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
     peer, others = headlines.peer_of(evidence, workload)
-    text = f"{ratio(value)} {interval(low, high)}, {peer}"
-    return TargetValue(value, text, found.source, is_enough, others=others)
+    value, bounds = found.work_ratio["value"], headlines.bounds_of([found.work_ratio])
+    text = f"{ratio_cell(found.work_ratio)}, {peer}"
+    low, high = _least(value, bounds), _most(value, bounds)
+    return TargetValue(value, text, found.source, is_enough, low=low, high=high, others=others)
 
 
 def _on_best(workloads: tuple[str, ...], side: str, kind: str, evidence: Evidence) -> TargetValue | None:
@@ -118,26 +119,25 @@ def _on_best(workloads: tuple[str, ...], side: str, kind: str, evidence: Evidenc
         return None
     places = ", ".join(f"{one.workload} {harmless(one.stored['optimizer'])}" for one in found)
     mean, peers = headlines.mean_over(found, side, kind), headlines.alone_mean(found, kind)
-    alone = NOT_MEASURED if peers is None else ratio(peers.value)
+    alone = NOT_MEASURED if peers is None else peers.short
     return TargetValue(
         mean.value,
-        f"{ratio(mean.value)} {interval(mean.low, mean.high)}, best being {places}; the best optimizer of each "
-        f"by itself over {headlines.ADAMW} {alone}",
+        f"{mean.text}, best being {places}; the best optimizer of each by itself over {headlines.ADAMW} {alone}",
         found[0].source,
         also=side == "over_reference" or (mean.low is not None and mean.low > 1.0),
-        low=_least(mean),
-        high=_most(mean),
+        low=_least(mean.value, mean.bounds),
+        high=_most(mean.value, mean.bounds),
         others=tuple(one.source for one in found),
     )
 
 
-def _least(mean: headlines.Mean) -> float | None:
+def _least(value: float, bounds: Collection[str]) -> float | None:
     """Where only bounds are known, how far down the truth may lie from them; None where it is known."""
-    return (-math.inf if "below" in mean.bounds else mean.value) if mean.bounds else None
+    return (-math.inf if "below" in bounds else value) if bounds else None
 
 
-def _most(mean: headlines.Mean) -> float | None:
-    return (math.inf if "above" in mean.bounds else mean.value) if mean.bounds else None
+def _most(value: float, bounds: Collection[str]) -> float | None:
+    return (math.inf if "above" in bounds else value) if bounds else None
 
 
 def _never_hurts(evidence: Evidence) -> TargetValue | None:
@@ -146,13 +146,18 @@ def _never_hurts(evidence: Evidence) -> TargetValue | None:
     if not found.by_name or (found.lacking and not found.hurting):
         return None
     (workload, optimizer), worst = found.worst
+    value = worst.over_own["work_ratio"]["value"]
+    bounds = headlines.bounds_of([worst.over_own["work_ratio"]])
+    bounds |= headlines.bounds_of(one.over_own["work_ratio"] for one in found.by_name.values()) & {"below"}
     return TargetValue(
-        worst.over_own["work_ratio"]["value"],
+        value,
         f"{ratio_cell(worst.over_own['work_ratio'])} on {harmless(workload)} with {harmless(optimizer)}, the worst of "
         f"{count(len(found.by_name), 'pair')} ({beside(worst.source, worst.beside, worst.arm)}); hurting: "
         f"{harmless(', '.join(f'{where} with {on}' for where, on in found.hurting)) or 'none'}",
         worst.source,
         also=not found.hurting,
+        low=_least(value, bounds),
+        high=_most(value, bounds),
         others=tuple(one.source for one in found.by_name.values()),
     )
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from hpt_reports.comparisons import measured_arms
 from hpt_reports.evidence import Source
 from hpt_reports.figures.style import COLOURS, DASHES, GREY, MARKERS, draw, look, plain_log_axis
-from hpt_reports.formatting import file_name, plain, ratio
+from hpt_reports.formatting import bounded, file_name, plain
 from hpt_reports.inner_optimizers import beside, beside_overall
 from hpt_reports.page import Figure
 from hpt_reports.tuning import BASELINES, Standing, of_arm, of_baseline, of_overall
@@ -66,7 +66,7 @@ def draw_ratios(source: Source, tag: str) -> Figure | None:
     unseen = f" Not drawn, because a run diverged: {', '.join(lost)}." if lost else ""
     alt = (
         f"Work ratios to the {base}, with 95 % intervals, {len(rows)} in all; a line marks 1, no difference. "
-        f"Largest: {best[0]} at {ratio(float(best[2]['value']))} ({others[best[0]]}).{unseen}"
+        f"Largest: {best[0]} at {bounded(best[2])} ({others[best[0]]}).{unseen}"
     )
     return draw(
         f"ratios_{tag}", f"Work ratio to the {base}", alt, data, paint, (source,), height_inches=0.24 * len(rows) + 1.6

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from hpt_reports.evidence import Source
 from hpt_reports.figures.style import COLOURS, GREY, draw_pair, plain_log_axis
-from hpt_reports.formatting import ratio
+from hpt_reports.formatting import bounded
 from hpt_reports.inner_optimizers import hybrids_of, optimizers_of, peers_of
 from hpt_reports.page import Figure
 
@@ -23,6 +23,7 @@ KINDS = {
 ROW_INCHES, BESIDES_INCHES = 0.27, 1.3
 WORDS = ("by itself", "with jumps")
 OFFSET = 0.17
+_MARKS = {None: "o", "above": ">", "below": "<"}
 """Of the two points of a row, so that their intervals do not hide each other."""
 
 
@@ -86,7 +87,7 @@ def draw_gains(source: Source) -> Figure:
     said = "; ".join(_said(row) for row in rows)
     alt = (
         f"Ratios to {reference} by itself with 95 % intervals, in updates and in work, of each inner optimizer by "
-        f"itself and with jumps. Updates, then work: {said}."
+        f"itself and with jumps; a triangle is a bound that points to where the truth lies. Updates, then work: {said}."
     )
     title = "Each inner optimizer by itself and with jumps"
     height_inches = ROW_INCHES * len(rows) + BESIDES_INCHES
@@ -102,7 +103,9 @@ def _paint(axes: Axes, rows: Sequence[Gain], kind: str, places: Mapping[str, int
             value, low, high = (found[kind][name] for name in ("value", "low", "high"))
             if low is not None and high is not None:
                 axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.0)
-            axes.plot(value, place + shift, "o", color=colour, markerfacecolor=face, markersize=5)
+            axes.plot(
+                value, place + shift, _MARKS[found[kind].get("bound")], color=colour, markerfacecolor=face, markersize=5
+            )
         if place and row.workload != rows[place - 1].workload:
             axes.axhline(place - 0.5, color=GREY, linewidth=0.6)
     axes.axvline(1.0, color=GREY, linestyle="--", linewidth=1)
@@ -114,7 +117,7 @@ def _paint(axes: Axes, rows: Sequence[Gain], kind: str, places: Mapping[str, int
 def _said(row: Gain) -> str:
     """Ratios of a row, for who cannot see the figure."""
     words = [
-        f"{name} {', '.join(ratio(found[kind]['value']) for kind in KINDS)}"
+        f"{name} {', '.join(bounded(found[kind]) for kind in KINDS)}"
         for name, found in zip(WORDS, (row.alone, row.hybrid), strict=True)
         if found is not None
     ]

@@ -17,7 +17,17 @@ from hpt_reports.figures.comparison import draw_losses, draw_ratios, draw_reliab
 from hpt_reports.figures.gains import NAME as GAINS
 from hpt_reports.figures.gains import draw_gains
 from hpt_reports.figures.optimizers import draw_ladder, draw_lengths
-from hpt_reports.formatting import NOT_MEASURED, code, file_name, harmless, in_brackets, interval, plain, ratio, table
+from hpt_reports.formatting import (
+    NOT_MEASURED,
+    bounded,
+    code,
+    file_name,
+    harmless,
+    in_brackets,
+    plain,
+    ratio_cell,
+    table,
+)
 from hpt_reports.headlines import COMMAND, pairs, quoted
 from hpt_reports.inner_optimizers import beside, has_several, optimizers_of
 from hpt_reports.kinds import ATTACHED, COMPARISON, LARGE, POLICIES, STOPPING, TRAINING, VALUE_MODELS
@@ -111,9 +121,9 @@ def _measured(one: Finding) -> str:
     own, verdict = one.over_own["work_ratio"], one.over_own["judgement"]["verdict"]
     reference = optimizers_of(one.source)[0]
     is_on_other = has_several(one.source) and one.stored.get("optimizer") != reference
-    over = f"; over {harmless(reference)} {ratio(one.work_ratio['value'])}" if is_on_other else ""
+    over = f"; over {harmless(reference)} {bounded(one.work_ratio)}" if is_on_other else ""
     return (
-        f"{ratio(own['value'])} {interval(own['low'], own['high'])}, {harmless(verdict)}"
+        f"{ratio_cell(own)}, {harmless(verdict)}"
         f"{in_brackets(lack(one.beside, one.arm))}{over}; {beside(one.source, one.beside, one.arm)}"
     )
 

@@ -14,8 +14,8 @@ from hpt_reports.comparisons import (
     measured_arms,
 )
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.formatting import NOT_MEASURED, bounded, harmless, in_brackets, interval, ratio
-from hpt_reports.headlines import NOISY, Mean, all_on_best, alone_mean, mean_over, peer_of, quoted
+from hpt_reports.formatting import NOT_MEASURED, bounded, harmless, in_brackets
+from hpt_reports.headlines import NOISY, all_on_best, alone_mean, mean_over, peer_of, quoted
 from hpt_reports.inner_optimizers import ADAMW, NO_OTHER, over_own
 from hpt_reports.page import Links
 from hpt_reports.pages import comparison, peers
@@ -65,15 +65,11 @@ def _at(evidence: Evidence, kind: str, words: str) -> tuple[str, list[Source]] |
         return None
     over_best, over_first = mean_over(own, "over_own", kind), mean_over(first, "over_reference", kind)
     text = (
-        f"{words} jumps are worth {_mean(over_best)} on the optimizer that is best without them; over tuned {ADAMW} "
-        f"the hybrid on the optimizer with which it is best is worth {_mean(over_first)}, the best optimizer of each "
-        f"by itself {ratio(alone.value)}"
+        f"{words} jumps are worth {over_best.text} on the optimizer that is best without them; over tuned {ADAMW} "
+        f"the hybrid on the optimizer with which it is best is worth {over_first.text}, the best optimizer of each "
+        f"by itself {alone.short}"
     )
     return text, [one.source for one in (*own, *first)]
-
-
-def _mean(found: Mean) -> str:
-    return f"{ratio(found.value)} {interval(found.low, found.high)}"
 
 
 def _overall(evidence: Evidence) -> Source | None:

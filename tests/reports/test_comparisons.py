@@ -37,6 +37,22 @@ def test_a_target_takes_only_a_ratio_tuned_on_both_sides(
     assert word(stored_as(tmp_path, one=comparison(baseline=baseline, hybrid=hybrid))) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "bound", "expected"),
+    [
+        (1.4, "above", "reached"),
+        (1.4, "below", "inconclusive"),
+        (1.0, "above", "inconclusive"),
+        (1.0, "below", "missed"),
+    ],
+)
+def test_a_bound_decides_only_in_its_own_direction(tmp_path: Path, value: float, bound: str, expected: str) -> None:
+    """At least 1.15 is wanted: 1.4 or less may be too little, 1.0 or more may be enough."""
+    document = comparison(value=value)
+    document["workloads"]["mlp"]["arms"]["hybrid"]["measures"]["work_ratio"]["bound"] = bound
+    assert word(stored_as(tmp_path, one=document)) == expected
+
+
 def test_settings_of_an_earlier_tuning_count(tmp_path: Path) -> None:
     """Trials are trials, whichever comparison made them."""
     document = comparison()

@@ -98,6 +98,27 @@ def test_a_pair_pays_where_its_whole_interval_lies_above_one(
     assert verdict_of(BY_ID["pays_on_pairs"], stored_as(tmp_path / "less", one=document)).word == "not measured"
 
 
+@pytest.mark.parametrize(
+    ("value", "bound", "expected", "count"),
+    [
+        (1.2, None, "reached", "12 of 12"),
+        (1.2, "above", "reached", "12 of 12"),
+        (1.2, "below", "inconclusive", "11 of 12"),
+        (0.9, "above", "inconclusive", "12 of 12"),
+        (0.9, "below", "missed", "11 of 12"),
+    ],
+)
+def test_a_pair_of_which_only_a_bound_is_known(
+    tmp_path: Path, value: float, bound: str | None, expected: str, count: str
+) -> None:
+    """The truth may lie below 0.99 or above it, and what lies below a bound is not above 1."""
+    document = several(names=FIVE, optimizers=THREE)
+    document["workloads"]["mlp"]["arms"]["hybrid-soap"]["own"]["work_ratio"].update(value=value, low=1.05, bound=bound)
+    evidence = stored_as(tmp_path, one=document)
+    assert rows(evidence)["never_hurts"].word == expected
+    assert verdict_of(BY_ID["pays_on_pairs"], evidence).measured.startswith(count)
+
+
 def test_pairs_are_counted_in_the_comparison_that_has_most_of_them(tmp_path: Path) -> None:
     """One workload measured elsewhere with more seeds, where the hybrid hurts, replaces none of the twelve."""
     narrow, wide = several(names=FIVE[:1], optimizers=THREE), several(names=FIVE, optimizers=THREE)
