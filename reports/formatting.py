@@ -3,20 +3,16 @@
 import html
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from hpt_reports.bounds import bounds_of, direction
 
 NOT_MEASURED = "not measured"
 DIVERGED = "diverged"
 _ROUNDING = 1e-9
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
-_BOUNDS: Mapping[tuple[str, ...], str] = {
-    (): "",
-    ("above",): " or more",
-    ("below",): " or less",
-    ("above", "below"): " (of bounds both ways)",
-}
 LONGEST_NUMBER = 40
 NO_NUMBERS = frozenset({"-", "", NOT_MEASURED, "no claim", "not there", "no interval", DIVERGED})
 """What stands in a column of numbers where there is none."""
@@ -75,15 +71,9 @@ def interval(low: float | None, high: float | None, text: str = "") -> str:
     return f"[{plain(low)}, {plain(high)}]{text}"
 
 
-def direction(bounds: Collection[str]) -> str:
-    """Where the truth may lie of a ratio that rests on bounds, "above" or "below"."""
-    return _BOUNDS[tuple(sorted(set(bounds)))]
-
-
 def bounded(found: Mapping[str, Any]) -> str:
     """A stored ratio without its interval; its direction where it is only a bound."""
-    bound = found.get("bound")
-    return f"{ratio(found['value'])}{direction([bound] if bound else [])}" if found["value"] else DIVERGED
+    return f"{ratio(found['value'])}{direction(bounds_of([found]))}" if found["value"] else DIVERGED
 
 
 def ratio_cell(found: Mapping[str, Any] | None) -> str:

@@ -7,14 +7,15 @@ beat. That a pair hurts is said however it was tuned; that none does takes tuned
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpt.statistics import mean_over_groups
+from hpt_reports.bounds import ABOVE, BELOW, bounds_of, direction
 from hpt_reports.comparisons import BUDGETS, WORKLOADS, Finding, budget_of, findings
 from hpt_reports.evidence import Evidence, Source
-from hpt_reports.formatting import direction, interval, ratio
+from hpt_reports.formatting import interval, ratio
 from hpt_reports.inner_optimizers import (
     ADAMW,
     NO_OTHER,
@@ -47,7 +48,7 @@ class Mean:
     Attributes:
         value: 0 where a run diverged.
         low, high: 95 % interval; None where one of the workloads has too few seeds for one.
-        bounds: "above" or "below" for each workload whose ratio is only a bound.
+        bounds: of the workloads whose ratio is only a bound, see `bounds_of`.
     """
 
     value: float
@@ -146,11 +147,6 @@ def _mean(ratios: Sequence[Mapping[str, Any]]) -> Mean:
     return Mean(_exp(found.value) or 0.0, _exp(found.low), _exp(found.high), bounds)
 
 
-def bounds_of(ratios: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Where the truth may lie of those that are only bounds, "above" or "below"."""
-    return frozenset(str(one["bound"]) for one in ratios if one.get("bound"))
-
-
 def _log(value: float) -> float:
     return math.log(value) if value > 0.0 else -math.inf
 
@@ -192,13 +188,13 @@ class Pairs:
     def above_one(self, measure: str) -> list[tuple[str, str]]:
         """Pairs of which the whole 95 % interval of a measure lies above 1."""
         found = {name: one.over_own[measure] for name, one in self.by_name.items()}
-        lows = {name: one["low"] for name, one in found.items() if one.get("bound") != "below"}
+        lows = {name: one["low"] for name, one in found.items() if one.get("bound") != BELOW}
         return [name for name, low in lows.items() if low is not None and low > 1.0]
 
 
 def _is_below(found: Mapping[str, Any], limit: float) -> bool:
     """A ratio, and not only a bound above which the truth lies."""
-    return found["value"] < limit and found.get("bound") != "above"
+    return found["value"] < limit and found.get("bound") != ABOVE
 
 
 def pairs(evidence: Evidence) -> Pairs:

@@ -1,14 +1,14 @@
 """Targets against what was measured: one judgement each, or "not measured"."""
 
-import math
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
 from hpt_reports import comparisons, headlines, memory_runs, step_time
+from hpt_reports.bounds import BELOW, bounds_of, truth_between
 from hpt_reports.evidence import Evidence, Source
 from hpt_reports.formatting import NOT_MEASURED, count, harmless, interval, percent, plain, ratio, ratio_cell, seconds
 from hpt_reports.inner_optimizers import beside
@@ -106,9 +106,8 @@ def _work(workload: str, evidence: Evidence) -> TargetValue | None:
         return None
     is_enough = found.accelerates or workload in {"cnn", "regression", "mlp"}
     peer, others = headlines.peer_of(evidence, workload)
-    value, bounds = found.work_ratio["value"], headlines.bounds_of([found.work_ratio])
-    text = f"{ratio_cell(found.work_ratio)}, {peer}"
-    low, high = _least(value, bounds), _most(value, bounds)
+    value, text = found.work_ratio["value"], f"{ratio_cell(found.work_ratio)}, {peer}"
+    low, high = truth_between(value, bounds_of([found.work_ratio]))
     return TargetValue(value, text, found.source, is_enough, low=low, high=high, others=others)
 
 
@@ -120,24 +119,16 @@ def _on_best(workloads: tuple[str, ...], side: str, kind: str, evidence: Evidenc
     places = ", ".join(f"{one.workload} {harmless(one.stored['optimizer'])}" for one in found)
     mean, peers = headlines.mean_over(found, side, kind), headlines.alone_mean(found, kind)
     alone = NOT_MEASURED if peers is None else peers.short
+    low, high = truth_between(mean.value, mean.bounds)
     return TargetValue(
         mean.value,
         f"{mean.text}, best being {places}; the best optimizer of each by itself over {headlines.ADAMW} {alone}",
         found[0].source,
         also=side == "over_reference" or (mean.low is not None and mean.low > 1.0),
-        low=_least(mean.value, mean.bounds),
-        high=_most(mean.value, mean.bounds),
+        low=low,
+        high=high,
         others=tuple(one.source for one in found),
     )
-
-
-def _least(value: float, bounds: Collection[str]) -> float | None:
-    """Where only bounds are known, how far down the truth may lie from them; None where it is known."""
-    return (-math.inf if "below" in bounds else value) if bounds else None
-
-
-def _most(value: float, bounds: Collection[str]) -> float | None:
-    return (math.inf if "above" in bounds else value) if bounds else None
 
 
 def _never_hurts(evidence: Evidence) -> TargetValue | None:
@@ -147,8 +138,8 @@ def _never_hurts(evidence: Evidence) -> TargetValue | None:
         return None
     (workload, optimizer), worst = found.worst
     value = worst.over_own["work_ratio"]["value"]
-    bounds = headlines.bounds_of([worst.over_own["work_ratio"]])
-    bounds |= headlines.bounds_of(one.over_own["work_ratio"] for one in found.by_name.values()) & {"below"}
+    any_bounds = bounds_of(one.over_own["work_ratio"] for one in found.by_name.values())
+    low, high = truth_between(value, bounds_of([worst.over_own["work_ratio"]]) | (any_bounds & {BELOW}))
     return TargetValue(
         value,
         f"{ratio_cell(worst.over_own['work_ratio'])} on {harmless(workload)} with {harmless(optimizer)}, the worst of "
@@ -156,8 +147,8 @@ def _never_hurts(evidence: Evidence) -> TargetValue | None:
         f"{harmless(', '.join(f'{where} with {on}' for where, on in found.hurting)) or 'none'}",
         worst.source,
         also=not found.hurting,
-        low=_least(value, bounds),
-        high=_most(value, bounds),
+        low=low,
+        high=high,
         others=tuple(one.source for one in found.by_name.values()),
     )
 

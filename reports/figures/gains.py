@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
+from hpt_reports.bounds import ABOVE, BELOW
 from hpt_reports.evidence import Source
 from hpt_reports.figures.style import COLOURS, GREY, draw_pair, plain_log_axis
 from hpt_reports.formatting import bounded
@@ -23,7 +24,7 @@ KINDS = {
 ROW_INCHES, BESIDES_INCHES = 0.27, 1.3
 WORDS = ("by itself", "with jumps")
 OFFSET = 0.17
-_MARKS = {None: "o", "above": ">", "below": "<"}
+_MARKS = {None: "o", ABOVE: ">", BELOW: "<"}
 """Of the two points of a row, so that their intervals do not hide each other."""
 
 
